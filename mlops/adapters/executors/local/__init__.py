@@ -1,0 +1,1 @@
+"""Carries out Tekton documents on this machine."""

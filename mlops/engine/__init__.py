@@ -1,0 +1,1 @@
+"""Use cases: they ask ports and policy, and act."""

@@ -1,0 +1,1 @@
+"""Documents for others to read: PipelineRuns and kustomizations."""

@@ -1,0 +1,230 @@
+"""What the use cases need of the world, and adapters meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlops.domain.digest import Digest, ImageRef
+from mlops.domain.pipeline import Stage
+from mlops.domain.run import RunResult, TaskState
+from mlops.domain.source import Commit
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file in a commit: its mode (`100644`, `100755`, `120000`, `160000`) and blob id."""
+
+    path: str
+    mode: str
+    blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitInfo:
+    """A commit on the line: its first-parent order is the caller's; times are aware, in UTC."""
+
+    commit: Commit
+    author: str
+    committed: datetime
+    subject: str
+    trailers: tuple[tuple[str, str], ...]
+
+    def trailer(self, key: str) -> str:
+        return next((value for name, value in self.trailers if name == key), "")
+
+    def all(self, key: str) -> tuple[str, ...]:
+        return tuple(value for name, value in self.trailers if name == key)
+
+
+@dataclass(frozen=True, slots=True)
+class LineChange:
+    """A commit of the line that changed files under a prefix: path → (old blob, new blob).
+
+    Blob ids are None where the file is absent on that side. At the line's root, or where a shallow
+    clone ends, every old blob is None and `cut` tells the latter.
+    """
+
+    info: CommitInfo
+    files: Mapping[str, tuple[str | None, str | None]]
+    cut: bool = False
+
+
+class SourceReader(Protocol):
+    """Reads the project's repository at commits, from the object store, never the work tree."""
+
+    def resolve(self, rev: str) -> Commit: ...
+    def read(self, commit: Commit, path: str) -> bytes | None:
+        """A regular file's bytes; None where absent, a symlink or a submodule."""
+        ...
+
+    def blob(self, blob: str) -> bytes: ...
+    def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]: ...
+    def source_of(self, commit: Commit, transparent: str) -> Commit:
+        """The nearest first-parent ancestor (or itself) that changes anything outside the
+        directory `transparent`; `commit` itself where `transparent` is empty."""
+        ...
+
+    def is_ancestor(self, ancestor: Commit, descendant: Commit) -> bool: ...
+    def ancestors(self, commit: Commit) -> Iterator[Commit]:
+        """`commit` and all its ancestors, children before parents."""
+        ...
+
+    def info(self, commit: Commit) -> CommitInfo: ...
+    def has(self, commit: Commit) -> bool: ...
+    def uncommitted(self) -> int:
+        """How many files of the work tree differ from HEAD, untracked ones included."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The change is on the GitOps branch (or was there before, `commit` then names the tip)."""
+
+    commit: Commit
+
+
+@dataclass(frozen=True, slots=True)
+class LostRace:
+    """Somebody moved the branch first: decide again on the new tip."""
+
+    tip: Commit | None
+
+
+class GitOps(Protocol):
+    """The GitOps branch: where pins, holds, quarantine and records live, below `path`."""
+
+    path: str
+
+    def refresh(self) -> Commit | None:
+        """Fetch, and give the branch's tip; None where the branch does not exist yet."""
+        ...
+
+    def tip(self) -> Commit | None:
+        """The tip as last fetched."""
+        ...
+
+    def publish(
+        self,
+        base: Commit | None,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        refs: Mapping[str, Commit] = ...,
+    ) -> Published | LostRace:
+        """One commit on `base` with these files written (None: removed), pushed, with `refs` created
+        in the same atomic push. Files that stand already make no commit. Raises GitError where the
+        remote refuses for another reason than a lost race."""
+        ...
+
+    def diff(self, base: Commit | None, changes: Mapping[str, bytes | None]) -> str:
+        """The unified diff that `publish` would commit."""
+        ...
+
+    def line(self, tip: Commit, prefix: str) -> Iterator[LineChange]:
+        """Commits on the line of pushed tips that changed files below `prefix`, newest first."""
+        ...
+
+    def read(self, commit: Commit, path: str) -> bytes | None: ...
+    def blob(self, blob: str) -> bytes: ...
+    def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The blob behind `refs/mlops/runs/<run>`: a small JSON document and its object id."""
+
+    ref: str
+    object_id: str
+    document: Mapping[str, Any]
+
+
+class Claims(Protocol):
+    """Create-only refs on the remote, moved by compare-and-swap."""
+
+    def read(self, run: str) -> Claim | None:
+        """Freshly read from the remote (the local ref where there is none)."""
+        ...
+
+    def list(self, prefix: str = "") -> tuple[Claim, ...]: ...
+    def put(self, run: str, document: Mapping[str, Any], previous: Claim | None) -> Claim | None:
+        """Create (previous None) or move the claim; None where somebody else was first."""
+        ...
+
+
+class DataStore(Protocol):
+    """DVC at a source: what it versions, its stage graph, and what its remote holds."""
+
+    def stages(self, commit: Commit) -> tuple[Stage, ...]:
+        """The resolved stage graph in execution order; empty without dvc.yaml."""
+        ...
+
+    def missing(self, commit: Commit, paths: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Paths whose objects, as `.dvc` files at the commit record them, are not on the remote.
+
+        Each text names path and md5, ready to print. Without a remote every path is missing."""
+        ...
+
+    def has_remote(self, commit: Commit) -> bool: ...
+
+
+class ImageStore(Protocol):
+    """Manifests and blobs by digest: an OCI layout, later a registry."""
+
+    location: str
+
+    def manifest(self, digest: Digest) -> bytes:
+        """The manifest's or index's bytes, checked. Raises RegistryError where absent."""
+        ...
+
+    def has_manifest(self, digest: Digest) -> bool: ...
+    def blob_path(self, digest: Digest) -> Path:
+        """A local file with the blob's bytes. Raises RegistryError where absent."""
+        ...
+
+    def has_blob(self, digest: Digest) -> bool: ...
+    def put_blob(self, path: Path, digest: Digest) -> None:
+        """Take the file in (it may be moved). Raises RegistryError where its bytes differ."""
+        ...
+
+    def put_manifest(
+        self, content: bytes, media_type: str, repository: str, tag: str = ""
+    ) -> Digest: ...
+    def resolve(self, repository: str, tag: str) -> Digest | None: ...
+    def referrers(self, subject: Digest) -> tuple[Mapping[str, Any], ...]:
+        """Descriptors of the manifests that name `subject` (OCI distribution-spec 1.1)."""
+        ...
+
+
+class RunObserver(Protocol):
+    """Hears what an executor does, as it happens; called from one thread at a time."""
+
+    def task(self, state: TaskState) -> None: ...
+    def log(self, task: str, step: str, line: str) -> None: ...
+
+
+class Executor(Protocol):
+    """Carries out PipelineRun documents."""
+
+    name: str
+
+    def run(self, document: Mapping[str, Any], observer: RunObserver) -> RunResult:
+        """Carry the document out and wait. Raises ConfigError (with the path of the field) where it
+        holds what is not supported, ExecutorError where it cannot be carried out at all."""
+        ...
+
+    def status(self, run: str) -> RunResult | None: ...
+    def list(self) -> Iterable[RunResult]: ...
+    def alive(self, run: str) -> bool:
+        """Whether somebody is carrying the run out right now, here."""
+        ...
+
+
+class Images(Protocol):
+    """Runs a command of an image, or its default one, for `mlops image run`."""
+
+    def serve(self, image: ImageRef, env: Mapping[str, str], port: int) -> int: ...
