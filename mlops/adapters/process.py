@@ -73,7 +73,9 @@ def run(
         )
     except FileNotFoundError as exc:
         missing = argv[0] if cwd is None or cwd.is_dir() else str(cwd)
-        raise error(f"{missing} is not here, needed while {doing}", hint="Run: mlops doctor") from exc
+        raise error(
+            f"{missing} is not here, needed while {doing}", hint="Run: mlops doctor"
+        ) from exc
     except OSError as exc:
         raise error(f"cannot start {argv[0]} while {doing}: {exc.strerror}") from exc
     try:

@@ -28,7 +28,9 @@ class Digest:
         """Read `sha256:<64 hex>`. Raises UsageError on anything else, a tag for instance."""
         match = _DIGEST.match(text)
         if match is None:
-            raise UsageError(f"{text!r} is not a digest", hint="It looks like sha256:<64 hex digits>")
+            raise UsageError(
+                f"{text!r} is not a digest", hint="It looks like sha256:<64 hex digits>"
+            )
         return cls(match.group(1))
 
     @classmethod
@@ -57,7 +59,8 @@ class ImageRef:
         repository, at, digest = text.partition("@")
         if not at or _REPOSITORY.match(repository) is None:
             raise UsageError(
-                f"{text!r} names no image by digest", hint="It looks like name@sha256:<64 hex digits>"
+                f"{text!r} names no image by digest",
+                hint="It looks like name@sha256:<64 hex digits>",
             )
         return cls(repository, Digest.parse(digest))
 
