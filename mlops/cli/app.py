@@ -1,0 +1,150 @@
+"""The command `mlops`: finds the command file, runs it, turns errors into one line and a code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlops import __version__
+from mlops.cli import render
+from mlops.errors import MlopsError
+
+# command → (module below mlops.cli, function or sub-application, hidden)
+# A module is imported only when its command is called, or when help lists them all.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "demo"),
+    "init": ("init", "init"),
+    "lock": ("lock", "lock"),
+    "config": ("config", "app"),
+    "data": ("data", "app"),
+    "plan": ("plan", "plan"),
+    "run": ("run", "run"),
+    "runs": ("runs", "app"),
+    "watch": ("watch", "watch"),
+    "promote": ("promote", "promote"),
+    "rollback": ("rollback", "rollback"),
+    "hold": ("hold", "hold"),
+    "resume": ("hold", "resume"),
+    "quarantine": ("quarantine", "quarantine"),
+    "status": ("status", "status"),
+    "history": ("history", "history"),
+    "show": ("show", "show"),
+    "diff": ("diff", "diff"),
+    "image": ("image", "app"),
+    "doctor": ("doctor", "doctor"),
+    "step": ("step", "step"),
+}
+HIDDEN = frozenset({"step"})
+
+_EPILOG = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 an outside system failed, 4 a bug."
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"mlops {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """GitOps CI/CD for machine learning: commit → plan → run → release → promote → rollback."""
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """The application with one command, or with all of them where `only` is None."""
+    app = typer.Typer(
+        name="mlops",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=_EPILOG,
+        rich_markup_mode=None,
+    )
+    app.callback(epilog=_EPILOG)(_root)
+    for name, (module, attribute) in COMMANDS.items():
+        if only is not None and name != only:
+            continue
+        try:
+            found: Any = getattr(importlib.import_module(f"mlops.cli.{module}"), attribute)
+        except ModuleNotFoundError as exc:
+            if exc.name != f"mlops.cli.{module}":
+                raise
+            continue
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, hidden=name in HIDDEN)
+        else:
+            _add(app, name, found)
+    return app
+
+
+def _add(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
+    app.command(name, hidden=name in HIDDEN)(function)
+
+
+def _called() -> str | None:
+    """The command on the command line, None where help or completion must know all of them."""
+    if any(key.endswith("_COMPLETE") and "MLOPS" in key for key in os.environ):
+        return None
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    return first if first in COMMANDS else None
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command line; the exit codes are those of mlops.errors."""
+    verbose = "--verbose" in sys.argv or "-v" in sys.argv
+    try:
+        result = build(_called())(standalone_mode=False)
+    except MlopsError as exc:
+        render.fail(str(exc))
+        if verbose:
+            traceback.print_exc()
+        return exc.exit_code
+    except (KeyboardInterrupt, EOFError):
+        render.note("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as exc:  # noqa: BLE001 - the last wall: a bug becomes one line, a log and exit 4
+        return _other(exc, verbose=verbose)
+    return result if isinstance(result, int) else 0
+
+
+def _other(exc: Exception, *, verbose: bool) -> int:
+    show = getattr(exc, "show", None)
+    if callable(show):  # typer's own: a usage error that knows how to print itself
+        show()
+        return int(getattr(exc, "exit_code", 2))
+    if type(exc).__name__ == "Abort":
+        render.note("interrupted")
+        return 130
+    if type(exc).__name__ == "Exit":
+        return int(getattr(exc, "exit_code", 0))
+    text = "".join(traceback.format_exception(exc))
+    with tempfile.NamedTemporaryFile("w", prefix="mlops-bug-", suffix=".log", delete=False) as log:
+        log.write(text)
+    if verbose:
+        sys.stderr.write(text)
+    render.fail(
+        f"a bug in mlops: {type(exc).__name__}: {exc}. The log is {Path(log.name)}: please report it"
+    )
+    return 4
