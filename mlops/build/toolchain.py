@@ -1,0 +1,71 @@
+"""What a build needs of the outside: an installer of packages, and a way into a base image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mlops.domain.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A host path that a command inside a base sees at `target`, read-only unless `writable`."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+class BaseRunner(Protocol):
+    """Runs a command in the root filesystem of a stored image, below a throw-away overlay."""
+
+    def run(
+        self,
+        manifest: Digest,
+        argv: Sequence[str],
+        *,
+        doing: str,
+        binds: Sequence[Bind] = (),
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        network: bool = False,
+        timeout: float = 600.0,
+    ) -> bytes:
+        """Its stdout. Raises BuildError (what it wrote on stderr) where it exits other than 0."""
+        ...
+
+
+class Installer(Protocol):
+    """Installs locked wheels, and runs interpreters of this machine. `adapters.uv.Uv` is one."""
+
+    @property
+    def version(self) -> str:
+        """Name and version, as `uv 0.9.1`."""
+        ...
+
+    @property
+    def program(self) -> Path:
+        """The executable, to be bound into a base."""
+        ...
+
+    @property
+    def cache(self) -> Path:
+        """The cache directory that it shares between installs."""
+        ...
+
+    def install(
+        self, python: Path, requirements: Path, venv: Path, allow_builds: Sequence[str] = ()
+    ) -> None:
+        """Make a virtual environment of `python` at `venv` and install the hashed requirements
+        into it, dependencies not followed; sdists are built for the names in `allow_builds` alone.
+        Raises BuildError."""
+        ...
+
+    def python(
+        self, python: Path, argv: Sequence[str], *, doing: str, stdin: bytes | None = None
+    ) -> bytes:
+        """Run an interpreter of this machine, isolated from the environment; its stdout."""
+        ...
