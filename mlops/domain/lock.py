@@ -1,0 +1,58 @@
+"""mlops.lock: what tags, versions and requirements were resolved to, once, by `mlops lock`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlops.domain.digest import Digest
+
+TOOL = "mlops"  # the name under which the tool image is locked
+
+
+@dataclass(frozen=True, slots=True)
+class LockedImage:
+    """An image as locked for one platform.
+
+    `name` is the base as mlops.yaml writes it (`host`, `python:3.12-slim`), or `mlops` for the tool
+    image; `ref` is where it was found, without the digest. `digest` is the top-level one (an index,
+    or the manifest itself), `manifest` the platform's.
+    """
+
+    name: str
+    ref: str
+    digest: Digest
+    manifest: Digest
+    platform: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockedRequirements:
+    """A requirements lock: its `path`, and the digest of what it was resolved from."""
+
+    path: str
+    inputs: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLock:
+    """mlops.lock; `tools` are name and version, `builder` is the version of the image builder."""
+
+    images: tuple[LockedImage, ...] = ()
+    tools: tuple[tuple[str, str], ...] = ()
+    requirements: tuple[LockedRequirements, ...] = ()
+    builder: str = ""
+
+    def image(self, name: str, platform: str = "") -> LockedImage | None:
+        """The image locked under `name` (for `platform`, where given), None where there is none."""
+        for image in self.images:
+            if image.name == name and platform in ("", image.platform):
+                return image
+        return None
+
+    def tool(self, name: str) -> str | None:
+        """The locked version of a tool, None where it is not locked."""
+        return dict(self.tools).get(name)
+
+    def inputs(self, path: str) -> Digest | None:
+        """The digest of the inputs of the requirements lock at `path`, None where not locked."""
+        return next((found.inputs for found in self.requirements if found.path == path), None)
