@@ -92,3 +92,15 @@ def run(
     if check and done.code != 0:
         raise error(f"{argv[0]} failed while {doing} (exit {done.code}): {done.complaint}")
     return done
+
+
+def start_detached(argv: Sequence[str], log: Path) -> int:
+    """Start a program that outlives us, in a session of its own, its output appended to `log`.
+
+    Returns its process id.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            list(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        ).pid

@@ -29,6 +29,11 @@ def line(text: str) -> None:
     sys.stdout.write(plain(text) + "\n")
 
 
+def raw(text: str) -> None:
+    """A document of the answer, on stdout, as it is."""
+    sys.stdout.write(text)
+
+
 def note(text: str) -> None:
     """One line of the story, on stderr."""
     sys.stderr.write(plain(text) + "\n")
@@ -36,11 +41,11 @@ def note(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    note(_paint("33", "warning:", sys.stderr) + " " + text)
+    note(paint("33", "warning:", sys.stderr) + " " + text)
 
 
 def fail(text: str) -> None:
-    note(_paint("31", "error:", sys.stderr) + " " + text)
+    note(paint("31", "error:", sys.stderr) + " " + text)
 
 
 def plain(text: str) -> str:
@@ -53,7 +58,8 @@ def safe(text: str) -> str:
     return "".join(c if c >= " " and c != "\x7f" else "�" for c in text)
 
 
-def _paint(code: str, text: str, stream: Any) -> str:
+def paint(code: str, text: str, stream: Any) -> str:
+    """`text` in an ANSI colour where `stream` is a terminal that wants colours."""
     return f"\x1b[{code}m{text}\x1b[0m" if colours(stream) else text
 
 

@@ -1,0 +1,50 @@
+"""What a run is doing, as it happens, on stderr: a line for each task, and the log behind it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from mlops.cli import render
+from mlops.domain.run import Phase, TaskState
+
+_MARKS = {
+    Phase.SUCCEEDED: ("32", "✓"),
+    Phase.FAILED: ("31", "✗"),
+    Phase.SKIPPED: ("2", "-"),
+    Phase.CANCELLED: ("33", "!"),
+}
+_WIDTH = 10
+
+
+class Progress:
+    """A RunObserver that prints: `✓ build      2.1 s  sandbox`, and `  build | …` for the log."""
+
+    def __init__(self, *, logs: bool = True) -> None:
+        self._logs = logs
+        self._lock = threading.Lock()
+        self._seen: dict[str, Phase] = {}
+
+    def task(self, state: TaskState) -> None:
+        with self._lock:
+            if self._seen.get(state.name) is state.phase or not state.phase.done:
+                return
+            self._seen[state.name] = state.phase
+            render.note(_line(state))
+
+    def log(self, task: str, step: str, line: str) -> None:
+        if not self._logs:
+            return
+        with self._lock:
+            text = f"  {task.ljust(_WIDTH)} | {render.safe(line)}"
+            render.note(render.paint("2", text, sys.stderr))
+
+
+def _line(state: TaskState) -> str:
+    colour, mark = _MARKS.get(state.phase, ("", "·"))
+    took = ""
+    if state.started and state.finished:
+        took = f"{(state.finished - state.started).total_seconds():.1f} s"
+    said = render.safe(state.message or state.reason) if state.phase is not Phase.SUCCEEDED else ""
+    painted = render.paint(colour, mark, sys.stderr)
+    return f"{painted} {state.name.ljust(_WIDTH)} {took:>7}  {state.runtime} {said}".rstrip()

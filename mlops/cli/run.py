@@ -1,0 +1,81 @@
+"""`mlops run`: plan, execute, release, pin into the first environment."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from mlops.adapters import process
+from mlops.cli import options, render, wiring
+from mlops.cli.progress import Progress
+from mlops.engine.run import Order, Outcome, outcome_json
+from mlops.errors import UsageError
+
+
+def run(
+    rev: Annotated[str, typer.Argument(metavar="[REV]", help="The commit; default: HEAD's source.")] = "HEAD",
+    *,
+    model: options.Model = "",
+    executor: Annotated[str, typer.Option(help="Where to carry it out: local, or tekton.")] = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Start it, and come back at once.")] = False,
+    no_pin: Annotated[bool, typer.Option("--no-pin", help="Record the release; pin nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make the next attempt at the same commit.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave the steps' own output to the logs.")] = False,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> int:
+    """Plan, execute, release and pin one commit; print the release and nothing else.
+
+    Examples:  mlops run    mlops run v1.2 --model spam    mlops promote $(mlops run) --to staging
+    """
+    opened = wiring.open_project(repo)
+    if executor not in ("", "local"):
+        raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
+    source = opened.source(rev)
+    _note_left_out(opened, source.short, rev)
+    if detach:
+        return _detach(opened)
+    runner = opened.runner(Progress(logs=not quiet))
+    outcomes = []
+    for name in opened.models_at(source, model):
+        outcome = runner.carry_out(
+            Order(name, source, again=again, pin=not no_pin, actor=opened.actor)
+        )
+        _tell(outcome)
+        outcomes.append(outcome)
+    render.answer([outcome_json(o) for o in outcomes], output, lambda: _print(outcomes))
+    return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def _note_left_out(opened: wiring.Opened, short: str, rev: str) -> None:
+    count = opened.repository.uncommitted() if rev == "HEAD" else 0
+    if count:
+        files = "file" if count == 1 else "files"
+        render.note(f"planned {short}; {count} uncommitted {files} left out")
+    else:
+        render.note(f"planned {short}")
+
+
+def _tell(outcome: Outcome) -> None:
+    if outcome.failed:
+        render.fail(f"{outcome.model}: {outcome.note}. The logs: mlops runs logs {outcome.run}")
+    elif outcome.note:
+        render.note(outcome.note)
+
+
+def _print(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.release:
+            render.line(outcome.release)
+
+
+def _detach(opened: wiring.Opened) -> int:
+    """Start this very command again, without --detach, in a session of its own."""
+    argv = [sys.executable, "-m", "mlops", *(a for a in sys.argv[1:] if a != "--detach")]
+    log = opened.state / "detached.log"
+    pid = process.start_detached(argv, log)
+    render.note(f"process {pid} carries it out; follow it: mlops runs, or {log}")
+    return 0

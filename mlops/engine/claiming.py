@@ -1,0 +1,93 @@
+"""Claims: one decision for each commit and model, made once, by whoever wins it.
+
+A claim goes claimed → submitted → outcome. One whose holder died before its outcome is taken over.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlops.domain.source import Commit
+from mlops.ports import Claim, Claims, Clock
+
+SETTLED = "outcome"
+_NAME_BUDGET = 40
+
+
+def run_name(model: str, source: Commit, attempt: int) -> str:
+    """A run's name: a DNS label of at most 63 characters (model ≤ 40, 12 hex digits, attempt)."""
+    return f"{model[:_NAME_BUDGET]}-{source.sha[:12]}-{attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who this process is, and how to tell that another one is gone."""
+
+    me: Callable[[], Mapping[str, Any]]
+    dead: Callable[[Mapping[str, Any]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The newest claim on a commit and model: its attempt, and how far it is."""
+
+    attempt: int
+    claim: Claim
+
+    @property
+    def state(self) -> str:
+        return str(self.claim.document.get("state", ""))
+
+    @property
+    def outcome(self) -> str:
+        """`succeeded`, `failed` or `nothing`; empty before the outcome."""
+        return str(self.claim.document.get("outcome", "")) if self.state == SETTLED else ""
+
+    @property
+    def reason(self) -> str:
+        return str(self.claim.document.get("reason", ""))
+
+    @property
+    def release(self) -> str:
+        return str(self.claim.document.get("release", ""))
+
+    @property
+    def holder(self) -> Mapping[str, Any]:
+        found = self.claim.document.get("holder")
+        return found if isinstance(found, Mapping) else {}
+
+
+def newest(claims: Claims, model: str, source: Commit) -> Decision | None:
+    """The claim of the last attempt at this commit and model, None where nobody decided yet."""
+    prefix = run_name(model, source, 0)[:-1]
+    found = []
+    for claim in claims.list(prefix):
+        attempt = claim.ref.rpartition("-")[2]
+        if attempt.isdigit() and claim.ref.endswith(prefix + attempt):
+            found.append(Decision(int(attempt), claim))
+    return max(found, key=lambda decision: decision.attempt, default=None)
+
+
+def document(
+    name: str, model: str, source: Commit, plan: str, holder: Holder, now: Clock, actor: str
+) -> dict[str, Any]:
+    """A fresh claim, in state `claimed`."""
+    return {
+        "run": name,
+        "model": model,
+        "source": source.sha,
+        "plan": plan,
+        "state": "claimed",
+        "token": secrets.token_hex(16),
+        "holder": dict(holder.me()),
+        "actor": actor,
+        "since": now().isoformat(),
+    }
+
+
+def moved(claim: Claim, state: str, **more: str) -> dict[str, Any]:
+    """The claim's next document, with a token of its own so that equal blobs never meet."""
+    return {**claim.document, "state": state, "token": secrets.token_hex(16), **more}

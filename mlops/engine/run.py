@@ -1,0 +1,241 @@
+"""`mlops run`: plan, claim, execute, release. One decision for each commit and model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlops.domain.plan import Plan
+from mlops.domain.release import ReleaseRecord
+from mlops.domain.run import Phase, RunResult, TaskState
+from mlops.domain.source import Commit
+from mlops.engine import baseline as baselines
+from mlops.engine import claiming
+from mlops.engine.claiming import Decision, Holder
+from mlops.engine.planning import Planned, Planner
+from mlops.errors import GitError, MlopsError, RefusedError
+from mlops.manifests.pipelinerun import generate
+from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for: one commit, one model."""
+
+    model: str
+    source: Commit
+    again: bool = False
+    pin: bool = True
+    actor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an order ended. `release` is `model@sha256:…`, empty where there is none.
+
+    `fresh` is False where the answer was there already.
+    """
+
+    model: str
+    run: str
+    release: str
+    note: str
+    failed: bool = False
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The use case, with the ports it needs."""
+
+    planner: Planner
+    gitops: GitOps
+    claims: Claims
+    executor: Executor
+    holder: Holder
+    now: Clock
+    observer: RunObserver
+    say: Say
+
+    def carry_out(self, order: Order) -> Outcome:
+        """Answer an order: from what ran before, or by a run.
+
+        Raises RefusedError where data is missing on the remote or somebody else is at it.
+        """
+        tip = self.gitops.refresh()
+        known = baselines.records(self.gitops, tip, order.model)
+        last = self._newest(order)
+        if not order.again:
+            answered = self._answered(order, known, last)
+            if answered is not None:
+                return answered
+        attempt = self._attempt(order, last)
+        planned = self.planner.plan(order.model, order.source, known)
+        if planned.plan.nothing and not order.again:
+            return self._nothing(order, planned, attempt, last)
+        self.planner.require_data(planned)
+        return self._execute(order, planned, attempt, last)
+
+    def _newest(self, order: Order) -> Decision | None:
+        try:
+            return claiming.newest(self.claims, order.model, order.source)
+        except GitError as exc:
+            if exc.retryable:
+                raise
+            self.say(f"warning: claims cannot be read: {exc}")
+            return None
+
+    def _attempt(self, order: Order, last: Decision | None) -> int:
+        if last is None:
+            return 1
+        if last.state == claiming.SETTLED:
+            return last.attempt + 1
+        self._must_be_dead(order, last)
+        return last.attempt
+
+    def _must_be_dead(self, order: Order, last: Decision) -> None:
+        name = claiming.run_name(order.model, order.source, last.attempt)
+        if not self.executor.alive(name) and self.holder.dead(last.holder):
+            return
+        holder = last.holder
+        raise RefusedError(
+            f"run {name} is being carried out by process {holder.get('pid')} on {holder.get('host')}",
+            hint=f"Follow it: mlops runs logs {name}",
+        )
+
+    def _answered(
+        self, order: Order, known: tuple[ReleaseRecord, ...], last: Decision | None
+    ) -> Outcome | None:
+        """What an earlier run of this very commit answers; None where there is none."""
+        record = baselines.of_source(known, order.source)
+        if record is not None:
+            self._settle(last, "succeeded", str(record.release))
+            note = f"{order.source.short} ran already: {record.run}"
+            return Outcome(order.model, record.run, str(record.release), note, fresh=False)
+        if last is None or last.outcome not in ("failed", "nothing"):
+            return None
+        name = claiming.run_name(order.model, order.source, last.attempt)
+        failed = last.outcome == "failed"
+        note = f"{order.source.short} ran already and failed: {last.reason}" if failed else last.reason
+        return Outcome(order.model, name, last.release, note, failed=failed, fresh=False)
+
+    def _settle(self, last: Decision | None, outcome: str, release: str) -> None:
+        """Finish a claim whose holder died between the release and its outcome."""
+        if last is None or last.state == claiming.SETTLED or not self.holder.dead(last.holder):
+            return
+        self._move(last.claim, claiming.SETTLED, outcome=outcome, release=release, reason="")
+
+    def _nothing(
+        self, order: Order, planned: Planned, attempt: int, last: Decision | None
+    ) -> Outcome:
+        name = claiming.run_name(order.model, order.source, attempt)
+        release = str(planned.baseline.release) if planned.baseline else ""
+        claim = self._claim(order, planned.plan, name, last)
+        if claim is not None:
+            summary = planned.plan.summary
+            self._move(claim, claiming.SETTLED, outcome="nothing", reason=summary, release=release)
+        return Outcome(order.model, name, release, planned.plan.summary)
+
+    def _execute(
+        self, order: Order, planned: Planned, attempt: int, last: Decision | None
+    ) -> Outcome:
+        name = claiming.run_name(order.model, order.source, attempt)
+        spec = replace(
+            self.planner.spec(planned, name, attempt),
+            pin=order.pin,
+            actor=order.actor,
+            rebuild=order.again,
+        )
+        document = generate(spec)
+        claim = self._claim(order, planned.plan, name, last)
+        if claim is not None:
+            claim = self._move(claim, "submitted", executor=self.executor.name)
+        complaints = _Complaints(self.observer)
+        try:
+            result = self.executor.run(document, complaints)
+        except (MlopsError, KeyboardInterrupt) as exc:
+            self._move(claim, claiming.SETTLED, outcome="failed", reason=str(exc) or "interrupted")
+            raise
+        return self._finish(order, claim, result, complaints)
+
+    def _finish(
+        self, order: Order, claim: Claim | None, result: RunResult, complaints: _Complaints
+    ) -> Outcome:
+        self.gitops.refresh()
+        if result.phase is Phase.SUCCEEDED:
+            release = result.results.get("release", "")
+            self._move(claim, claiming.SETTLED, outcome="succeeded", release=release, reason="")
+            return Outcome(order.model, result.name, release, result.results.get("note", ""))
+        reason = complaints.first_of(result) or result.message or result.reason
+        self._move(claim, claiming.SETTLED, outcome="failed", reason=reason)
+        return Outcome(order.model, result.name, "", reason, failed=True)
+
+    def _claim(self, order: Order, plan: Plan, name: str, last: Decision | None) -> Claim | None:
+        """Win the claim, or say who has it. None where the remote takes no such refs."""
+        dead = last.claim if last is not None and last.state != claiming.SETTLED else None
+        fresh = claiming.document(
+            name, order.model, order.source, plan.summary, self.holder, self.now, order.actor
+        )
+        try:
+            won = self.claims.put(name, fresh, dead)
+        except GitError as exc:
+            if exc.retryable:
+                raise
+            self.say(f"warning: the claim could not be written, two runs are possible: {exc}")
+            return None
+        if won is None:
+            raise RefusedError(
+                f"somebody else has just claimed {name}", hint="Run the command again to see how it went"
+            )
+        return won
+
+    def _move(self, claim: Claim | None, state: str, **more: str) -> Claim | None:
+        """Move a claim on; one that was taken from us stays as it is."""
+        if claim is None:
+            return None
+        try:
+            run = claim.ref.removeprefix("refs/mlops/runs/")
+            moved = self.claims.put(run, claiming.moved(claim, state, **more), claim)
+        except GitError as exc:
+            self.say(f"warning: the claim {claim.ref} could not be moved to {state}: {exc}")
+            return claim
+        return moved if moved is not None else claim
+
+
+class _Complaints:
+    """Passes what the executor says on, and keeps the last complaint of each task."""
+
+    def __init__(self, inner: RunObserver) -> None:
+        self._inner = inner
+        self._said: dict[str, str] = {}
+
+    def task(self, state: TaskState) -> None:
+        self._inner.task(state)
+
+    def log(self, task: str, step: str, line: str) -> None:
+        if line.startswith("error: "):
+            self._said[task] = line.removeprefix("error: ")
+        self._inner.log(task, step, line)
+
+    def first_of(self, result: RunResult) -> str:
+        """The complaint of the first task that failed: `validate: gate accuracy ≥ 0.9: 0.84`."""
+        for task in result.tasks:
+            if task.phase is Phase.FAILED:
+                said = self._said.get(task.name) or task.message or task.reason
+                return f"{task.name}: {said}"
+        return ""
+
+
+def outcome_json(outcome: Outcome) -> Mapping[str, Any]:
+    """The JSON shape of an outcome."""
+    return {
+        "model": outcome.model,
+        "run": outcome.run,
+        "release": outcome.release or None,
+        "note": outcome.note,
+        "failed": outcome.failed,
+        "fresh": outcome.fresh,
+    }
