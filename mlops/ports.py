@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -187,6 +188,10 @@ class ImageStore(Protocol):
         ...
 
     def has_blob(self, digest: Digest) -> bool: ...
+    def staging(self) -> AbstractContextManager[Path]:
+        """A directory for files on their way in, from where `put_blob` moves them."""
+        ...
+
     def put_blob(self, path: Path, digest: Digest) -> None:
         """Take the file in (it may be moved). Raises RegistryError where its bytes differ."""
         ...
