@@ -1,0 +1,120 @@
+"""The shell that DVC starts: hands the command to the environment image and brings its output back.
+
+DVC runs `$SHELL -c COMMAND` for each command of a stage. This file is that shell: started on its
+own (`python -IS shim.py -c COMMAND`), it must import little, because its start is paid once for
+each command. `MLOPS_SHIM` names a directory of the step's own, which the user's code cannot see:
+`environment` in it holds the allow-listed `NAME=value` pairs, parted by NUL, and a failure is
+reported in `failure` (lines: stage, exit code, kind, command). The protocol stands in runner.py.
+"""
+
+# ruff: noqa: PTH - importing pathlib would double the start of each command
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Callable
+
+VERSION = b"1"
+SOCKET = "socket"
+LOST = 125  # the sidecar died: no exit code came back
+_CHUNK = 65536
+_FROM_DVC = (b"DVC_STAGE",)
+
+Sink = Callable[[bytes], None]
+
+
+def forward(
+    exchange: str, below: bytes, command: bytes, env: dict[bytes, bytes], sink: Sink
+) -> tuple[int, str]:
+    """Run `command` in the directory `below` the source workspace, in the environment image.
+
+    Output goes to `sink` as it comes. Gives the exit code and, where the command did not run to
+    its own end, why. Moves the process into `exchange` (a socket's name holds 108 bytes).
+    """
+    os.chdir(exchange)
+    if not stat.S_ISSOCK(os.lstat(SOCKET).st_mode):
+        return LOST, "the exchange holds no socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.connect(SOCKET)
+            fields = [VERSION, below, command, *(n + b"=" + v for n, v in env.items())]
+            request = b"\0".join(fields)
+            connection.sendall(struct.pack("!I", len(request)) + request)
+            return _answer(connection, sink)
+        except (ConnectionError, EOFError, ValueError):
+            return LOST, "the environment image's container ended; out of memory?"
+
+
+def _answer(connection: socket.socket, sink: Sink) -> tuple[int, str]:
+    while True:
+        kind, size = struct.unpack("!cI", _exactly(connection, 5))
+        if kind == b"o":
+            _stream(connection, size, sink)
+            continue
+        if size > _CHUNK:
+            raise ValueError(size)
+        text = _exactly(connection, size)
+        if kind == b"x":
+            code = int(text) & 0xFF
+            return code, "killed; out of memory?" if code == 137 else ""
+        if kind == b"e":
+            return LOST, "could not be started: " + os.fsdecode(text)
+        raise ValueError(kind)
+
+
+def _stream(connection: socket.socket, size: int, sink: Sink) -> None:
+    while size:
+        part = connection.recv(min(size, _CHUNK))
+        if not part:
+            raise EOFError
+        sink(part)
+        size -= len(part)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    parts: list[bytes] = []
+    _stream(connection, size, parts.append)
+    return b"".join(parts)
+
+
+def to_stdout(part: bytes) -> None:
+    """Write all of it to file descriptor 1."""
+    while part:
+        part = part[os.write(1, part) :]
+
+
+def report(directory: str, stage: str, code: int, reason: str, command: str) -> None:
+    """Leave for the train step what failed: DVC's own message tells the exit code at most."""
+    lines = [stage, str(code), reason.replace("\n", " "), command]
+    with open(os.path.join(directory, "failure"), "w", errors="surrogateescape") as file:
+        file.write("\n".join(lines))
+
+
+def main(argv: list[str]) -> int:
+    """The shell: `-c COMMAND`, in the current directory."""
+    command = argv[argv.index("-c") + 1]
+    here, root = os.path.realpath(os.getcwdb()), os.path.realpath(os.environb[b"MLOPS_SOURCE"])
+    below = os.path.relpath(here, root)
+    own = os.environ["MLOPS_SHIM"]
+    with open(os.path.join(own, "environment"), "rb") as file:
+        env = dict(pair.split(b"=", 1) for pair in file.read().split(b"\0") if pair)
+    env.update((name, os.environb[name]) for name in _FROM_DVC if name in os.environb)
+    exchange = os.environ["MLOPS_EXCHANGE"]
+    try:
+        code, reason = forward(exchange, below, os.fsencode(command), env, to_stdout)
+    except FileNotFoundError:
+        code, reason = LOST, "the environment image's container is not there"
+    if code:
+        report(own, os.environ.get("DVC_STAGE", ""), code, reason, command)
+    if reason:
+        with contextlib.suppress(OSError):
+            to_stdout(f"error: {command!r}: {reason}\n".encode(errors="surrogateescape"))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

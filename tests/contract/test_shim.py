@@ -1,0 +1,240 @@
+"""The exchange: commands go from DVC's shell to the environment image and come back."""
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlops import resources
+from mlops.errors import ExecutorError, RefusedError
+from mlops.steps import runner, shim
+from mlops.steps.exchange import Exchange
+
+
+class Sidecar:
+    """The sidecar's own script from the Task, run by /bin/sh, and the shell that talks to it."""
+
+    def __init__(self, root: Path):
+        self.source = root / "source"
+        self.exchange = Exchange(root / "exchange", root / "state" / "train")
+        for path in (self.source, self.exchange.directory):
+            path.mkdir(parents=True)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, env: dict[str, str] | None = None, path: str = "") -> None:
+        task = yaml.safe_load(resources.text("tekton/tasks/train.yaml"))
+        script = self.exchange.directory.parent / "script"
+        script.write_text(task["spec"]["sidecars"][0]["script"])
+        script.chmod(0o755)
+        self.process = subprocess.Popen(
+            [script],
+            env={
+                "PATH": path or f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "MLOPS_SOURCE": str(self.source),
+                "MLOPS_EXCHANGE": str(self.exchange.directory),
+                "FROM_IMAGE": "yes",
+            },
+            start_new_session=True,
+        )
+        self.exchange.prepare(env or {})
+        self.exchange.wait("env@sha256:00", timeout=30)
+
+    def shell(self, command: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [self.exchange.shell, "-c", command],
+            cwd=cwd or self.source,
+            env={**os.environ, **self.exchange.variables(self.source), "SECRET": "s3", **env},
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def run(self, command: str, cwd: Path | None = None, **env: str) -> tuple[int, bytes]:
+        process = self.shell(command, cwd, **env)
+        out, _ = process.communicate(timeout=60)
+        return process.returncode, out
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def sidecar(tmp_path):
+    made = Sidecar(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_output_and_exit_code_come_back(sidecar):
+    sidecar.start()
+    assert sidecar.run("echo out; echo err >&2; echo again; exit 7") == (7, b"out\nerr\nagain\n")
+    failure = sidecar.exchange.failure()
+    assert failure is not None
+    assert failure.text == "command 'echo out; echo err >&2; echo again; exit 7' failed (exit 7)"
+
+
+def test_stage_directory_and_allowed_variables_cross_and_nothing_else(sidecar):
+    sidecar.start({"OMP_NUM_THREADS": "1", "ODD": "a=b\nc"})
+    below = sidecar.source / "deep er"
+    below.mkdir()
+    code, out = sidecar.run(
+        'echo "$DVC_STAGE|$OMP_NUM_THREADS|$ODD|$SECRET|$FROM_IMAGE|$MLOPS_SHIM"; pwd',
+        below,
+        DVC_STAGE="train@uk",
+    )
+    assert code == 0
+    assert out.decode() == f"train@uk|1|a=b\nc||yes|\n{below}\n"
+
+
+def test_the_command_reaches_the_shell_as_it_is(sidecar):
+    sidecar.start()
+    assert sidecar.run("printf '%s' '$(params.x) \"é\\' ; echo ' a  b'") == (
+        0,
+        '$(params.x) "é\\ a  b\n'.encode(),
+    )
+
+
+def test_exit_137_says_out_of_memory(sidecar):
+    sidecar.start()
+    code, out = sidecar.run("kill -9 $$", DVC_STAGE="train")
+    assert code == 137
+    assert b"out of memory?" in out
+    failure = sidecar.exchange.failure()
+    assert failure is not None
+    assert failure.text == "stage train failed (exit 137): killed; out of memory?"
+
+
+def test_a_sidecar_that_dies_is_an_error_that_says_so(sidecar):
+    sidecar.start()
+    process = sidecar.shell("echo started; exec sleep 60", DVC_STAGE="train")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"started\n"
+    assert sidecar.process is not None
+    os.kill(sidecar.process.pid, signal.SIGKILL)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == shim.LOST
+    assert b"the environment image's container ended" in out
+    failure = sidecar.exchange.failure()
+    assert failure is not None
+    assert failure.stage == "train"
+    assert "container ended" in failure.text
+
+
+def test_the_command_ends_with_the_shim(sidecar, tmp_path):
+    sidecar.start()
+    fifo = tmp_path / "source" / "fifo"
+    os.mkfifo(fifo)
+    # both sleep children hold the fifo open for writing: it ends when they have all ended
+    process = sidecar.shell(f"sleep 1000 >{fifo} & sleep 1000 >{fifo}")
+    with fifo.open("rb") as reader:
+        process.kill()
+        assert reader.read() == b""
+    process.communicate()
+
+
+def test_leftovers_end_with_their_command(sidecar, tmp_path):
+    sidecar.start()
+    fifo = tmp_path / "source" / "fifo"
+    os.mkfifo(fifo)
+    seen: list[bytes] = []
+    reader = threading.Thread(target=lambda: seen.append(fifo.read_bytes()))
+    reader.start()
+    assert sidecar.run(f"sleep 1000 >{fifo} & echo done") == (0, b"done\n")
+    reader.join(30)
+    assert seen == [b""]
+
+
+def test_much_output_needs_little_memory(sidecar):
+    sidecar.start()
+    assert sidecar.process is not None
+    fifo = sidecar.source / "fifo"
+    os.mkfifo(fifo)
+    size = 200_000_000
+    process = sidecar.shell(f"head -c {size} /dev/zero; cat {fifo}")
+    assert process.stdout is not None
+    while size:
+        size -= len(process.stdout.read(min(size, 1 << 20)))
+    for pid in (process.pid, sidecar.process.pid):
+        assert peak_memory(pid) < 100_000
+    fifo.write_bytes(b"end")
+    assert process.communicate(timeout=30) == (b"end", None)
+    assert process.returncode == 0
+
+
+def peak_memory(pid: int) -> int:
+    """In kB."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+def test_several_commands_at_once(sidecar):
+    sidecar.start()
+    running = [sidecar.shell(f"echo {n}; exit {n}") for n in range(1, 9)]
+    for n, process in enumerate(running, 1):
+        out, _ = process.communicate(timeout=60)
+        assert (process.returncode, out) == (n, b"%d\n" % n)
+
+
+def test_a_long_path_is_no_obstacle(tmp_path):
+    sidecar = Sidecar(tmp_path / ("x" * 100) / ("y" * 100))
+    try:
+        sidecar.start()
+        assert sidecar.run("echo far") == (0, b"far\n")
+    finally:
+        sidecar.stop()
+
+
+def test_a_directory_that_is_gone_is_said(sidecar, tmp_path, monkeypatch):
+    sidecar.start()
+    monkeypatch.chdir(tmp_path)  # forward moves the process
+    directory = str(sidecar.exchange.directory)
+    code, reason = shim.forward(directory, b"gone", b"echo no", {}, print)
+    assert code == shim.LOST
+    assert "could not be started" in reason
+    assert "gone" in reason
+
+
+def test_an_image_without_python_is_refused_by_name(sidecar, tmp_path):
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    for tool in ("sleep",):
+        (bare / tool).symlink_to(f"/bin/{tool}")
+    with pytest.raises(RefusedError, match=r"no python3 of version 3\.8"):
+        sidecar.start(path=str(bare))
+
+
+def test_nobody_answers(tmp_path):
+    sidecar = Sidecar(tmp_path)
+    sidecar.exchange.prepare({})
+    with pytest.raises(ExecutorError, match="did not answer"):
+        sidecar.exchange.wait("env@sha256:00", timeout=0.05)
+    code, out = sidecar.run("echo no")
+    assert code == shim.LOST
+    assert b"is not there" in out
+
+
+def test_a_planted_link_in_place_of_the_socket_is_not_followed(sidecar):
+    sidecar.start()
+    real = sidecar.exchange.directory / "socket"
+    real.rename(sidecar.exchange.directory / "moved")
+    real.symlink_to("moved")
+    code, out = sidecar.run("echo no")
+    assert code == shim.LOST
+    assert b"no socket" in out
+
+
+def test_the_runner_is_python_3_8():
+    text = Path(runner.__file__).read_text()
+    tree = ast.parse(text, feature_version=(3, 8))
+    imported = {
+        name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    }
+    assert imported <= set(sys.stdlib_module_names)
+    assert shim.VERSION == runner.VERSION
+    assert shim.SOCKET == runner.SOCKET
