@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from mlops.errors import OutsideError
 
@@ -44,6 +45,41 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def start(
+    argv: Sequence[str],
+    *,
+    doing: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.PIPE,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    error: type[OutsideError] = OutsideError,
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, stdout in an unbuffered pipe.
+
+    For talking to a program while it runs: the caller owns it, bounds its time, and ends it (see
+    `kill_group`). `doing`, `env` and `error` are as in `run`.
+    """
+    try:
+        return subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except FileNotFoundError as exc:
+        missing = argv[0] if cwd is None or cwd.is_dir() else str(cwd)
+        raise error(
+            f"{missing} is not here, needed while {doing}", hint="Run: mlops doctor"
+        ) from exc
+    except OSError as exc:
+        raise error(f"cannot start {argv[0]} while {doing}: {exc.strerror}") from exc
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -61,23 +97,10 @@ def run(
     (the caller's own where None). Raises `error` where the program is missing, runs out of time,
     or (with `check`) exits other than 0.
     """
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except FileNotFoundError as exc:
-        missing = argv[0] if cwd is None or cwd.is_dir() else str(cwd)
-        raise error(
-            f"{missing} is not here, needed while {doing}", hint="Run: mlops doctor"
-        ) from exc
-    except OSError as exc:
-        raise error(f"cannot start {argv[0]} while {doing}: {exc.strerror}") from exc
+    pipe_or_null = subprocess.PIPE if stdin is not None else subprocess.DEVNULL
+    process = start(
+        argv, doing=doing, cwd=cwd, env=env, stdin=pipe_or_null, stderr=subprocess.PIPE, error=error
+    )
     try:
         out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as exc:
