@@ -1,0 +1,53 @@
+# `make demo` and `make test` set up all that they need, on a machine with git, make and Python 3.11 alone.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+# kustomize, where scripts/bootstrap.sh had to build it
+export PATH := $(CURDIR)/.cache/bin:$(PATH)
+JOBS ?= 2
+DIR ?=
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup demo test test-fast test-e2e lint docs docs-check lock clean
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## .venv with the locked packages, and the programs that mlops calls
+	@scripts/bootstrap.sh
+
+demo: setup  ## the whole story on a sample project (DIR=where, default ./mlops-demo)
+	@$(BIN)/mlops demo $(DIR)
+
+test:  ## all tests: the quick ones first, then the end-to-end ones
+	@scripts/bootstrap.sh test
+	$(PYTEST) tests/unit tests/contract tests/golden -q -n $(JOBS) --dist loadfile
+	$(PYTEST) tests/e2e -q -n $(JOBS) --dist loadfile
+
+test-fast:  ## unit, contract and golden tests: under a minute
+	@scripts/bootstrap.sh test
+	$(PYTEST) tests/unit tests/contract tests/golden -q -n $(JOBS) --dist loadfile
+
+test-e2e:  ## the commands as a user types them
+	@scripts/bootstrap.sh test
+	$(PYTEST) tests/e2e -q -n $(JOBS) --dist loadfile
+
+lint: setup  ## ruff, mypy, import-linter, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/docs.py --check
+
+docs: setup  ## write the generated pages of docs/reference
+	$(BIN)/python scripts/docs.py
+
+docs-check: setup  ## fail where a generated page is not what the commands say
+	$(BIN)/python scripts/docs.py --check
+
+lock: setup  ## resolve requirements-dev.txt anew
+	$(BIN)/python scripts/lock.py
+
+clean:  ## remove what the targets above made (not: a demo's directory)
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
