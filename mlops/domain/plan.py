@@ -33,6 +33,8 @@ class Change:
     @property
     def text(self) -> str:
         """`requirements.lock: scikit-learn 1.7.1 → 1.7.2`, `data/train.csv: 3f2a… → 91bc…`."""
+        if self.kind is Kind.FIRST:
+            return f"first release of {self.path}"
         if self.old is None and self.new is None:
             return f"{self.path} changed"
         if self.old is None:

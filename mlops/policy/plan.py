@@ -1,0 +1,100 @@
+"""From impact to plan: the ordered steps, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlops.domain.plan import Impact, Kind, Plan, PlanStep
+from mlops.domain.source import Commit
+
+_SHOWN = 3  # reasons that a line names before it counts the rest
+
+
+def decide(
+    model: str, source: Commit, since: Commit | None, impact: Impact, *, environment: str = ""
+) -> Plan:
+    """The plan for one model at one source.
+
+    `environment` is the first one, that every release enters; empty where none is pinned. The
+    environment image is made anew only where dependencies or base call for it, the model only
+    where something is stale; whatever is released is validated, packaged and pinned.
+    """
+    if not impact.changes and not impact.stale:
+        return Plan(model, source, since, impact, (), _nothing(since, impact.unrelated))
+    causes = _causes(impact)
+    steps = [*_build(impact), *_train(impact)]
+    trained = any(step.name == "train" for step in steps)
+    checked = (
+        "the model is trained anew" if trained else "the model stays, what is around it changes"
+    )
+    steps.append(PlanStep("validate", _first(impact) or checked))
+    steps.append(PlanStep("package", shortened(causes)))
+    if environment:
+        steps.append(PlanStep("pin", f"{environment} receives every release"))
+    return Plan(model, source, since, impact, tuple(steps), shortened(causes))
+
+
+def _first(impact: Impact) -> str:
+    return next((change.text for change in impact.changes if change.kind is Kind.FIRST), "")
+
+
+def _causes(impact: Impact) -> tuple[str, ...]:
+    """What calls for a release; what only follows from something else is left out."""
+    causes = [change.text for change in impact.changes]
+    if not causes:
+        causes = [reason for _, reason in impact.stale]
+    return tuple(dict.fromkeys(causes))
+
+
+def _build(impact: Impact) -> Iterable[PlanStep]:
+    texts = [
+        change.text
+        for change in impact.changes
+        if change.kind in (Kind.DEPENDENCIES, Kind.BASE, Kind.FIRST)
+    ]
+    if texts:
+        yield PlanStep("build", shortened(texts))
+
+
+def _train(impact: Impact) -> Iterable[PlanStep]:
+    """One step for all stale stages; its reason leaves out those that follow another."""
+    if not impact.stale:
+        return
+    reasons = [
+        part
+        for _, reason in impact.stale
+        for part in reason.split("; ")
+        if not part.startswith("follows ")
+    ]
+    texts = [_first(impact)] if _first(impact) else list(dict.fromkeys(reasons))
+    yield PlanStep("train", shortened(texts))
+
+
+def shortened(texts: Iterable[str]) -> str:
+    """The first three, and how many more: one line."""
+    listed = list(texts)
+    rest = len(listed) - _SHOWN
+    line = "; ".join(listed[:_SHOWN])
+    return f"{line}; and {rest} more" if rest > 0 else line
+
+
+def _nothing(since: Commit | None, unrelated: Iterable[str]) -> str:
+    tops = collapsed(unrelated)
+    if tops:
+        return f"nothing to do: only {_listed(tops)} changed"
+    known = f"nothing changed since {since.short}" if since else "nothing is there to release"
+    return f"nothing to do: {known}"
+
+
+def collapsed(paths: Iterable[str]) -> tuple[str, ...]:
+    """Paths as their top-level directory (`docs/`) or file, each once, sorted."""
+    tops = {f"{top}/" if rest else top for top, _, rest in (path.partition("/") for path in paths)}
+    return tuple(sorted(tops))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    if len(names) == 1:
+        return names[0]
+    if len(names) <= _SHOWN + 1:
+        return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more"
