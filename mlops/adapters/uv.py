@@ -1,0 +1,104 @@
+"""uv: resolves requirements, installs locked wheels, and runs this machine's interpreters."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from mlops.adapters import process
+from mlops.errors import BuildError
+
+_INSTALL_TIMEOUT = 1800.0  # seconds; a first download of large wheels over a slow line
+_RUN_TIMEOUT = 600.0
+
+
+class Uv:
+    """Runs uv in `directory`, whose own uv settings (package indexes) hold.
+
+    The cache is asked first and the network only where it does not suffice: a build whose wheels were
+    downloaded before needs no network, whatever the clock says.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+
+    @cached_property
+    def program(self) -> Path:
+        """The executable: beside this interpreter, or on the path. Raises BuildError."""
+        beside = Path(sys.executable).with_name("uv")
+        if beside.is_file():
+            return beside
+        for directory in os.get_exec_path():
+            path = Path(directory, "uv")
+            if path.is_file() and os.access(path, os.X_OK):
+                return path
+        raise BuildError("uv is not here", hint="Install it: pip install uv")
+
+    @cached_property
+    def version(self) -> str:
+        """As `uv 0.9.1`."""
+        return " ".join(self._uv(["--version"], "asking for its version").split()[:2])
+
+    @cached_property
+    def cache(self) -> Path:
+        return Path(self._uv(["cache", "dir"], "asking for its cache").strip())
+
+    def install(
+        self, python: Path, requirements: Path, venv: Path, allow_builds: Sequence[str] = ()
+    ) -> None:
+        """Meets `build.toolchain.Installer`."""
+        create = ["venv", "--quiet", "--no-project", "--no-config", "--python", str(python)]
+        self._uv([*create, str(venv)], "creating a virtual environment")
+        argv = install_arguments(str(venv / "bin" / "python"), str(requirements), allow_builds)
+        self.offline_first(argv, f"installing {requirements.name}", _INSTALL_TIMEOUT)
+
+    def python(
+        self, python: Path, argv: Sequence[str], *, doing: str, stdin: bytes | None = None
+    ) -> bytes:
+        """Meets `build.toolchain.Installer`."""
+        env = {"PATH": os.defpath, "PYTHONHASHSEED": "0", "LANG": "C.UTF-8"}
+        done = process.run(
+            [str(python), *argv],
+            doing=doing,
+            cwd=Path("/"),
+            env=env,
+            stdin=stdin,
+            timeout=_RUN_TIMEOUT,
+            error=BuildError,
+        )
+        return done.stdout
+
+    def offline_first(self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT) -> str:
+        """Run uv against its cache, and with the network where that fails; its stdout."""
+        try:
+            return self._uv(["--offline", *argv], doing, timeout)
+        except BuildError:
+            if os.environ.get("UV_OFFLINE", "") not in ("", "0", "false"):
+                raise
+        return self._uv(argv, doing, timeout)
+
+    def _uv(self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT) -> str:
+        dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT")
+        env = {name: value for name, value in os.environ.items() if name not in dropped}
+        env |= {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+        done = process.run(
+            [str(self.program), *argv],
+            doing=doing,
+            cwd=self._directory,
+            env=env,
+            timeout=timeout,
+            error=BuildError,
+        )
+        return done.text
+
+
+def install_arguments(python: str, requirements: str, allow_builds: Sequence[str]) -> list[str]:
+    """The arguments of `uv` that install hash-locked requirements, and nothing that they lack."""
+    argv = ["pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps"]
+    argv += ["--link-mode", "copy", "--requirement", requirements, "--only-binary", ":all:"]
+    for name in allow_builds:
+        argv += ["--no-binary", name]
+    return argv

@@ -1,0 +1,87 @@
+"""The interpreter of a base image: where it stands, its version, its libc."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from mlops.build.image import Image
+from mlops.build.toolchain import BaseRunner
+from mlops.domain.digest import Digest
+from mlops.errors import BuildError
+
+PYTHON = "dev.mlops.python"  # labels of a base that we packed
+VERSION = "dev.mlops.python.version"
+LIBC = "dev.mlops.libc"
+_USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ASK = """
+import json, os, platform, sys, sysconfig
+name = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+print(json.dumps({
+    "path": os.path.realpath(sys.executable),
+    "version": platform.python_version(),
+    "libc": name or sysconfig.get_config_var("HOST_GNU_TYPE") or "",
+}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """`path` is absolute in the base; `version` is whole (`3.11.7`); `libc` as `glibc 2.36`."""
+
+    path: PurePosixPath
+    version: str
+    libc: str
+
+    @property
+    def directory(self) -> str:
+        """The name of its library directory, `python3.11`."""
+        major, minor, *_ = self.version.split(".")
+        return f"python{major}.{minor}"
+
+
+def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str) -> Interpreter:
+    """Read from the labels of a base that we packed, else asked of the base itself.
+
+    Raises BuildError where the base has no Python, or one for musl.
+    """
+    if image.label(PYTHON):
+        path = PurePosixPath(image.label(PYTHON))
+        return Interpreter(path, image.label(VERSION), image.label(LIBC))
+    if runner is None:
+        raise BuildError(
+            f"the base {ref} cannot be looked into: commands cannot run in an image here",
+            hint="Run mlops doctor, or use `base: host`",
+        )
+    return _checked(_asked(image, manifest, runner, ref), ref)
+
+
+def _asked(image: Image, manifest: Digest, runner: BaseRunner, ref: str) -> Interpreter:
+    search = dict(image.env).get("PATH", _USUAL)
+    complaint = ""
+    for directory in search.split(":"):
+        program = f"{directory}/python3"
+        try:
+            answer = runner.run(
+                manifest, (program, "-I", "-S", "-c", _ASK), doing=f"looking for Python in {ref}"
+            )
+            found = json.loads(answer)
+            return Interpreter(PurePosixPath(found["path"]), found["version"], found["libc"])
+        except BuildError as exc:
+            complaint = exc.message
+        except (ValueError, KeyError, TypeError) as exc:
+            raise BuildError(f"{program} in the base {ref} is no Python that answers") from exc
+    raise BuildError(
+        f"the base {ref} has no python3 on its path {search}: {complaint}",
+        hint="Name a base that has Python in mlops.yaml",
+    )
+
+
+def _checked(found: Interpreter, ref: str) -> Interpreter:
+    if "musl" in found.libc:
+        raise BuildError(
+            f"the base {ref} is built on musl, for which most packages have no wheels",
+            hint="Name a base on glibc (Debian, Ubuntu, Fedora) in mlops.yaml",
+        )
+    return found
