@@ -1,0 +1,256 @@
+"""mlops.yaml: text → `Project`, and the JSON schema for editors from the same source."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from mlops.config.fields import (
+    BaseImage,
+    Branch,
+    BranchGlob,
+    Command,
+    Distinct,
+    FilePath,
+    GitUrl,
+    Glob,
+    Name,
+    Platform,
+    Quantity,
+    Registry,
+    Some,
+    Text,
+    Timeout,
+    TreePath,
+    Variable,
+    seconds,
+)
+from mlops.config.gate import GateSection
+from mlops.config.validation import Section, schema_of, validate
+from mlops.documents import load
+from mlops.domain.project import (
+    BuildConfig,
+    GitOpsConfig,
+    ModelConfig,
+    Project,
+    ServeConfig,
+    TrainConfig,
+)
+from mlops.domain.run import Resources
+
+# Names of image repositories and of directories below environments/ that are ours already.
+_TAKEN_MODELS = ("mlops", "base-host")
+_TAKEN_ENVIRONMENTS = ("base", "releases")
+
+_Way = Literal["push", "pull-request"]
+
+
+class GitOpsSection(Section):
+    """Where pins and release records live."""
+
+    url: GitUrl = Field(default="", description="the GitOps repository; default: this one")
+    branch: Branch = Field(default="", description="its branch; default: the branch of the source")
+    path: FilePath = Field(
+        default="environments", description="the directory that holds the environments"
+    )
+    mode: _Way = Field(default="push", description="how commits of ours reach that branch")
+    rollback: _Way | None = Field(
+        default=None, description="how rollbacks reach it; default: as `mode`"
+    )
+
+    def frozen(self) -> GitOpsConfig:
+        return GitOpsConfig(self.url, self.branch, self.path, self.mode, self.rollback or self.mode)
+
+
+class BuildSection(Section):
+    """How the images of the model are made."""
+
+    strategy: Literal["layers"] = Field(default="layers", description="how images are assembled")
+    base: BaseImage = Field(
+        default="host",
+        description="the base image, pinned in mlops.lock; `host` packs this machine's interpreter",
+    )
+    requirements: FilePath = Field(
+        default="",
+        description="what `mlops lock` resolves: requirements.txt, pyproject.toml, uv.lock or"
+        " pylock.toml; default: the first of these that is there",
+    )
+    code: Annotated[tuple[TreePath, ...], Distinct] = Field(
+        default=(), description="files and directories of application code that go into the image"
+    )
+    platforms: Annotated[tuple[Platform, ...], Some, Distinct] = Field(
+        default=("linux/amd64",), description="the platforms that images are built for"
+    )
+    allow_sdist: Annotated[tuple[Text, ...], Distinct] = Field(
+        default=(), description="packages that may be built from source, in the base"
+    )
+
+    def frozen(self) -> BuildConfig:
+        return BuildConfig(
+            self.strategy, self.base, self.requirements, self.code, self.platforms, self.allow_sdist
+        )
+
+
+class ResourcesSection(Section):
+    """What training may use; without effect on the local executor."""
+
+    cpu: Quantity = Field(default="", description='processors, as a Kubernetes quantity: "2", 500m')
+    memory: Quantity = Field(default="", description="memory, as a Kubernetes quantity: 4Gi")
+    gpu: int = Field(default=0, ge=0, description="how many GPUs")
+
+
+class TrainSection(Section):
+    """How the model is trained."""
+
+    stages: Annotated[tuple[Text, ...], Distinct] = Field(
+        default=(), description="the DVC stages to reproduce; default: the whole pipeline"
+    )
+    command: Command = Field(
+        default=(), description="the training command of a project without DVC"
+    )
+    resources: ResourcesSection = Field(
+        default=ResourcesSection(), description="what training may use"
+    )
+    timeout: Timeout = Field(default="1h", description="how long training may take")
+    network: bool = Field(default=False, description="whether training may use the network")
+    env: dict[Variable, str] = Field(
+        default={}, description="environment variables of the training commands, kept in the record"
+    )
+
+    @field_validator("command")
+    @classmethod
+    def _one_way(cls, command: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("stages"):
+            raise ValueError("expected stages (with DVC) or command (without), not both")
+        return command
+
+    def frozen(self) -> TrainConfig:
+        limits = self.resources
+        return TrainConfig(
+            self.stages,
+            self.command,
+            Resources(limits.cpu, limits.memory, limits.gpu),
+            seconds(self.timeout),
+            self.network,
+            tuple(self.env.items()),
+        )
+
+
+class ServeSection(Section):
+    """How the release image serves."""
+
+    command: Command = Field(
+        default=(), description="what the image runs; default: the model server"
+    )
+    port: int = Field(default=8080, ge=1, le=65535, description="the port that it listens on")
+
+
+class ModelSection(Section):
+    """One model: what it is made of, trained by, judged by and served with."""
+
+    paths: Annotated[tuple[Glob, ...], Some] = Field(
+        default=("**",), description="globs of the files that concern the model; default: all"
+    )
+    build: BuildSection = Field(default=BuildSection(), description="how the images are made")
+    train: TrainSection = Field(default=TrainSection(), description="how the model is trained")
+    artifact: FilePath | None = Field(
+        default=None, description="the output of training that goes into the image"
+    )
+    metrics: FilePath | None = Field(
+        default=None, description="the JSON or YAML file that gates read"
+    )
+    gates: tuple[GateSection, ...] = Field(
+        default=(), description="what a release must pass to enter any environment"
+    )
+    serve: ServeSection = Field(default=ServeSection(), description="how the release image serves")
+
+    @field_validator("gates")
+    @classmethod
+    def _readable(cls, gates: tuple[GateSection, ...], info: ValidationInfo) -> Any:
+        if gates and "metrics" in info.data and info.data["metrics"] is None:
+            raise ValueError("gates read a metrics file: name it, such as `metrics: metrics.json`")
+        return gates
+
+    def frozen(self, name: str) -> ModelConfig:
+        return ModelConfig(
+            name,
+            self.paths,
+            self.build.frozen(),
+            self.train.frozen(),
+            self.artifact,
+            self.metrics,
+            tuple(gate.frozen() for gate in self.gates),
+            ServeConfig(self.serve.command, self.serve.port),
+        )
+
+
+class ProjectSection(Section):
+    """A project: its models, environments and registry."""
+
+    api_version: Literal["mlops/v1"] = Field(alias="apiVersion", description="mlops/v1")
+    kind: Literal["Project"] = Field(description="Project")
+    name: Name = Field(description="the name of the project")
+    registry: Registry = Field(
+        default="oci:.mlops/registry",
+        description="where images go: oci:DIRECTORY (an OCI image layout) or HOST[:PORT]/PATH",
+    )
+    environments: Annotated[tuple[Name, ...], Some, Distinct] = Field(
+        default=("dev", "staging", "prod"),
+        description="in promotion order; the first receives every release",
+    )
+    branches: Annotated[tuple[BranchGlob, ...], Some, Distinct] = Field(
+        default=("main",), description="globs of the branches that `mlops watch` tracks"
+    )
+    gitops: GitOpsSection = Field(
+        default=GitOpsSection(), description="where pins and release records live"
+    )
+    executor: Literal["local", "tekton"] = Field(
+        default="local", description="where runs are carried out"
+    )
+    runtime: Literal["auto", "sandbox", "podman", "docker", "process"] = Field(
+        default="auto", description="where the steps of the local executor run"
+    )
+    models: dict[Name, ModelSection] = Field(description="the models of the project, by name")
+
+    @field_validator("environments")
+    @classmethod
+    def _free(cls, environments: tuple[str, ...]) -> tuple[str, ...]:
+        for name in environments:
+            if name in _TAKEN_ENVIRONMENTS:
+                raise ValueError(f"expected another name than {name!r}: that directory is ours")
+        return environments
+
+    @field_validator("models")
+    @classmethod
+    def _apart(cls, models: dict[str, ModelSection]) -> dict[str, ModelSection]:
+        if not models:
+            raise ValueError("expected at least one model")
+        for name in models:
+            if name in _TAKEN_MODELS or name.removesuffix("-env") in models.keys() - {name}:
+                raise ValueError(
+                    f"expected another name than {name!r}: an image of ours is called so"
+                )
+        return models
+
+    def frozen(self) -> Project:
+        return Project(
+            self.name,
+            tuple(model.frozen(name) for name, model in self.models.items()),
+            self.registry,
+            self.environments,
+            self.branches,
+            self.gitops.frozen(),
+            self.executor,
+            self.runtime,
+        )
+
+
+def parse_project(content: bytes, origin: str = "mlops.yaml") -> Project:
+    """Read mlops.yaml. Raises ConfigError with every error of the file, each with line and key."""
+    return validate(ProjectSection, load(content, origin)).frozen()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of mlops.yaml."""
+    return schema_of(ProjectSection, "mlops.yaml")
