@@ -13,6 +13,7 @@ from mlops.config.fields import (
     Distinct,
     Duration,
     Name,
+    NameOrAll,
     Text,
     Time,
     moment,
@@ -52,10 +53,10 @@ class EnvironmentSection(Section):
 class HoldSection(Section):
     """A hold: automation leaves the model, or the whole environment, as it is."""
 
-    model: Name | Literal["*"] = Field(description='the model, or "*" for all')
+    model: NameOrAll = Field(description='the model, or "*" for all')
     since: Time = Field(description="when it was set (RFC 3339)")
-    actor: Text = Field(description="who set it")
-    reason: Text = Field(description="why")
+    actor: str = Field(description="who set it")
+    reason: str = Field(description="why")
     digest: DigestText | None = Field(default=None, description="what was rolled back from")
     until: Time | None = Field(default=None, description="when it ends by itself (RFC 3339)")
     incident: Text | None = Field(default=None, description="the incident that it belongs to")
@@ -92,8 +93,8 @@ class QuarantineEntrySection(Section):
     model: Name = Field(description="the model")
     digest: DigestText = Field(description="the digest of the release")
     since: Time = Field(description="when it was set (RFC 3339)")
-    actor: Text = Field(description="who set it")
-    reason: Text = Field(description="why")
+    actor: str = Field(description="who set it")
+    reason: str = Field(description="why")
     artifact: Text | None = Field(
         default=None, description="the md5 of the model artifact, forbidden in any release"
     )

@@ -200,6 +200,11 @@ Name = Annotated[
     AfterValidator(_shape(_LABEL, _NAME_HINT, 40)),
     Field(json_schema_extra={**_pattern(_LABEL), "maxLength": 40}),
 ]
+NameOrAll = Annotated[
+    str,
+    AfterValidator(_shape(rf"{_LABEL}|\*", 'expected the name of a model, or "*" for all', 40)),
+    Field(json_schema_extra={**_pattern(rf"{_LABEL}|\*"), "maxLength": 40}),
+]
 FilePath = Annotated[str, AfterValidator(_file)]
 TreePath = Annotated[str, AfterValidator(inside)]
 Glob = Annotated[str, AfterValidator(inside)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ class _Dumper(_DUMPER):  # type: ignore[misc] # the class depends on libyaml
         return True
 
 
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+
+
 def _keeps(text: str) -> bool:
     # Several lines that a literal block keeps as they are, whatever the emitter.
     return (
@@ -29,6 +33,8 @@ def _keeps(text: str) -> bool:
 
 
 def _represent_text(dumper: Any, text: str) -> Any:
+    if _UNWRITABLE.search(text):
+        raise ConfigError(f"{text!r} cannot be written: it holds NUL, or bytes that are not UTF-8")
     style = None if quote(text) == text else "|" if _keeps(text) else '"'
     return dumper.represent_scalar(CORE + "str", str(text), style=style)
 
