@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -52,8 +52,27 @@ class Uv:
         """Meets `build.toolchain.Installer`."""
         create = ["venv", "--quiet", "--no-project", "--no-config", "--python", str(python)]
         self._uv([*create, str(venv)], "creating a virtual environment")
-        argv = install_arguments(str(venv / "bin" / "python"), str(requirements), allow_builds)
+        argv = self.arguments(str(venv / "bin" / "python"), str(requirements), allow_builds)
         self.offline_first(argv, f"installing {requirements.name}", _INSTALL_TIMEOUT)
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What the environment says to uv; paths of this machine are left out."""
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if (name.startswith("UV_") or name.lower().endswith("_proxy")) and "/" not in value[:1]
+        }
+
+    def arguments(
+        self, python: str, requirements: str, allow_builds: Sequence[str]
+    ) -> Sequence[str]:
+        """Meets `build.toolchain.Installer`: wheels alone, except for the names allowed."""
+        argv = ["pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps"]
+        argv += ["--link-mode", "copy", "--requirement", requirements, "--only-binary", ":all:"]
+        for name in allow_builds:
+            argv += ["--no-binary", name]
+        return argv
 
     def python(
         self, python: Path, argv: Sequence[str], *, doing: str, stdin: bytes | None = None
@@ -93,12 +112,3 @@ class Uv:
             error=BuildError,
         )
         return done.text
-
-
-def install_arguments(python: str, requirements: str, allow_builds: Sequence[str]) -> list[str]:
-    """The arguments of `uv` that install hash-locked requirements, and nothing that they lack."""
-    argv = ["pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps"]
-    argv += ["--link-mode", "copy", "--requirement", requirements, "--only-binary", ":all:"]
-    for name in allow_builds:
-        argv += ["--no-binary", name]
-    return argv

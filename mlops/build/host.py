@@ -24,6 +24,7 @@ from mlops.domain.digest import Digest
 from mlops.errors import BuildError
 from mlops.ports import ImageStore
 
+HOST = "host"  # as mlops.yaml names this base
 REPOSITORY = "base-host"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LEFT_OUT = """

@@ -6,17 +6,25 @@ the release image.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from mlops.build.layers import Layer
-from mlops.build.toolchain import BaseRunner, Installer
+from mlops.build import dependencies, host, project, server, tar
+from mlops.build.environment import VENV
+from mlops.build.image import BASE_DIGEST, BASE_MANIFEST, BASE_NAME, EPOCH, Image, load, put
+from mlops.build.interpreter import of_base
+from mlops.build.layers import COMPRESSOR, Layer, LayerKind, put_layer
+from mlops.build.toolchain import BaseRunner, BaseSource, Installer
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.source import Commit
 from mlops.errors import BuildError
 from mlops.ports import ImageStore
+
+BUILDER = f"mlops layers 1, {COMPRESSOR}"  # mlops.lock's `builder`: with another, bytes may differ
+_USER = "65532:65532"  # by number: restricted Pod Security must see that it is not root
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +43,11 @@ class PinnedBase:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """The outside programs of a build; `runner` is needed for bases other than `host`."""
+    """The outside programs of a build; `runner` and `bases` are needed for bases other than `host`."""
 
     installer: Installer
     runner: BaseRunner | None = None
+    bases: BaseSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +114,149 @@ def build_environment(
 ) -> BuiltImage:
     """Assemble the environment image `<prefix><model>-env`, tagged `env-<key>`.
 
-    Raises BuildError or RegistryError.
+    What has that tag already is the answer, unless `rebuild`. Raises BuildError or RegistryError.
     """
-    raise BuildError(f"cannot build the environment of {request.model} yet")
+    repository, tag = f"{request.prefix}{request.model}-env", environment_tag(request)
+    known = None if request.rebuild else store.resolve(repository, tag)
+    if known is not None and _complete(store, known):
+        return _built(store, repository, known, reused=True)
+    base = _base(store, request, tools)
+    runner = None if request.base.ref == host.HOST else tools.runner
+    python = of_base(base, request.base.manifest, tools.runner, request.base.ref)
+    site = dependencies.Site(request.base.manifest, python, tools.installer, runner)
+    with store.staging() as scratch:
+        tree = dependencies.install(site, request.requirements, request.allow_builds, scratch)
+        layers = [put_layer(store, LayerKind.DEPENDENCIES, tree)]
+    if request.server:
+        tree = dependencies.compiled(site, server.tree())
+        layers.append(put_layer(store, LayerKind.SERVER, tree))
+    image = replace(
+        base,
+        layers=(*base.layers, *layers),
+        env=(*base.env, *_environment_variables(base)),
+        annotations=_base_annotations(request.base),
+        entrypoint=(),
+        command=("python",),
+        created=EPOCH,
+    )
+    return _built(store, repository, put(store, image, repository, tag))
 
 
 def build_release(store: ImageStore, request: ReleaseRequest) -> BuiltImage:
     """Assemble the release image `<prefix><model>`, tagged `source-<12 hex>`.
 
-    Raises BuildError or RegistryError.
+    The same commit, environment, code and model bytes give the same digest. Raises BuildError or
+    RegistryError.
     """
-    raise BuildError(f"cannot build the release of {request.model} yet")
+    ground = load(store, request.environment)
+    code = project.code(request.tree, request.code, request.artifact)
+    model = project.model(request.tree, request.artifact, request.model)
+    layers = [put_layer(store, LayerKind.MODEL, model)]
+    if code:
+        layers.insert(0, put_layer(store, LayerKind.CODE, code))
+    image = replace(
+        ground,
+        layers=(*ground.layers, *layers),
+        env=(*ground.env, *_release_variables(request, code)),
+        labels=(
+            *ground.labels,
+            ("org.opencontainers.image.revision", request.source.sha),
+            ("dev.mlops.model", request.model),
+            ("dev.mlops.source", request.source.sha),
+        ),
+        command=request.command or server.COMMAND,
+        directory=project.APP,
+        user=_USER,
+        ports=(request.port,),
+        created=request.committed,
+    )
+    repository = f"{request.prefix}{request.model}"
+    tag = f"source-{request.source.sha[:12]}"
+    return _built(store, repository, put(store, image, repository, tag))
+
+
+def environment_tag(request: EnvironmentRequest) -> str:
+    """`env-<24 hex>`: what an environment image depends on, in one word."""
+    parts = [
+        BUILDER,
+        request.base.ref,
+        str(request.base.digest),
+        str(request.base.manifest),
+        server.version() if request.server else "",
+        *sorted(request.allow_builds),
+    ]
+    total = hashlib.sha256("\n".join(parts).encode() + b"\0" + request.requirements)
+    return f"env-{total.hexdigest()[:24]}"
+
+
+def _base(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> Image:
+    """The base as it is locked; packed or copied again where the store has lost it."""
+    base = request.base
+    if not _complete(store, base.manifest):
+        found = _fetch(store, request, tools)
+        if found != base.manifest:
+            raise BuildError(
+                f"the base {base.ref} is {found} now, and mlops.lock pins {base.manifest}",
+                hint="Run: mlops lock --upgrade base",
+            )
+    return load(store, base.manifest)
+
+
+def _fetch(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> Digest:
+    base = request.base
+    if base.ref == host.HOST:
+        return host.pack(store, tools.installer)[0]
+    if tools.bases is None:
+        raise BuildError(f"the base {base.ref} is not in {store.location}", hint="Run: mlops lock")
+    return tools.bases.fetch(base.ref, request.project, base.platform, store)[1]
+
+
+def _complete(store: ImageStore, manifest: Digest) -> bool:
+    if not store.has_manifest(manifest):
+        return False
+    return all(store.has_blob(layer.digest) for layer in load(store, manifest).layers)
+
+
+def _built(
+    store: ImageStore, repository: str, manifest: Digest, *, reused: bool = False
+) -> BuiltImage:
+    image = load(store, manifest)
+    base = {
+        "ref": image.annotation(BASE_NAME),
+        "index": image.annotation(BASE_DIGEST),
+        "platform": image.platform,
+        "manifest": image.annotation(BASE_MANIFEST),
+    }
+    ref = ImageRef(repository, manifest)
+    return BuiltImage(ref, manifest, image.platform, image.layers, base, reused)
+
+
+def _base_annotations(base: PinnedBase) -> tuple[tuple[str, str], ...]:
+    return (
+        (BASE_NAME, base.ref),
+        (BASE_DIGEST, str(base.digest)),
+        (BASE_MANIFEST, str(base.manifest)),
+    )
+
+
+def _environment_variables(base: Image) -> tuple[tuple[str, str], ...]:
+    path = dict(base.env).get("PATH", "/usr/local/bin:/usr/bin:/bin")
+    return (
+        ("PATH", f"{VENV}/bin:{path}"),
+        ("VIRTUAL_ENV", str(VENV)),
+        # training writes into the user's tree, where DVC hashes directories of sources
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+    )
+
+
+def _release_variables(request: ReleaseRequest, code: tar.Tree) -> tuple[tuple[str, str], ...]:
+    places = [project.APP]
+    if any(path.startswith("app/src/") for path in code):
+        places.append(f"{project.APP}/src")  # `python src/train.py` pickles modules found there
+    return (
+        ("PYTHONPATH", ":".join([*places, server.HOME])),
+        ("HOME", "/tmp"),  # noqa: S108 (of a container that runs as nobody)
+        ("MLOPS_MODEL", request.model),
+        ("MLOPS_SOURCE", request.source.sha),
+        ("PORT", str(request.port)),
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mlops.domain.digest import Digest
+from mlops.ports import ImageStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,18 @@ class BaseRunner(Protocol):
         ...
 
 
+class BaseSource(Protocol):
+    """Where bases other than `host` come from: layouts and archives of this machine."""
+
+    def fetch(
+        self, ref: str, project: Path, platform: str, store: ImageStore
+    ) -> tuple[Digest, Digest]:
+        """Copy the image that `ref` names into the store, by digest: top level and manifest.
+
+        Relative paths start at `project`. Raises BuildError, RegistryError."""
+        ...
+
+
 class Installer(Protocol):
     """Installs locked wheels, and runs interpreters of this machine. `adapters.uv.Uv` is one."""
 
@@ -54,6 +67,17 @@ class Installer(Protocol):
     @property
     def cache(self) -> Path:
         """The cache directory that it shares between installs."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """The environment variables that it goes by (package indexes, certificates)."""
+        ...
+
+    def arguments(
+        self, python: str, requirements: str, allow_builds: Sequence[str]
+    ) -> Sequence[str]:
+        """Its arguments that install hashed requirements into the environment of `python`."""
         ...
 
     def install(

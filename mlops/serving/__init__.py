@@ -1,1 +1,2 @@
-"""The model server that stands in a release image; it imports nothing of the rest."""
+"""The built-in model server. It stands alone in a release image, as package `mlops_serving`, and
+imports nothing of the rest: Open Inference Protocol v2, health, Prometheus metrics."""
