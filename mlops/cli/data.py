@@ -14,7 +14,9 @@ app = typer.Typer(no_args_is_help=True, help="Data through DVC: add, status, pus
 
 @app.command()
 def add(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Files or directories to version.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH…", help="Files or directories to version.")
+    ],
     *,
     repo: options.Repo = options.HERE,
     verbose: options.Verbose = False,
@@ -72,7 +74,9 @@ def push(*, repo: options.Repo = options.HERE, verbose: options.Verbose = False)
 
 @app.command()
 def pull(
-    ref: Annotated[str, typer.Argument(metavar="[REF|REV]", help="A release or a commit; default: HEAD.")] = "",
+    ref: Annotated[
+        str, typer.Argument(metavar="[REF|REV]", help="A release or a commit; default: HEAD.")
+    ] = "",
     *,
     repo: options.Repo = options.HERE,
     verbose: options.Verbose = False,

@@ -13,9 +13,13 @@ from mlops.manifests.pipelinerun import generate, to_yaml
 
 
 def plan(
-    rev: Annotated[str, typer.Argument(metavar="[REV]", help="The commit; default: HEAD's source.")] = "HEAD",
+    rev: Annotated[
+        str, typer.Argument(metavar="[REV]", help="The commit; default: HEAD's source.")
+    ] = "HEAD",
     *,
-    since: Annotated[str, typer.Option(metavar="REV", help="Take the impact against this commit.")] = "",
+    since: Annotated[
+        str, typer.Option(metavar="REV", help="Take the impact against this commit.")
+    ] = "",
     model: options.Model = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
@@ -49,7 +53,8 @@ def _json(plan: Plan) -> dict[str, Any]:
         "source": plan.source.sha,
         "since": plan.since.sha if plan.since else None,
         "impact": [
-            {"kind": str(c.kind), "path": c.path, "from": c.old, "to": c.new} for c in plan.impact.changes
+            {"kind": str(c.kind), "path": c.path, "from": c.old, "to": c.new}
+            for c in plan.impact.changes
         ],
         "steps": [{"name": step.name, "reason": step.reason} for step in plan.steps],
     }

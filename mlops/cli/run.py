@@ -15,14 +15,24 @@ from mlops.errors import UsageError
 
 
 def run(
-    rev: Annotated[str, typer.Argument(metavar="[REV]", help="The commit; default: HEAD's source.")] = "HEAD",
+    rev: Annotated[
+        str, typer.Argument(metavar="[REV]", help="The commit; default: HEAD's source.")
+    ] = "HEAD",
     *,
     model: options.Model = "",
     executor: Annotated[str, typer.Option(help="Where to carry it out: local, or tekton.")] = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Start it, and come back at once.")] = False,
-    no_pin: Annotated[bool, typer.Option("--no-pin", help="Record the release; pin nothing.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Make the next attempt at the same commit.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave the steps' own output to the logs.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start it, and come back at once.")
+    ] = False,
+    no_pin: Annotated[
+        bool, typer.Option("--no-pin", help="Record the release; pin nothing.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make the next attempt at the same commit.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Leave the steps' own output to the logs.")
+    ] = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
@@ -38,7 +48,7 @@ def run(
     _note_left_out(opened, source.short, rev)
     if detach:
         return _detach(opened)
-    runner = opened.runner(Progress(logs=not quiet))
+    runner = opened.runner(Progress(logs=not quiet), source)
     outcomes = []
     for name in opened.models_at(source, model):
         outcome = runner.carry_out(

@@ -25,7 +25,9 @@ def listing(
         return
     opened = wiring.open_project(repo)
     found = sorted(
-        opened.executor.list(), key=lambda r: (r.started is not None, r.started, r.name), reverse=True
+        opened.executor.list(),
+        key=lambda r: (r.started is not None, r.started, r.name),
+        reverse=True,
     )
     render.answer([_json(r) for r in found], output, lambda: _table(found))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from mlops.cli import options, render, wiring
 from mlops.cli.progress import Progress
-from mlops.engine.run import outcome_json
+from mlops.engine.run import Outcome, outcome_json
 from mlops.engine.watch import Watcher
 
 
@@ -27,17 +28,24 @@ def watch(
     """
     while True:
         opened = wiring.open_project(repo)
-        watcher = Watcher(opened.repository, opened.runner(Progress(logs=verbose)), opened.actor)
+        progress = Progress(logs=verbose)
+        watcher = Watcher(
+            opened.repository,
+            lambda source, opened=opened, progress=progress: opened.runner(progress, source),
+            "" if opened.project.gitops.url else opened.project.gitops.path,
+            opened.actor,
+        )
         outcomes = watcher.look(opened.tracked(), opened.models_at)
         for outcome in outcomes:
             said = render.fail if outcome.failed else render.note
             said(f"{outcome.model}: {outcome.note or outcome.release}")
         if once:
-            answers = [o for o in outcomes if o.fresh and o.release and not o.failed]
-            render.answer(
-                [outcome_json(o) for o in outcomes],
-                output,
-                lambda: [render.line(o.release) for o in answers] and None,
-            )
+            render.answer([outcome_json(o) for o in outcomes], output, partial(_print, outcomes))
             return 1 if any(o.failed and o.fresh for o in outcomes) else 0
         time.sleep(interval)
+
+
+def _print(outcomes: tuple[Outcome, ...]) -> None:
+    for outcome in outcomes:
+        if outcome.fresh and outcome.release and not outcome.failed:
+            render.line(outcome.release)

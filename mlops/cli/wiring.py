@@ -7,6 +7,7 @@ Heavy libraries load here, inside the factories, when a command first needs them
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,21 +15,53 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops import __version__
+from mlops.adapters import holder
+from mlops.adapters.git.claims import RunClaims
+from mlops.adapters.git.command import discover
+from mlops.adapters.git.gitops import GitOpsBranch
+from mlops.adapters.git.repository import Repository
+from mlops.config.lockfile import parse_lock
+from mlops.config.project import parse_project
+from mlops.config.project import schema as project_schema
+from mlops.domain.digest import ImageRef
+from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
-from mlops.errors import UsageError
+from mlops.domain.source import Commit
+from mlops.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from mlops.adapters.dvc import DvcStore
     from mlops.adapters.executors.local import LocalExecutor
-    from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
     from mlops.adapters.layout import OciLayout
+    from mlops.engine.planning import Planner
+    from mlops.engine.run import Runner
+    from mlops.ports import RunObserver
+
+__all__ = [
+    "Opened",
+    "check_configuration",
+    "machine_cache",
+    "now",
+    "open_project",
+    "project_schema",
+]
 
 PROJECT_FILE = "mlops.yaml"
+LOCK_FILE = "mlops.lock"
 
 
 def now() -> datetime:
     """The time, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def machine_cache() -> Path:
+    """Where unpacked layers are kept between projects: $MLOPS_CACHE, else the user's cache."""
+    chosen = os.environ.get("MLOPS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops"
 
 
 @dataclass
@@ -40,32 +73,166 @@ class Opened:
     project: Project
     now: Callable[[], datetime] = field(default=now)
 
+    @property
+    def state(self) -> Path:
+        """What belongs to this clone alone, ignored by git: registry, runs, caches."""
+        return self.root / ".mlops"
+
+    @cached_property
+    def branch(self) -> str:
+        """The GitOps branch: as configured, else the first tracked branch that is no pattern."""
+        if self.project.gitops.branch:
+            return self.project.gitops.branch
+        plain = [name for name in self.project.branches if not set(name) & set("*?[")]
+        return plain[0] if plain else (self.repository.default_branch() or "main")
+
     @cached_property
     def gitops(self) -> GitOpsBranch:
-        raise NotImplementedError
+        return GitOpsBranch(
+            self.repository, self.branch, self.project.gitops.path, self.repository.remote_name()
+        )
 
     @cached_property
     def claims(self) -> RunClaims:
-        raise NotImplementedError
+        return RunClaims(self.repository, self.repository.remote_name())
 
     @cached_property
     def data(self) -> DvcStore:
-        raise NotImplementedError
+        from mlops.adapters.dvc import DvcStore  # noqa: PLC0415
+
+        return DvcStore(self.repository, self.root, self.state / "cache" / "dvc")
 
     @cached_property
     def images(self) -> OciLayout:
-        raise NotImplementedError
+        from mlops.adapters.layout import OciLayout  # noqa: PLC0415
+
+        layout = self.project.layout
+        if layout is None:
+            raise UsageError(
+                f"the registry {self.project.registry} is not supported yet",
+                hint="Use the embedded one: registry: oci:.mlops/registry",
+            )
+        return OciLayout(self.root / layout)
+
+    @cached_property
+    def planner(self) -> Planner:
+        from mlops.engine.planning import Place, Planner  # noqa: PLC0415
+
+        place = Place(
+            repository=str(self.root),
+            registry=f"oci:{self.root / (self.project.layout or '.mlops/registry')}",
+            gitops_url=self.project.gitops.url,
+            gitops_branch=self.branch,
+            gitops_path=self.project.gitops.path,
+        )
+        return Planner(self.repository, self.data, place)
+
+    def executor_for(self, lock: ProjectLock | None) -> LocalExecutor:
+        """The local executor; the lock's tool image runs as the installed mlops, if it is that version."""
+        from mlops.adapters.executors.local import HostTool, LocalExecutor  # noqa: PLC0415
+
+        tool = lock.image(TOOL) if lock is not None else None
+        host = None
+        if lock is not None and tool is not None and lock.tool(TOOL) == __version__:
+            host = HostTool(ImageRef(TOOL, tool.digest), (sys.executable, "-m", "mlops"), {})
+        runtime = self.project.runtime
+        return LocalExecutor(
+            self.state / "runs", self.images, runtime=runtime, cache=machine_cache(), tool=host
+        )
 
     @cached_property
     def executor(self) -> LocalExecutor:
-        raise NotImplementedError
+        return self.executor_for(None)
+
+    def runner(self, observer: RunObserver, source: Commit) -> Runner:
+        from mlops.cli import render  # noqa: PLC0415
+        from mlops.engine.claiming import Holder  # noqa: PLC0415
+        from mlops.engine.run import Runner  # noqa: PLC0415
+
+        return Runner(
+            planner=self.planner,
+            gitops=self.gitops,
+            claims=self.claims,
+            executor=self.executor_for(self.planner.lock(source)),
+            holder=Holder(holder.me, holder.dead),
+            now=self.now,
+            observer=observer,
+            say=render.note,
+        )
+
+    def source(self, rev: str) -> Commit:
+        """The source of a revision: its nearest ancestor that changes more than environments."""
+        commit = self.repository.resolve(rev)
+        shared = not self.project.gitops.url
+        return self.repository.source_of(commit, self.project.gitops.path if shared else "")
+
+    def models_at(self, source: Commit, model: str = "") -> tuple[str, ...]:
+        """The models of mlops.yaml at a source, or the one named. Raises UsageError on a wrong name."""
+        project = self.planner.project(source)
+        return (project.model(model).name,) if model else project.names
+
+    def tracked(self) -> tuple[Commit, ...]:
+        """The tips of the tracked branches, freshly fetched."""
+        return self.repository.tips(self.project.branches)
+
+    def inside(self, paths: list[str]) -> list[str]:
+        """Paths as typed, seen from the root. Raises UsageError for one outside the project."""
+        found = []
+        for path in paths:
+            absolute = Path(os.path.abspath(path))  # noqa: PTH100 - a symlink is added as itself
+            if not absolute.is_relative_to(self.root):
+                raise UsageError(f"{path} is not inside {self.root}")
+            found.append(str(absolute.relative_to(self.root)))
+        return found
 
     @cached_property
     def actor(self) -> str:
         """Who acts: MLOPS_ACTOR, else git's user, else the login name."""
-        return os.environ.get("MLOPS_ACTOR") or self.repository.identity() or os.environ.get("USER", "unknown")
+        return (
+            os.environ.get("MLOPS_ACTOR")
+            or self.repository.identity()
+            or os.environ.get("USER", "unknown")
+        )
 
 
 def open_project(start: Path) -> Opened:
-    """Find and read the project at `start` or above. Raises UsageError where there is none."""
-    raise UsageError("no mlops.yaml here or above: run mlops init")
+    """Find and read the project at `start` or above.
+
+    mlops.yaml is read from HEAD, so that what is not committed decides nothing; before its first commit
+    from the work tree. Raises UsageError where there is none.
+    """
+    repository = Repository(discover(start))
+    content = None
+    if repository.has_commits():
+        content = repository.read(repository.head(), PROJECT_FILE)
+    if content is None:
+        content = _work_tree(repository.root, PROJECT_FILE)
+    if content is None:
+        raise UsageError("no mlops.yaml here or above: run mlops init")
+    return Opened(repository.root, repository, parse_project(content, PROJECT_FILE))
+
+
+def _work_tree(root: Path, name: str) -> bytes | None:
+    path = root / name
+    return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+
+
+def check_configuration(start: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Faults, and the files that were read, of the work tree at `start` or above."""
+    from mlops.engine.check import check  # noqa: PLC0415
+
+    root = discover(start).directory
+    if not (root / PROJECT_FILE).is_file():
+        raise UsageError("no mlops.yaml here or above: run mlops init")
+    return check(lambda name: _work_tree(root, name))
+
+
+def lock_of(opened: Opened) -> ProjectLock | None:
+    """mlops.lock of the work tree: what `mlops lock` starts from."""
+    content = _work_tree(opened.root, LOCK_FILE)
+    if content is None:
+        return None
+    try:
+        return parse_lock(content, LOCK_FILE)
+    except ConfigError as exc:
+        raise ConfigError(str(exc), hint="Mend it, or remove it and run mlops lock") from exc

@@ -23,12 +23,16 @@ def records(gitops: GitOps, tip: Commit | None, model: str) -> tuple[ReleaseReco
             continue
         record = ReleaseRecord.parse(gitops.blob(entry.blob), entry.path)
         if record_path(gitops.path, model, record.release.digest) != entry.path:
-            raise ConfigError(f"{entry.path}: this is the record of {record.release}, under another's name")
+            raise ConfigError(
+                f"{entry.path}: this is the record of {record.release}, under another's name"
+            )
         found.append(record)
     return tuple(sorted(found, key=lambda record: str(record.document.get("created", ""))))
 
 
-def baseline(reader: SourceReader, known: Sequence[ReleaseRecord], source: Commit) -> ReleaseRecord | None:
+def baseline(
+    reader: SourceReader, known: Sequence[ReleaseRecord], source: Commit
+) -> ReleaseRecord | None:
     """The last release on the line to `source`, `source` itself left out; None at the first.
 
     Whatever failed in between does not count: only what was released has a record. Of several

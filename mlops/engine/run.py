@@ -119,7 +119,9 @@ class Runner:
             return None
         name = claiming.run_name(order.model, order.source, last.attempt)
         failed = last.outcome == "failed"
-        note = f"{order.source.short} ran already and failed: {last.reason}" if failed else last.reason
+        note = (
+            f"{order.source.short} ran already and failed: {last.reason}" if failed else last.reason
+        )
         return Outcome(order.model, name, last.release, note, failed=failed, fresh=False)
 
     def _settle(self, last: Decision | None, outcome: str, release: str) -> None:
@@ -188,7 +190,8 @@ class Runner:
             return None
         if won is None:
             raise RefusedError(
-                f"somebody else has just claimed {name}", hint="Run the command again to see how it went"
+                f"somebody else has just claimed {name}",
+                hint="Run the command again to see how it went",
             )
         return won
 

@@ -18,7 +18,8 @@ class Watcher:
     """Looks at tips; what is decided already (a claim or a record says so) is left alone."""
 
     reader: SourceReader
-    runner: Runner
+    runner: Callable[[Commit], Runner]
+    transparent: str
     actor: str
 
     def look(self, tips: Sequence[Commit], models: Models) -> tuple[Outcome, ...]:
@@ -28,13 +29,13 @@ class Watcher:
         """
         outcomes: list[Outcome] = []
         for tip in tips:
-            source = self.reader.source_of(tip, self.runner.gitops.path)
+            source = self.reader.source_of(tip, self.transparent)
             outcomes.extend(self._decide(source, model) for model in models(source))
         return tuple(outcomes)
 
     def _decide(self, source: Commit, model: str) -> Outcome:
         try:
-            return self.runner.carry_out(Order(model, source, actor=self.actor))
+            return self.runner(source).carry_out(Order(model, source, actor=self.actor))
         except RefusedError as exc:
             return Outcome(model, "", "", str(exc), failed=True)
         except MlopsError as exc:

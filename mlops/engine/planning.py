@@ -1,0 +1,218 @@
+"""From two sources to a plan: gathers what impact is judged on, and asks policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlops.config.lockfile import parse_lock
+from mlops.config.project import parse_project
+from mlops.domain.digest import ImageRef
+from mlops.domain.lock import TOOL, ProjectLock
+from mlops.domain.plan import Plan
+from mlops.domain.project import ModelConfig, Project
+from mlops.domain.release import ReleaseRecord
+from mlops.domain.run import RunSpec
+from mlops.domain.source import Commit
+from mlops.domain.view import Pipeline, SourceView, Tree
+from mlops.engine.baseline import baseline as last_release
+from mlops.errors import ConfigError, GitError, RefusedError, UsageError
+from mlops.policy import impact, plan, sides
+from mlops.policy.hashes import overlaps
+from mlops.policy.stale import in_scope
+from mlops.ports import DataStore, SourceReader
+
+PROJECT_FILE = "mlops.yaml"
+LOCK_FILE = "mlops.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where runs of this project happen: what is no part of a source.
+
+    `repository` is an absolute path or a URL; `registry` is `oci:<absolute directory>` or a prefix.
+    """
+
+    repository: str
+    registry: str
+    gitops_url: str
+    gitops_branch: str
+    gitops_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what it was made from."""
+
+    plan: Plan
+    project: Project
+    model: ModelConfig
+    lock: ProjectLock | None
+    baseline: ReleaseRecord | None
+    needs: tuple[str, ...] | None  # DVC-tracked paths that training reads; None: all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Reads sources and plans; writes nothing."""
+
+    reader: SourceReader
+    data: DataStore
+    place: Place
+
+    def project(self, source: Commit) -> Project:
+        """mlops.yaml at a source. Raises UsageError where there is none, ConfigError where it is wrong."""
+        content = self.reader.read(source, PROJECT_FILE)
+        if content is None:
+            raise UsageError(
+                f"no mlops.yaml in commit {source.short}",
+                hint="Run mlops init, and commit what it wrote",
+            )
+        return parse_project(content, PROJECT_FILE)
+
+    def lock(self, source: Commit) -> ProjectLock | None:
+        content = self.reader.read(source, LOCK_FILE)
+        return parse_lock(content, LOCK_FILE) if content is not None else None
+
+    def plan(
+        self,
+        model: str,
+        source: Commit,
+        known: Sequence[ReleaseRecord],
+        since: Commit | None = None,
+    ) -> Planned:
+        """The plan for one model at one source.
+
+        `known` are the model's release records; `since` overrides the last release as what the impact is
+        taken against.
+        """
+        project = self.project(source)
+        config = project.model(model)
+        record = last_release(self.reader, known, source)
+        against = since or (record.source if record is not None else None)
+        tree = self._tree(source)
+        old = self._tree(against) if against is not None else None
+        laid = sides.overlay(tree, old, self._recorded(record) if since is None else {})
+        pipeline = self._pipeline(source, laid, config)
+        view = SourceView(
+            model=model,
+            source=sides.side(source, tree, config, self.lock(source)),
+            since=None if old is None or against is None else self._side(against, old, model),
+            pipeline=pipeline,
+            paths=config.paths,
+            code=config.build.code,
+            lock=config.build.lock,
+            base_name=config.build.base,
+            command=bool(config.train.command),
+            artifact=config.artifact or "",
+            recorded=(record.artifact or "") if record is not None else "",
+        )
+        decided = plan.decide(
+            model, source, against, impact.assess(view), environment=project.environments[0]
+        )
+        return Planned(
+            decided, project, config, self.lock(source), record, _needs(pipeline, config)
+        )
+
+    def _tree(self, commit: Commit) -> Tree:
+        return Tree.of(self.reader.files(commit), self.reader.blob, self.place.gitops_path)
+
+    def _side(self, commit: Commit, tree: Tree, model: str) -> Any:
+        """The older side; what it says wrongly, or not at all, counts as absent."""
+        try:
+            project = self.project(commit)
+        except (UsageError, ConfigError):
+            return sides.side(commit, tree, None, None)
+        config = next((found for found in project.models if found.name == model), None)
+        try:
+            return sides.side(commit, tree, config, self.lock(commit))
+        except ConfigError:
+            return sides.side(commit, tree, config, None)
+
+    def _pipeline(self, source: Commit, tree: Tree, config: ModelConfig) -> Pipeline:
+        if config.train.command or "dvc.yaml" not in {p.rpartition("/")[2] for p in tree.blobs}:
+            return Pipeline()
+        return sides.pipeline(tree, self.data.stages(source), config.train.stages)
+
+    def _recorded(self, record: ReleaseRecord | None) -> Mapping[str, bytes]:
+        """What the release's tag holds beyond its source: dvc.lock and `cache: false` outputs."""
+        tag = (record.document.get("dvc") or {}).get("tag") if record is not None else None
+        if record is None or not tag:
+            return {}
+        try:
+            kept = self.reader.resolve(f"refs/tags/{tag}")
+            before = {entry.path: entry.blob for entry in self.reader.files(record.source)}
+            return {
+                entry.path: self.reader.blob(entry.blob)
+                for entry in self.reader.files(kept)
+                if before.get(entry.path) != entry.blob and entry.mode.startswith("100")
+            }
+        except (GitError, UsageError):
+            return {}  # the tag was never fetched, or is gone: the source's own dvc.lock is what there is
+
+    def require_data(self, planned: Planned) -> None:
+        """Raises RefusedError, with the list, where data that the source needs is not on the remote."""
+        source = planned.plan.source
+        if planned.model.train.command:
+            return
+        missing = self.data.missing(source, planned.needs)
+        if missing:
+            remote = (
+                "the DVC remote"
+                if self.data.has_remote(source)
+                else "a DVC remote: none is configured"
+            )
+            raise RefusedError(
+                f"{source.short} needs data that is not on {remote}\n  " + "\n  ".join(missing),
+                hint="Send it: mlops data push",
+            )
+
+    def spec(self, planned: Planned, name: str, attempt: int) -> RunSpec:
+        """What the generator needs. Raises ConfigError where the source has no locks."""
+        lock, model, source = planned.lock, planned.model, planned.plan.source
+        tool = lock.image(TOOL) if lock is not None else None
+        if lock is None or tool is None or lock.image(model.build.base) is None:
+            what = (
+                "no mlops.lock"
+                if lock is None
+                else f"no locked {TOOL if tool is None else model.build.base}"
+            )
+            raise ConfigError(
+                f"{what} in commit {source.short}", hint="Run mlops lock, and commit what it wrote"
+            )
+        record = planned.baseline
+        return RunSpec(
+            name=name,
+            attempt=attempt,
+            model=model.name,
+            source=source,
+            repository=self.place.repository,
+            registry=self.place.registry,
+            tool=ImageRef(TOOL, tool.digest),
+            environment=planned.project.environments[0],
+            gitops_path=self.place.gitops_path,
+            gitops_branch=self.place.gitops_branch,
+            gitops_url=self.place.gitops_url,
+            baseline=str(record.release.digest) if record else "",
+            since=record.source.sha if record else "",
+            train=planned.plan.has("train"),
+            plan=planned.plan.summary,
+            network=model.train.network,
+            resources=model.train.resources,
+            train_env=model.train.env,
+            train_timeout=model.train.timeout,
+        )
+
+
+def _needs(pipeline: Pipeline, config: ModelConfig) -> tuple[str, ...] | None:
+    """The paths that the model's stages read, and its artifact; None where nothing says so."""
+    stages = in_scope(pipeline)
+    if not stages:
+        return None
+    made = {out.path for stage in stages for out in stage.outs}
+    read = {
+        dep for stage in stages for dep in stage.deps if not any(overlaps(dep, o) for o in made)
+    }
+    kept = {config.artifact} if config.artifact and config.artifact not in made else set()
+    return tuple(sorted(read | kept))
