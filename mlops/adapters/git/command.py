@@ -1,0 +1,208 @@
+"""One safe way to call git: nothing of a user's hooks, aliases or settings changes what we do."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mlops.adapters import process
+from mlops.adapters.git.failures import failure, redact
+from mlops.adapters.process import Completed
+from mlops.errors import GitError, UsageError
+
+_KEPT = re.compile(
+    # what decides who one is and how a remote is reached; all else named GIT_* is dropped, so that
+    # being called from a hook, an alias or an editor does not point us at another repository
+    r"GIT_(?:ASKPASS|SSH|SSH_COMMAND|SSH_VARIANT|SSL_\w+|HTTP_\w+|PROXY_\w+|CEILING_DIRECTORIES|"
+    r"CONFIG_(?:GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_\d+|VALUE_\d+)|(?:AUTHOR|COMMITTER)_\w+)\Z"
+)
+_FIXED = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+    "LANGUAGE": "C",
+    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",  # what a SHA names is the same for everybody
+    "GIT_PAGER": "cat",
+    "GIT_EDITOR": "false",
+}
+_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.quotePath=false",
+    "core.splitIndex=false",
+    # a commit that a ref names must be on disk before the ref is
+    "core.fsync=all",
+    "credential.interactive=false",
+    "protocol.ext.allow=never",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "color.ui=false",
+    "log.showSignature=false",
+    "log.showRoot=true",
+    "log.mailmap=false",
+    "log.follow=false",
+    "diff.renames=false",
+    "diff.relative=false",
+    "status.renames=false",
+    "i18n.commitEncoding=UTF-8",
+    "i18n.logOutputEncoding=UTF-8",
+    "submodule.recurse=false",
+    "fetch.recurseSubmodules=no",
+    "fetch.prune=false",
+    "fetch.pruneTags=false",
+    "fetch.writeCommitGraph=false",
+    "push.recurseSubmodules=no",
+    "push.followTags=false",
+    "push.useForceIfIncludes=false",
+)
+_OPTIONS = tuple(part for setting in _SETTINGS for part in ("-c", setting))
+_NO_NAMES = frozenset(("", ".", "..", ".git", "git~1"))  # git-fsck(1): hasDot, hasDotdot, hasDotgit
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# git-check-ref-format(1), rules 3 to 10
+_BAD_REF = re.compile(r"\.\.|@\{|[\x00-\x20\x7f~^:?*\[\\]|//|/\.|^[./-]|[./]\Z|\.lock(?:/|\Z)|^@\Z")
+
+
+def check_ref(name: str, what: str = "ref") -> str:
+    """`name` where it may name a branch, tag or ref. Raises UsageError otherwise."""
+    if not name or _BAD_REF.search(name) or not _encodable(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a {what}", hint="See: git help check-ref-format"
+        )
+    return name
+
+
+def check_revision(rev: str) -> str:
+    """`rev` where it may name one revision (`HEAD~2`, `v1`, a SHA). Raises UsageError otherwise."""
+    bad = not rev.strip() or rev.startswith(("-", ":")) or ".." in rev or _CONTROL.search(rev)
+    if bad or not _encodable(rev):
+        raise UsageError(f"{rev!r} names no revision", hint="Give a branch, a tag or a SHA")
+    return rev
+
+
+def check_remote(name: str) -> str:
+    """`name` where it may name a configured remote. Raises UsageError otherwise."""
+    if ":" in name or name.startswith(("/", ".")):
+        raise UsageError(f"{redact(name)!r} is not the name of a remote", hint="Run: git remote -v")
+    return check_ref(name, "remote")
+
+
+def check_path(path: str) -> str:
+    """`path` where it is a plain path below a repository's root. Raises UsageError otherwise."""
+    parts = path.split("/")
+    dangerous = any(part.lower() in _NO_NAMES for part in parts)
+    if dangerous or "\0" in path or not _encodable(path):
+        raise UsageError(f"{path!r} is not a path below the repository's root")
+    return path
+
+
+def _encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("GIT_") or _KEPT.match(key)
+    }
+    return {**kept, **_FIXED, **(extra or {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """Runs git in one directory. Every failure is a GitError in plain words."""
+
+    directory: Path
+
+    @classmethod
+    def open(cls, path: Path) -> Git:
+        """The repository whose root (work tree or bare directory) is `path`. Raises GitError."""
+        found = discover(path)
+        if found.directory != path.resolve():
+            raise GitError(f"{path} is not the root of a git repository; that is {found.directory}")
+        return found
+
+    def run(
+        self,
+        *args: str,
+        doing: str,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+        ok: tuple[int, ...] = (0,),
+    ) -> Completed:
+        """Run `git ARGS` to its end; `env` adds to the environment, `timeout` is in seconds.
+
+        Raises GitError where the exit code is not in `ok`, or the time is up.
+        """
+        done = self.attempt(*args, doing=doing, stdin=stdin, env=env, timeout=timeout)
+        if done.code not in ok:
+            raise failure(doing, done.complaint)
+        return done
+
+    def attempt(
+        self,
+        *args: str,
+        doing: str,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 60.0,
+    ) -> Completed:
+        """Like `run`, and any exit code is an answer."""
+        return process.run(
+            self._argv(args),
+            doing=doing,
+            cwd=self.directory,
+            env=_environment(env),
+            stdin=stdin,
+            timeout=timeout,
+            check=False,
+            error=GitError,
+        )
+
+    def text(self, *args: str, doing: str, timeout: float = 60.0) -> str:
+        """What `git ARGS` prints, without the final newline."""
+        return self.run(*args, doing=doing, timeout=timeout).text.removesuffix("\n")
+
+    def start(self, *args: str, doing: str, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start `git ARGS` to talk with; see `process.start`."""
+        return process.start(
+            self._argv(args),
+            doing=doing,
+            cwd=self.directory,
+            env=_environment(None),
+            stderr=stderr,
+            error=GitError,
+        )
+
+    def _argv(self, args: tuple[str, ...]) -> list[str]:
+        return ["git", "--no-pager", *_OPTIONS, *args]
+
+
+def discover(path: Path) -> Git:
+    """The repository that `path` (a directory) lies in, at the root of its work tree.
+
+    A linked work tree is found as itself; a bare repository as its directory. Raises GitError
+    where there is none.
+    """
+    if not path.is_dir():
+        raise GitError(f"{path} is no directory", hint="Give one with --repo DIR")
+    git = Git(path.resolve())
+    done = git.attempt("rev-parse", "--is-bare-repository", doing=f"looking for git in {path}")
+    if done.code == 0 and done.text.strip() == "true":
+        found = git.text("rev-parse", "--absolute-git-dir", doing=f"looking for git in {path}")
+        return Git(Path(found).resolve())
+    done = git.attempt("rev-parse", "--show-toplevel", doing=f"looking for git in {path}")
+    if done.code != 0:
+        raise failure(f"looking for a repository in {path}", done.complaint)
+    return Git(Path(done.text.removesuffix("\n")).resolve())

@@ -1,0 +1,186 @@
+"""The line of pushed tips: the commits that the GitOps branch has pointed at.
+
+A colleague's `git pull` without rebase makes a merge whose first parent is their own commit, and
+plain first-parent history would lose the pins beneath. At a merge the line goes on at the parent
+that alone brings pin commits (those with an `Mlops-Action` trailer), else at the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+from mlops.adapters.git.changes import PathChange, pathspec, raw_changes
+from mlops.adapters.git.repository import Repository
+from mlops.adapters.git.stream import Stream
+from mlops.domain.source import Commit
+from mlops.ports import LineChange
+
+ACTION = "mlops-action"
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    parents: tuple[str, ...]
+    when: int
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """A commit of a linear stretch, and what it changed below the prefix against its first parent."""
+
+    sha: str
+    parents: tuple[str, ...]
+    changes: tuple[PathChange, ...]
+
+
+class Line:
+    """Walks one line; a git process for each linear stretch, and one where a merge leaves it."""
+
+    def __init__(self, repository: Repository, prefix: str) -> None:
+        self._repository = repository
+        self._prefix = prefix
+        self._cuts = repository.shallow()
+        self._nodes: dict[str, _Node] = {}
+
+    def walk(self, tip: Commit) -> Iterator[LineChange]:
+        """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
+
+        Where a shallow clone ends, the last change has `cut` set, and every file below the prefix,
+        possibly none, stands in it as new.
+        """
+        start: str | None = tip.sha
+        while start is not None:
+            stretch = self._stretch(start)
+            start = None
+            with contextlib.closing(stretch):
+                for stop in stretch:
+                    parent = self._followed(stop.parents)
+                    changes = stop.changes
+                    if parent is not None and parent != stop.parents[0]:
+                        start = parent
+                        changes = self._repository.changed(
+                            Commit(parent), Commit(stop.sha), self._prefix
+                        )
+                    change = self._change(stop.sha, changes)
+                    if change is not None:
+                        yield change
+                    if start is not None:
+                        break
+
+    def _change(self, sha: str, changes: tuple[PathChange, ...]) -> LineChange | None:
+        files = {c.path: (c.old, c.new) for c in changes if (c.old, c.new) != (None, None)}
+        cut = sha in self._cuts
+        if not files and not cut:
+            return None
+        return LineChange(self._repository.info(Commit(sha)), files, cut)
+
+    def _stretch(self, start: str) -> Generator[_Stop]:
+        """First-parent history. `--sparse` and `--full-history`: a merge that left the prefix as it
+        was must be seen too, with all its parents."""
+        stream = Stream(
+            self._repository.git,
+            "log",
+            "-z",
+            "--first-parent",
+            "--sparse",
+            "--full-history",
+            "--diff-merges=first-parent",
+            "--raw",
+            "--no-renames",
+            "--no-abbrev",
+            "--no-decorate",
+            "--no-notes",
+            "--format=commit %H %P",
+            start,
+            "--",
+            *pathspec(self._prefix),
+            doing=f"reading the history of {self._prefix or 'the branch'}",
+        )
+        with contextlib.closing(stream):
+            head: list[str] = []
+            raw: list[str] = []
+            for record in stream.records():
+                text = record.decode("utf-8", "surrogateescape")
+                if text.startswith("commit ") and len(raw) % 2 == 0:
+                    if head:
+                        yield _stop(head, raw)
+                    head, raw = text.split()[1:], []
+                elif text:
+                    raw.append(text)
+            if head:
+                yield _stop(head, raw)
+
+    def _followed(self, parents: tuple[str, ...]) -> str | None:
+        """Where the line goes on; None at a root."""
+        if len(parents) < 2:
+            return parents[0] if parents else None
+        painted = self._pins_of_one(parents)
+        if not any(painted[1:]):
+            return parents[0]
+        for parent, pins in zip(parents, painted, strict=True):
+            if pins and not pins.isdisjoint(self._only_from(parent, parents)):
+                return parent
+        return parents[0]
+
+    def _pins_of_one(self, parents: tuple[str, ...]) -> list[set[str]]:
+        """For each parent, the pin commits that are reached from it and no other.
+
+        Paints down from all parents at once, youngest first, until everything left is reached from
+        all: only what lies between them is read, whatever the length of the history. Never misses
+        one; where clocks were wrong, it may name one too many.
+        """
+        full = (1 << len(parents)) - 1
+        marks: dict[str, int] = {}
+        queue: list[tuple[int, str]] = []
+        queued: set[str] = set()
+
+        def mark(sha: str, bits: int) -> None:
+            if marks.get(sha, 0) | bits != marks.get(sha, 0):
+                marks[sha] = marks.get(sha, 0) | bits
+                if sha not in queued:
+                    queued.add(sha)
+                    heapq.heappush(queue, (-self._node(sha).when, sha))
+                if marks[sha] == full:
+                    unsettled.discard(sha)
+                else:
+                    unsettled.add(sha)
+
+        unsettled: set[str] = set()
+        for index, parent in enumerate(parents):
+            mark(parent, 1 << index)
+        while unsettled:
+            _, sha = heapq.heappop(queue)
+            queued.discard(sha)
+            unsettled.discard(sha)
+            for parent in self._node(sha).parents:
+                mark(parent, marks[sha])
+        found: list[set[str]] = [set() for _ in parents]
+        for sha, bits in marks.items():
+            if bits.bit_count() == 1 and self._node(sha).pinned:
+                found[bits.bit_length() - 1].add(sha)
+        return found
+
+    def _only_from(self, parent: str, parents: tuple[str, ...]) -> set[str]:
+        """Git's own answer to what is reached from `parent` alone."""
+        others = [f"^{other}" for other in parents if other != parent]
+        listed = self._repository.git.text(
+            "rev-list", parent, *others, "--", doing="reading what a merge brought"
+        )
+        return set(listed.split())
+
+    def _node(self, sha: str) -> _Node:
+        node = self._nodes.get(sha)
+        if node is None:
+            commit = self._repository.commit(Commit(sha))
+            pinned = any(key.lower() == ACTION for key, _ in commit.trailers)
+            parents = () if sha in self._cuts else commit.parents
+            node = self._nodes[sha] = _Node(parents, commit.when, pinned)
+        return node
+
+
+def _stop(head: list[str], raw: list[str]) -> _Stop:
+    return _Stop(head[0], tuple(head[1:]), tuple(raw_changes(iter(raw))))

@@ -1,0 +1,180 @@
+"""The GitOps branch of a repository without a remote: the local branch is the commit point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlops.adapters.git.failures import failure
+from mlops.adapters.git.intent import FileChange, Intent, sync_directory
+from mlops.adapters.git.lock import held
+from mlops.adapters.git.remote import patiently
+from mlops.adapters.git.repository import Repository
+from mlops.adapters.git.worktree import WorkTree
+from mlops.domain.source import Commit
+from mlops.errors import GitError
+from mlops.ports import LostRace, Published
+
+
+class LocalBranch:
+    """Moves one local branch; where it is checked out here, index and files move along.
+
+    An intent on disk makes that one step: a kill before it leaves the old state, a kill after it
+    is finished by `recover`.
+    """
+
+    def __init__(self, repository: Repository, branch: str) -> None:
+        self._repository = repository
+        self._branch = branch
+        self._ref = f"refs/heads/{branch}"
+        self._intent = repository.git_dir / "mlops" / "intent.json"
+        self._lock = repository.common_dir / "mlops" / "lock"
+        self._tree = WorkTree(repository)
+
+    def tip(self) -> Commit | None:
+        return self._repository.ref(self._ref)
+
+    def recover(self) -> None:
+        """Finish what a killed command left half done; nothing where there is nothing.
+
+        Raises GitError where it cannot, or another command of ours is at work for too long.
+        """
+        if self._intent.exists() or self._tree.locked():
+            with held(self._lock, doing="finishing what an earlier command began"):
+                self._finish_pending()
+
+    def move(
+        self, base: Commit | None, commit: Commit, refs: Mapping[str, Commit]
+    ) -> Published | LostRace:
+        """Move the branch from `base` to `commit` and create `refs`, all or nothing.
+
+        Raises RefusedError where the branch is checked out elsewhere, or here with changes in the
+        files concerned; GitError where a ref is there with another target.
+        """
+        with held(self._lock, doing=f"writing to {self._branch}"):
+            self._finish_pending()
+            tip = self.tip()
+            if tip != base:
+                return LostRace(tip)
+            wanted = self._missing({ref: target.sha for ref, target in refs.items()})
+            if commit == base and not wanted:
+                return Published(commit)
+            files = self._files(base, commit)
+            try:
+                if files:
+                    self._tree.lock()
+                    self._tree.check_clean([file.path for file in files])
+                intent = Intent(self._ref, base.sha if base else None, commit.sha, wanted, files)
+                self._save(intent)
+                moved = self._finish(intent)
+            finally:
+                if not self._intent.exists():
+                    self._tree.unlock()
+            return Published(commit) if moved else LostRace(self.tip())
+
+    def _files(self, base: Commit | None, commit: Commit) -> tuple[FileChange, ...]:
+        """What changes in the work tree: nothing unless the branch is checked out here."""
+        if commit == base or not self._tree.holds(self._ref):
+            return ()
+        changes = self._repository.changed(base, commit)
+        return tuple(FileChange(c.path, c.old, c.new, c.mode) for c in changes)
+
+    def _save(self, intent: Intent) -> None:
+        try:
+            self._intent.parent.mkdir(exist_ok=True)
+            intent.save(self._intent)
+        except OSError as exc:
+            raise GitError(f"cannot write {self._intent}: {exc.strerror}") from exc
+
+    def _finish_pending(self) -> None:
+        intent = Intent.load(self._intent)
+        if intent is not None:
+            if intent.files:
+                self._tree.lock()
+            self._finish(intent)
+        if self._tree.locked():
+            self._tree.unlock()
+
+    def _finish(self, intent: Intent) -> bool:
+        """Do what the intent says, from wherever it stands; False where the branch went another
+        way meanwhile, and nothing was changed."""
+        try:
+            staged = self._tree.stage(intent.files) if intent.files else None
+            moved = self._move_refs(intent)
+        except (OSError, GitError) as exc:
+            self._undo(intent)
+            if isinstance(exc, OSError):
+                raise GitError(f"cannot write {exc.filename}: {exc.strerror}") from exc
+            raise
+        tip = self._tip_of(intent.ref)
+        if staged is not None and moved and tip == intent.new:
+            try:
+                self._tree.install(staged)
+            except OSError as exc:
+                raise GitError(
+                    f"{self._branch} has moved, but {exc.filename} could not be written:"
+                    f" {exc.strerror}",
+                    hint="Mend that, then run any mlops command: it finishes this first",
+                ) from exc
+        elif staged is not None:
+            self._tree.discard(intent.files)
+        self._forget()
+        return moved
+
+    def _undo(self, intent: Intent) -> None:
+        """Back to the old state, where the branch has not moved yet."""
+        if self._tip_of(intent.ref) != intent.new:
+            self._tree.discard(intent.files)
+            self._forget()
+
+    def _forget(self) -> None:
+        self._intent.unlink()
+        sync_directory(self._intent.parent)
+
+    def _tip_of(self, ref: str) -> str | None:
+        tip = self._repository.ref(ref)
+        return tip.sha if tip else None
+
+    def _move_refs(self, intent: Intent) -> bool:
+        """Compare and swap the branch, and create the refs, in one transaction of git's."""
+        doing = f"moving {intent.ref}"
+
+        def once() -> bool:
+            tip = self._tip_of(intent.ref)
+            steps = [f"create {ref} {sha}" for ref, sha in self._missing(intent.refs).items()]
+            if tip == intent.old and intent.old != intent.new:
+                old = intent.old or self._repository.zero
+                steps.insert(0, f"update {intent.ref} {intent.new} {old}")
+            elif tip is None or not self._contains(tip, intent.new):
+                return False
+            if steps:
+                content = "\n".join(("start", *steps, "prepare", "commit", ""))
+                done = self._repository.git.attempt(
+                    "update-ref", "-m", "mlops", "--stdin", doing=doing, stdin=content.encode()
+                )
+                if done.code != 0:
+                    raise failure(doing, done.complaint)
+            return True
+
+        return patiently(once)
+
+    def _contains(self, tip: str, commit: str) -> bool:
+        done = self._repository.git.run(
+            "merge-base", "--is-ancestor", commit, tip, doing="looking for our commit", ok=(0, 1)
+        )
+        return done.code == 0
+
+    def _missing(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """Those refs that are not there yet. Raises GitError where one has another target."""
+        if not refs:
+            return {}
+        text = self._repository.git.text(
+            "for-each-ref", "--format=%(refname) %(objectname)", *refs, doing="reading refs"
+        )
+        there = dict(line.split(" ", 1) for line in text.splitlines())
+        for ref, target in refs.items():
+            if there.get(ref, target) != target:
+                raise GitError(
+                    f"{ref} is there already, at {there[ref][:12]} and not {target[:12]}",
+                    hint=f"Look at it: git show {ref}",
+                )
+        return {ref: target for ref, target in refs.items() if ref not in there}

@@ -1,0 +1,178 @@
+"""Makes commits without a work tree and without the user's index."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlops.adapters.git.command import Git, check_path
+from mlops.adapters.git.commits import REGULAR, SUBMODULE, TREE, TreeEntry
+from mlops.adapters.git.objects import ObjectReader
+from mlops.domain.source import Commit
+from mlops.errors import GitError, UsageError
+
+_WHO = re.compile(r"(?P<name>[^<>]*?)\s*<(?P<mail>[^<>]*)>\s*\Z")
+_NOBODY_MAIL = "mlops@localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who commits: variables that `git commit-tree` takes, and whether it signs."""
+
+    name: str  # "" where none is configured
+    environment: Mapping[str, str]
+    sign: bool
+
+
+def identity(git: Git) -> Identity:
+    """What git's configuration and environment say; MLOPS_ACTOR stands in where they are silent."""
+    pattern = r"^((user|author|committer)\.(name|email)|commit\.gpgsign)$"
+    done = git.run("config", "-z", "--get-regexp", pattern, doing="reading git's user", ok=(0, 1))
+    records = (record.partition("\n") for record in done.text.split("\0") if record)
+    found = {key: value if newline else "true" for key, newline, value in records}
+    sign = found.get("commit.gpgsign", "false").strip().lower() in ("true", "yes", "on", "1")
+    match = _WHO.match(os.environ.get("MLOPS_ACTOR", ""))
+    actor = match["name"] if match else os.environ.get("MLOPS_ACTOR", "")
+    mail = match["mail"] if match else _NOBODY_MAIL
+    environment = {}
+    for role in ("author", "committer"):
+        known = os.environ.get(f"GIT_{role.upper()}_NAME"), found.get(f"{role}.name")
+        if not any((*known, found.get("user.name"))):
+            environment[f"GIT_{role.upper()}_NAME"] = _clean(actor) or "mlops"
+        known = os.environ.get(f"GIT_{role.upper()}_EMAIL"), found.get(f"{role}.email")
+        if not any((*known, found.get("user.email"), os.environ.get("EMAIL"))):
+            environment[f"GIT_{role.upper()}_EMAIL"] = _clean(mail) or _NOBODY_MAIL
+    name = os.environ.get("GIT_COMMITTER_NAME") or found.get("committer.name")
+    return Identity(name or found.get("user.name") or "", environment, sign)
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[\x00-\x1f<>]", " ", text).strip(" .,:;\"'")
+
+
+class Writer:
+    """Writes blobs, trees and commits into the object store; no ref moves."""
+
+    def __init__(self, git: Git, objects: ObjectReader) -> None:
+        self._git = git
+        self._objects = objects
+
+    def blob(self, content: bytes) -> str:
+        """Store bytes as they are (no filters, no line ends), and give the blob's id."""
+        done = self._git.run(
+            "hash-object", "-w", "--no-filters", "--stdin", doing="storing a file", stdin=content
+        )
+        return done.text.strip()
+
+    def tree(self, base: str | None, files: Mapping[str, bytes | None]) -> str:
+        """The id of the tree `base` with these files written (None: removed).
+
+        A file keeps the mode it has, a new one is 100644. Raises UsageError where a path is none,
+        GitError where a symlink, a submodule or a directory stands in the way.
+        """
+        changes: dict[str, tuple[str, bytes | None]] = {
+            check_path(p): (p, c) for p, c in files.items()
+        }
+        return self._merge(base, "", changes) or self._store_tree({})
+
+    def commit(
+        self,
+        tree: str,
+        parents: tuple[Commit, ...],
+        message: str,
+        when: datetime | None = None,
+    ) -> Commit:
+        """Store a commit by the configured identity, signed where commit.gpgsign says so.
+
+        `when` (aware) fixes both of its times. Raises GitError.
+        """
+        if "\0" in message or not message.strip():
+            raise UsageError("a commit message must hold text, and no NUL")
+        who = identity(self._git)
+        environment = dict(who.environment)
+        if when is not None:
+            stamp = f"{int(when.timestamp())} +0000"
+            environment |= {"GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp}
+        arguments = [part for parent in parents for part in ("-p", parent.sha)]
+        done = self._git.run(
+            "commit-tree",
+            "-S" if who.sign else "--no-gpg-sign",
+            *arguments,
+            "-F",
+            "-",
+            tree,
+            doing="making a commit",
+            stdin=(message.rstrip("\n") + "\n").encode("utf-8", "replace"),
+            env=environment,
+        )
+        return Commit.parse(done.text.strip())
+
+    def _merge(
+        self, base: str | None, before: str, changes: Mapping[str, tuple[str, bytes | None]]
+    ) -> str | None:
+        """The tree `base` with changes by the path below it; None where nothing is left."""
+        entries = {entry.name: entry for entry in (self._objects.tree(base) if base else ())}
+        below: dict[str, dict[str, tuple[str, bytes | None]]] = {}
+        for path, change in changes.items():
+            name, slash, rest = path.partition("/")
+            below.setdefault(name, {})[rest if slash else ""] = change
+        for name, inner in below.items():
+            found = self._entry(entries.get(name), before, name, inner)
+            if found is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = found
+        if base and entries == {entry.name: entry for entry in self._objects.tree(base)}:
+            return base
+        return self._store_tree(entries) if entries else None
+
+    def _entry(
+        self,
+        old: TreeEntry | None,
+        before: str,
+        name: str,
+        inner: Mapping[str, tuple[str, bytes | None]],
+    ) -> TreeEntry | None:
+        path = before + name
+        if "" in inner and len(inner) > 1:
+            raise UsageError(f"{path} cannot be both a file and a directory")
+        is_file = "" in inner
+        fits = old is None or (old.mode in REGULAR if is_file else old.mode == TREE)
+        if old is not None and not fits:
+            raise GitError(
+                f"{path} is {_kind(old.mode)} in git, where {'a file' if is_file else 'a directory'}"
+                " is to be written",
+                hint="Remove it from the branch, then try again",
+            )
+        if not is_file:
+            tree = self._merge(old.id if old else None, f"{path}/", inner)
+            return TreeEntry(TREE, name, tree) if tree else None
+        content = inner[""][1]
+        if content is None:
+            return None
+        if old is not None and old.id == self._objects.blob_id(content):
+            return old
+        return TreeEntry(old.mode if old else "100644", name, self.blob(content))
+
+    def _store_tree(self, entries: Mapping[str, TreeEntry]) -> str:
+        """`git mktree` sorts. It is not asked to look for objects: a partial clone lacks some."""
+        lines = b"".join(
+            f"{entry.mode:0>6} {_object_type(entry.mode)} {entry.id}\t".encode("ascii")
+            + os.fsencode(entry.name)
+            + b"\0"
+            for entry in entries.values()
+        )
+        done = self._git.run("mktree", "-z", "--missing", doing="storing a tree", stdin=lines)
+        return done.text.strip()
+
+
+def _kind(mode: str) -> str:
+    names = {TREE: "a directory", SUBMODULE: "a submodule"}
+    return "a file" if mode in REGULAR else names.get(mode, "a symbolic link")
+
+
+def _object_type(mode: str) -> str:
+    return {TREE: "tree", SUBMODULE: "commit"}.get(mode, "blob")
