@@ -52,7 +52,10 @@ class Uv:
         """Meets `build.toolchain.Installer`."""
         create = ["venv", "--quiet", "--no-project", "--no-config", "--python", str(python)]
         self._uv([*create, str(venv)], "creating a virtual environment")
-        argv = self.arguments(str(venv / "bin" / "python"), str(requirements), allow_builds)
+        # links into uv's cache will do: what is installed here is read once, and goes
+        argv = self.arguments(
+            str(venv / "bin" / "python"), str(requirements), allow_builds, link_mode="hardlink"
+        )
         self.offline_first(argv, f"installing {requirements.name}", _INSTALL_TIMEOUT)
 
     @property
@@ -65,11 +68,11 @@ class Uv:
         }
 
     def arguments(
-        self, python: str, requirements: str, allow_builds: Sequence[str]
+        self, python: str, requirements: str, allow_builds: Sequence[str], *, link_mode: str
     ) -> Sequence[str]:
         """Meets `build.toolchain.Installer`: wheels alone, except for the names allowed."""
         argv = ["pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps"]
-        argv += ["--link-mode", "copy", "--requirement", requirements, "--only-binary", ":all:"]
+        argv += ["--link-mode", link_mode, "--requirement", requirements, "--only-binary", ":all:"]
         for name in allow_builds:
             argv += ["--no-binary", name]
         return argv

@@ -92,7 +92,10 @@ def _install_inside(
     doing = "creating a virtual environment in the base"
     runner.run(site.base, (*create, str(environment.VENV)), doing=doing, binds=binds, env=env)
     argv = site.installer.arguments(
-        f"{environment.VENV}/bin/python", f"{_INSIDE}/{_REQUIREMENTS}", allow_builds
+        f"{environment.VENV}/bin/python",
+        f"{_INSIDE}/{_REQUIREMENTS}",
+        allow_builds,
+        link_mode="copy",
     )
     doing = "installing requirements in the base"
     try:

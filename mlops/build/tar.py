@@ -107,17 +107,16 @@ def _raise(error: OSError) -> None:
 
 def _ordered(tree: Tree) -> Iterator[tuple[str, Entry]]:
     """Entries and the directories above them, sorted by path component."""
-    whole: dict[str, Entry] = {}
-    for path, entry in tree.items():
-        pure = PurePosixPath(path)
-        if str(pure) != path or pure.is_absolute() or ".." in pure.parts or path == ".":
+    whole: dict[str, Entry] = dict(tree)
+    for path in tree:
+        parts = path.split("/")
+        if not {"", ".", ".."}.isdisjoint(parts):
             raise BuildError(f"{path!r} is no path for an image")
-        for parent in pure.parents:
-            if parent.parts and not isinstance(tree.get(str(parent), Directory()), Directory):
-                raise BuildError(f"{path} lies below {parent}, which is no directory")
-            if parent.parts:
-                whole.setdefault(str(parent), Directory())
-        whole[path] = entry
+        above, _, _ = path.rpartition("/")
+        while above:
+            if not isinstance(whole.setdefault(above, Directory()), Directory):
+                raise BuildError(f"{path} lies below {above}, which is no directory")
+            above, _, _ = above.rpartition("/")
     return iter(sorted(whole.items(), key=lambda item: os.fsencode(item[0]).split(b"/")))
 
 

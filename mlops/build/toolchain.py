@@ -75,9 +75,10 @@ class Installer(Protocol):
         ...
 
     def arguments(
-        self, python: str, requirements: str, allow_builds: Sequence[str]
+        self, python: str, requirements: str, allow_builds: Sequence[str], *, link_mode: str
     ) -> Sequence[str]:
-        """Its arguments that install hashed requirements into the environment of `python`."""
+        """Its arguments that install hashed requirements into the environment of `python`;
+        `link_mode` is `copy` or `hardlink`: how files come from its cache."""
         ...
 
     def install(
