@@ -20,6 +20,6 @@ def path(name: str) -> Path:
     raise MlopsError(f"this installation of mlops lacks {name}", hint="Install it again")
 
 
-def text(name: str) -> str:
-    """A packaged text file."""
-    return path(name).read_text(encoding="utf-8")
+def content(name: str) -> bytes:
+    """The bytes of a packaged file."""
+    return path(name).read_bytes()

@@ -9,7 +9,8 @@ code, `e` why the command could not be started. A connection that closes without
 that this process died.
 """
 
-# ruff: noqa: PTH - pathlib would be paid at each start of this program, and names here are bytes
+# pathlib would be paid at each start of this program, and names here are bytes
+# ruff: noqa: PTH104, PTH108, PTH118
 from __future__ import annotations
 
 import contextlib

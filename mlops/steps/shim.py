@@ -7,7 +7,8 @@ each command. `MLOPS_SHIM` names a directory of the step's own, which the user's
 reported in `failure` (lines: stage, exit code, kind, command). The protocol stands in runner.py.
 """
 
-# ruff: noqa: PTH - importing pathlib would double the start of each command
+# importing pathlib would double the start of each command
+# ruff: noqa: PTH109, PTH118, PTH123
 from __future__ import annotations
 
 import contextlib

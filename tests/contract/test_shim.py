@@ -28,7 +28,7 @@ class Sidecar:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, env: dict[str, str] | None = None, path: str = "") -> None:
-        task = yaml.safe_load(resources.text("tekton/tasks/train.yaml"))
+        task = yaml.safe_load(resources.content("tekton/tasks/train.yaml"))
         script = self.exchange.directory.parent / "script"
         script.write_text(task["spec"]["sidecars"][0]["script"])
         script.chmod(0o755)
@@ -144,9 +144,9 @@ def test_leftovers_end_with_their_command(sidecar, tmp_path):
     fifo = tmp_path / "source" / "fifo"
     os.mkfifo(fifo)
     seen: list[bytes] = []
-    reader = threading.Thread(target=lambda: seen.append(fifo.read_bytes()))
+    reader = threading.Thread(target=lambda: seen.append(fifo.read_bytes()), daemon=True)
     reader.start()
-    assert sidecar.run(f"sleep 1000 >{fifo} & echo done") == (0, b"done\n")
+    assert sidecar.run(f"exec 3>{fifo}; sleep 1000 & echo done") == (0, b"done\n")
     reader.join(30)
     assert seen == [b""]
 
