@@ -7,7 +7,7 @@ checks that once, so nothing else has to.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from mlops.domain.environment import GateRule
@@ -67,7 +67,7 @@ class TrainConfig:
 
     stages: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
     timeout: float = 3600.0
     network: bool = False
     env: tuple[tuple[str, str], ...] = ()
