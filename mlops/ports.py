@@ -212,6 +212,42 @@ class RunObserver(Protocol):
     def log(self, task: str, step: str, line: str) -> None: ...
 
 
+class Checkout(Protocol):
+    """The files of a repository as they stand on disk, for `mlops init` and `mlops doctor`."""
+
+    root: Path
+
+    def files(self) -> tuple[str, ...]:
+        """Paths of tracked files and of untracked ones that are not ignored, sorted."""
+        ...
+
+    def text(self, path: str) -> str | None:
+        """A regular file's text; None where absent, empty where it is no text or over 1 MiB."""
+        ...
+
+    def create(self, path: str, content: str) -> bool:
+        """Write a new file; False where something of that name is there already."""
+        ...
+
+    def append(self, path: str, lines: str) -> None:
+        """Add lines at the end of a file, which may be absent."""
+        ...
+
+    def branch(self) -> str:
+        """The branch that is checked out, also before its first commit; empty when detached."""
+        ...
+
+    def remote(self) -> tuple[str, str]:
+        """Name and URL of the remote that changes are pushed to; empty texts where there is none."""
+        ...
+
+    def fetches(self, remote: str) -> tuple[str, ...]:
+        """The refspecs that `git fetch REMOTE` follows."""
+        ...
+
+    def add_fetch(self, remote: str, refspec: str) -> None: ...
+
+
 class Executor(Protocol):
     """Carries out PipelineRun documents."""
 
@@ -233,3 +269,16 @@ class Images(Protocol):
     """Runs a command of an image, or its default one, for `mlops image run`."""
 
     def serve(self, image: ImageRef, env: Mapping[str, str], port: int) -> int: ...
+
+
+class Renderer(Protocol):
+    """Renders an overlay as the tool that deploys it would."""
+
+    name: str
+    """What renders, for people; empty where nothing here can."""
+
+    def render(self, files: Mapping[str, bytes], overlay: str, timeout: float) -> bytes:
+        """The manifests of the directory `overlay` among `files` (path → bytes).
+
+        Raises OutsideError where it does not render, or not within `timeout` seconds."""
+        ...

@@ -1,0 +1,106 @@
+"""`mlops init`: makes a repository ready for its first release."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlops import resources
+from mlops.adapters.checkout import Checkout
+from mlops.cli import options, render
+from mlops.engine.init import Order, Scaffold, Templates, plan, write
+from mlops.errors import UsageError
+
+_BranchOption = Annotated[
+    str,
+    typer.Option(
+        "--gitops-branch", metavar="BRANCH", help="Keep pins and records on a branch of their own."
+    ),
+]
+_UrlOption = Annotated[
+    str,
+    typer.Option(
+        "--gitops-url", metavar="URL", help="Keep pins and records in a repository of their own."
+    ),
+]
+
+
+def init(
+    *,
+    gitops_branch: _BranchOption = "",
+    gitops_url: _UrlOption = "",
+    repo: options.Repo = options.HERE,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> int:
+    """Write mlops.yaml, environments/, a CI workflow and a .gitignore line into this repository.
+
+    Model, dependencies and pipeline are found out from its files. Nothing that is there is
+    changed, and nothing is committed; the next commands are printed.
+    """
+    tree = Checkout(repo)
+    found = plan(tree, _templates(), Order(gitops_branch, gitops_url))
+    _explain(found)
+    if dry_run:
+        _diff(found)
+        return 0
+    if not render.ask(f"Write {len(found.files)} files?", yes=yes):
+        raise UsageError("nothing was written", hint="Repeat with --yes to write these files")
+    written = write(tree, found)
+    value = [
+        {
+            "written": list(written),
+            "kept": list(found.kept),
+            "fetch": found.fetch,
+            "assumed": list(found.assumed),
+            "missing": list(found.missing),
+            "next": list(found.commands),
+        }
+    ]
+    render.answer(value, output, lambda: _print(found))
+    return 0
+
+
+def _templates() -> Templates:
+    root = resources.path("environments")
+    files = {
+        str(path.relative_to(root)): path.read_text(encoding="utf-8")
+        for path in sorted(root.rglob("*.yaml"))
+    }
+    return Templates(files, resources.path("workflow.yml").read_text(encoding="utf-8"))
+
+
+def _explain(found: Scaffold) -> None:
+    for text in found.assumed:
+        render.note(f"assumed: {render.safe(text)}")
+    for text in found.missing:
+        render.note(f"missing: {render.safe(text)}")
+    for path in found.kept:
+        render.note(f"kept: {render.safe(path)} is there already")
+    for path in found.files:
+        render.note(f"new: {render.safe(path)}")
+    if found.ignored:
+        render.note(f"added to .gitignore: {' '.join(found.ignored)}")
+    if found.fetch:
+        render.note(
+            f"added to git's settings: git fetch {render.safe(found.fetch)} brings the tags of "
+            "releases too (without them dvc gc would take their data for unused)"
+        )
+
+
+def _diff(found: Scaffold) -> None:
+    for path, text in found.files.items():
+        render.line(f"--- /dev/null\n+++ b/{render.safe(path)}")
+        for line in text.splitlines():
+            render.line(f"+{line}")
+    for line in found.ignored:
+        render.line(f"--- a/.gitignore\n+++ b/.gitignore\n+{line}")
+
+
+def _print(found: Scaffold) -> None:
+    render.note("Next:")
+    for command in found.commands:
+        render.line(command)
