@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
-from mlops.domain.source import Commit
+from mlops.domain.source import Commit, DataObject
 
 Clock = Callable[[], datetime]
 
@@ -170,6 +170,10 @@ class DataStore(Protocol):
         Each text names path and md5, ready to print. Without a remote every path is missing."""
         ...
 
+    def absent(self, commit: Commit, objects: Iterable[DataObject]) -> tuple[str, ...]:
+        """Of any objects (outputs that a dvc.lock records), those that the remote lacks, as text."""
+        ...
+
     def has_remote(self, commit: Commit) -> bool: ...
 
 
@@ -203,6 +207,15 @@ class ImageStore(Protocol):
     def referrers(self, subject: Digest) -> tuple[Mapping[str, Any], ...]:
         """Descriptors of the manifests that name `subject` (OCI distribution-spec 1.1)."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A host path that a command inside an image sees at `target`, read-only unless `writable`."""
+
+    source: Path
+    target: str
+    writable: bool = False
 
 
 class RunObserver(Protocol):

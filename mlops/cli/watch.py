@@ -28,10 +28,9 @@ def watch(
     """
     while True:
         opened = wiring.open_project(repo)
-        progress = Progress(logs=verbose)
         watcher = Watcher(
             opened.repository,
-            lambda source, opened=opened, progress=progress: opened.runner(progress, source),
+            partial(opened.runner, Progress(logs=verbose)),
             "" if opened.project.gitops.url else opened.project.gitops.path,
             opened.actor,
         )

@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING
 
 from mlops import __version__
 from mlops.adapters import holder
-from mlops.adapters.git.claims import RunClaims
-from mlops.adapters.git.command import discover
-from mlops.adapters.git.gitops import GitOpsBranch
-from mlops.adapters.git.repository import Repository
+from mlops.adapters.git import GitOpsBranch, Repository, RunClaims, discover
+from mlops.adapters.git.tips import fetch_release_tags, tips
 from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
 from mlops.config.project import schema as project_schema
@@ -125,6 +123,7 @@ class Opened:
             gitops_branch=self.branch,
             gitops_path=self.project.gitops.path,
         )
+        fetch_release_tags(self.repository)
         return Planner(self.repository, self.data, place)
 
     def executor_for(self, lock: ProjectLock | None) -> LocalExecutor:
@@ -173,7 +172,7 @@ class Opened:
 
     def tracked(self) -> tuple[Commit, ...]:
         """The tips of the tracked branches, freshly fetched."""
-        return self.repository.tips(self.project.branches)
+        return tips(self.repository, self.project.branches)
 
     def inside(self, paths: list[str]) -> list[str]:
         """Paths as typed, seen from the root. Raises UsageError for one outside the project."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlops.config.lockfile import parse_lock
@@ -14,7 +15,7 @@ from mlops.domain.plan import Plan
 from mlops.domain.project import ModelConfig, Project
 from mlops.domain.release import ReleaseRecord
 from mlops.domain.run import RunSpec
-from mlops.domain.source import Commit
+from mlops.domain.source import Commit, DataObject
 from mlops.domain.view import Pipeline, SourceView, Tree
 from mlops.engine.baseline import baseline as last_release
 from mlops.errors import ConfigError, GitError, RefusedError, UsageError
@@ -108,9 +109,15 @@ class Planner:
             artifact=config.artifact or "",
             recorded=(record.artifact or "") if record is not None else "",
         )
-        decided = plan.decide(
-            model, source, against, impact.assess(view), environment=project.environments[0]
-        )
+        first = project.environments[0]
+        decided = plan.decide(model, source, against, impact.assess(view), environment=first)
+        if not decided.nothing and not decided.has("train"):
+            absent = self._absent(source, pipeline)
+            if absent:
+                view = replace(view, pipeline=replace(pipeline, absent=absent))
+                decided = plan.decide(
+                    model, source, against, impact.assess(view), environment=first
+                )
         return Planned(
             decided, project, config, self.lock(source), record, _needs(pipeline, config)
         )
@@ -134,6 +141,19 @@ class Planner:
         if config.train.command or "dvc.yaml" not in {p.rpartition("/")[2] for p in tree.blobs}:
             return Pipeline()
         return sides.pipeline(tree, self.data.stages(source), config.train.stages)
+
+    def _absent(self, source: Commit, pipeline: Pipeline) -> frozenset[str]:
+        """Outputs that dvc.lock records, as if nothing had to be trained, and that the remote lacks."""
+        objects = []
+        for stage in in_scope(pipeline):
+            locked = pipeline.locks.get(stage.name)
+            cached = {out.path for out in stage.outs if out.cached}
+            for path, entry in (locked.outs if locked is not None else {}).items():
+                whole = posixpath.normpath(posixpath.join(stage.wdir, path))
+                if whole in cached:
+                    objects.append(DataObject(whole, entry.md5, entry.size, entry.nfiles))
+        lacking = self.data.absent(source, objects)
+        return frozenset(text.partition(" (md5 ")[0] for text in lacking)
 
     def _recorded(self, record: ReleaseRecord | None) -> Mapping[str, bytes]:
         """What the release's tag holds beyond its source: dvc.lock and `cache: false` outputs."""
