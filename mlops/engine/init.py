@@ -117,7 +117,7 @@ def plan(tree: Checkout, templates: Templates, order: Order) -> Scaffold:
         fetch=remote if remote and TAGS not in tree.fetches(remote) else "",
         assumed=assumed,
         missing=(*found.missing, *_missing(tree, files, url)),
-        commands=tuple(_commands(project, new, ignored, branch, bool(remote), order)),
+        commands=tuple(_commands(project, new, ignored, branch, remote, order)),
     )
 
 
@@ -186,7 +186,7 @@ def _commands(
     new: Mapping[str, str],
     ignored: tuple[str, ...],
     branch: str,
-    remote: bool,
+    remote: str,
     order: Order,
 ) -> Iterator[str]:
     """The commands that lead from here to the first release, as they are to be typed."""
@@ -200,14 +200,14 @@ def _commands(
     yield "mlops lock"
     yield f'git add {names} && git commit -m "Lock images and packages"'
     if remote:
-        yield f"git push --set-upstream origin {branch}" if not apart else "git push"
+        yield f"git push --set-upstream {remote} {branch}" if not apart else "git push"
     if order.gitops_url:
         yield f"git clone {order.gitops_url} ../deploy && mv environments ../deploy/"
         yield 'cd ../deploy && git add environments && git commit -m "Add environments" && git push'
     elif order.gitops_branch:
         yield f"git switch --orphan {order.gitops_branch} && git add environments"
         yield 'git commit -m "Add environments"'
-        yield f"git push origin {order.gitops_branch}" if remote else f"git switch {branch}"
+        yield f"git push {remote} {order.gitops_branch}" if remote else f"git switch {branch}"
         if remote:
             yield f"git switch {branch}"
     yield "mlops run"

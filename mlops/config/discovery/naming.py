@@ -13,13 +13,17 @@ GENERIC = frozenset(
     )
 )
 
+# images of ours are called so; and YAML reads these plain words as something else
+_TAKEN = frozenset(
+    ("mlops", "base-host", "null", "true", "false", "yes", "no", "on", "off", "y", "n")
+)
 _AFFIX = re.compile(r"^(?:model|clf)[-_.]|[-_.](?:model|clf|classifier|regressor|pipeline)$")
 
 
 def slug(text: str) -> str:
     """`text` as the name of a model: lower case, digits and single hyphens, at most 40 characters."""
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
-    if plain in ("mlops", "base-host"):  # images of ours are called so
+    if plain in _TAKEN:
         return f"{plain}-model"
     return plain if plain[:1].isalpha() else f"m-{plain}".strip("-")
 

@@ -68,23 +68,7 @@ def _script_code(files: Files, script: Script) -> tuple[str, ...]:
     src = posixpath.join(script.home, "src")
     if script.path.startswith(f"{src}/"):
         return (src,)
-    return _beside(files, posixpath.dirname(script.path), script.home)
-
-
-def _beside(files: Files, directory: str, home: str) -> tuple[str, ...]:
-    """The script's directory where it holds code alone; else its modules and packages."""
-    if directory != home and trees.all_code(files, directory):
-        return (directory,)
-    within = [p for p in files if posixpath.dirname(p) == directory and p.endswith(".py")]
-    packages = {
-        posixpath.dirname(p)
-        for p in files
-        if p.endswith("/__init__.py") and posixpath.dirname(posixpath.dirname(p)) == directory
-    }
-    kept = [
-        p for p in within if not posixpath.basename(p).startswith(("test_", "conftest", "setup."))
-    ]
-    return tuple(sorted({*kept, *(p for p in packages if posixpath.basename(p) != "tests")}))
+    return trees.beside(files, posixpath.dirname(script.path))
 
 
 def guess(files: Files, name: str) -> Candidate:

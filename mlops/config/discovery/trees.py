@@ -16,14 +16,30 @@ def is_code(files: Files, path: str) -> bool:
 
 
 def roots(files: Files, paths: Iterable[str]) -> tuple[str, ...]:
-    """Where the code at `paths` lies: whole directories, and the single files that lie beside data
-    or at the repository's root."""
-    found = []
+    """Where the code at `paths` lies, with the modules beside it that it may import: whole
+    directories, and single files where they lie among data or at the repository's root."""
+    found: dict[str, None] = {}
     for path in paths:
-        directory = path if not path.endswith(".py") else posixpath.dirname(path)
-        found.append(directory if all_code(files, directory) else path)
-    kept = dict.fromkeys(found)
-    return tuple(p for p in kept if not any(p.startswith(f"{o}/") for o in kept if o != p))
+        if path.endswith(".py"):
+            found.update(dict.fromkeys(beside(files, posixpath.dirname(path))))
+        else:
+            found[path] = None
+    return tuple(p for p in found if not any(p.startswith(f"{o}/") for o in found if o != p))
+
+
+def beside(files: Files, directory: str) -> tuple[str, ...]:
+    """A directory that holds code alone; else its modules and the packages directly below it."""
+    if all_code(files, directory):
+        return (directory,)
+    modules = {p for p in files if p.endswith(".py") and posixpath.dirname(p) == directory}
+    inits = (posixpath.dirname(p) for p in files if p.endswith("/__init__.py"))
+    packages = {p for p in inits if posixpath.dirname(p) == directory}
+    return tuple(sorted(path for path in modules | packages if not _tests(path)))
+
+
+def _tests(path: str) -> bool:
+    name = posixpath.basename(path)
+    return name in ("tests", "conftest.py", "setup.py") or name.startswith("test_")
 
 
 def all_code(files: Files, directory: str) -> bool:
