@@ -6,8 +6,8 @@ something else is quoted.
 """
 
 from mlops.documents.nodes import Document, Kind, Node, Path, dotted
-from mlops.documents.reading import ALIASES, DEPTH, LIMIT, load, load_all
-from mlops.documents.scalars import Schema, quote, resolve
+from mlops.documents.reading import ALIASES, LIMIT, load, load_all
+from mlops.documents.scalars import DEPTH, Schema, quote, resolve
 from mlops.documents.writing import dump
 
 __all__ = [

@@ -14,11 +14,10 @@ from typing import Any, NoReturn
 import yaml
 
 from mlops.documents.nodes import Document, Kind, Node, complaint_at, merges
-from mlops.documents.scalars import CORE, DIGITS, WORDS_1_1, Schema, resolve
+from mlops.documents.scalars import CORE, DEPTH, DIGITS, WORDS_1_1, Schema, resolve
 from mlops.errors import ConfigError
 
 LIMIT = 1 << 20  # bytes of a file
-DEPTH = 100  # levels of nesting, aliases expanded
 ALIASES = 10_000  # values that the aliases of a document may stand for
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -12,6 +12,7 @@ from typing import Literal
 
 Schema = Literal["1.1", "1.2"]
 
+DEPTH = 100  # levels of nesting, aliases expanded
 DIGITS = 4000  # of a number: CPython refuses to convert more than 4300
 CORE = "tag:yaml.org,2002:"
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -76,10 +77,6 @@ def _escaped(char: str) -> str:
     if char.isprintable():
         return char
     code = ord(char)
-    return (
-        f"\\x{code:02x}"
-        if code < 0x100
-        else f"\\u{code:04x}"
-        if code < 0x10000
-        else f"\\U{code:08x}"
-    )
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

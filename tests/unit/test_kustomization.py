@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops.domain.digest import Digest
@@ -16,6 +16,7 @@ from mlops.errors import ConfigError
 from mlops.manifests.kustomization import pins, with_pin, without_pin
 
 ORIGIN = "environments/dev/kustomization.yaml"
+calm = settings(deadline=None)  # the machine may be busy
 NEW = Digest("f" * 64)
 A, B, C = (Digest(c * 64) for c in "abc")
 
@@ -322,6 +323,7 @@ def values(content: bytes) -> dict:
     return yaml.safe_load(content.decode("utf-8-sig"))
 
 
+@calm
 @given(kustomizations(), st.data())
 def test_any_style_keeps_every_other_byte(case, data):
     content, digests = case
@@ -332,6 +334,7 @@ def test_any_style_keeps_every_other_byte(case, data):
     assert with_pin(result, model, digests[model], ORIGIN) == content
 
 
+@calm
 @given(kustomizations(), names, st.sampled_from([None, "r.example.com/ml/new"]))
 def test_adding_to_any_style_inserts_one_run_of_bytes(case, model, new_name):
     content, digests = case
@@ -353,6 +356,7 @@ def test_adding_to_any_style_inserts_one_run_of_bytes(case, model, new_name):
     assert without_pin(result, model, ORIGIN) == content
 
 
+@calm
 @given(kustomizations(), st.data())
 def test_removing_from_any_style_removes_that_entry_alone(case, data):
     content, digests = case
@@ -372,6 +376,7 @@ json_values = st.recursive(
 )
 
 
+@calm
 @given(
     st.dictionaries(
         st.sampled_from(["resources", "labels", "x", "images"]), json_values, min_size=1
@@ -388,15 +393,16 @@ def test_any_document_is_edited_rightly_or_refused(value, indent, form):
     try:
         result = with_pin(text.encode(errors="replace"), "spam", NEW, ORIGIN)
     except ConfigError as exc:
-        assert str(exc).startswith(f"{ORIGIN}:")
+        told = str(exc)
     else:
-        after = values(result)
-        assert {"name": "spam", "digest": str(NEW)} in after["images"]
+        after, before = values(result), yaml.safe_load(text)
         after["images"].remove({"name": "spam", "digest": str(NEW)})
-        before = yaml.safe_load(text)
         assert after == before | {"images": before.get("images") or []}
+        return
+    assert told.startswith(f"{ORIGIN}:")
 
 
+@calm
 @given(
     st.binary(max_size=200)
     | st.text(st.sampled_from("images:-{}[]\"'&*!|>%@`#, \n\tname"), max_size=80).map(str.encode)
@@ -410,7 +416,10 @@ def test_no_bytes_raise_anything_but_a_config_error(content):
         try:
             call()
         except ConfigError as exc:
-            assert str(exc).startswith(f"{ORIGIN}:")
+            told = str(exc)
+        else:
+            continue
+        assert told.startswith(f"{ORIGIN}:")
 
 
 # --- kustomize itself ----------------------------------------------------------------------------
