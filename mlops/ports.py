@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlops.domain.digest import Digest, ImageRef
+from mlops.domain.lock import LockedImage
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
 from mlops.domain.source import Commit, DataObject
@@ -216,6 +217,61 @@ class Bind:
     source: Path
     target: str
     writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What dependencies are resolved for: the base's platform, Python (`3.11.7`) and glibc (`2.36`)."""
+
+    platform: str
+    python: str
+    libc: str
+
+
+class BaseImages(Protocol):
+    """Base images by the names that mlops.yaml gives them, and the tool image on one of them."""
+
+    def pin(self, name: str, platform: str) -> LockedImage:
+        """What the name stands for now, copied or packed into the store. Raises BuildError."""
+        ...
+
+    def has(self, image: LockedImage) -> bool:
+        """Whether all of the image is in the store."""
+        ...
+
+    def target(self, image: LockedImage) -> Target: ...
+    def tool(self) -> LockedImage:
+        """The tool image of the installed mlops; the same one as long as nothing was installed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a requirements lock is resolved from.
+
+    `path` is a requirements.txt or pyproject.toml that the resolver reads itself, relative to the
+    project, empty where there is none; `lines` are requirements besides; `previous` is the lock as
+    it stood, whose versions are kept except for `upgrade` (names; `*` is all of them).
+    """
+
+    path: str
+    lines: tuple[str, ...]
+    target: Target
+    previous: bytes = b""
+    upgrade: tuple[str, ...] = ()
+    allow_builds: tuple[str, ...] = ()
+
+
+class Resolver(Protocol):
+    """Turns requirements into exact versions with hashes."""
+
+    def resolve(self, resolution: Resolution) -> bytes:
+        """The pins with hashes, sorted, without comments. Raises BuildError."""
+        ...
+
+    def export(self, path: str) -> tuple[str, ...]:
+        """The pins that a uv.lock holds, as requirement lines with markers. Raises BuildError."""
+        ...
 
 
 class RunObserver(Protocol):

@@ -1,0 +1,235 @@
+"""What an environment pinned, when, and by whose commit, derived from git as it is asked for.
+
+Pins come from the differences of `environments/ENV/kustomization.yaml` along the line of pushed
+tips, so hand edits and other tools' commits count; the trailers of our commits annotate them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from mlops.domain.digest import Digest, ReleaseId
+from mlops.domain.history import EDIT, PinRow
+from mlops.domain.reference import Day, Instant, When
+from mlops.domain.source import Commit
+from mlops.errors import ConfigError, RefusedError
+from mlops.manifests import kustomization
+from mlops.ports import CommitInfo, GitOps
+
+Note = Callable[[str], None]
+Pins = Mapping[str, Digest]
+
+UNSHALLOW = "Run: git fetch --unshallow"
+_REMEMBERED = 64  # parsed kustomizations: neighbours share a blob, and memory stays flat
+
+
+def kustomization_path(gitops: GitOps, environment: str) -> str:
+    return f"{gitops.path}/{environment}/kustomization.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One commit that may have changed what is pinned; `before` is None beyond a shallow end."""
+
+    info: CommitInfo
+    since: datetime
+    before: Pins | None
+    after: Pins
+
+
+class History:
+    """The pins of one environment at a tip, newest first; what was read once is kept.
+
+    Order is that of the line, not of the clocks: a commit whose time lies after a later commit's
+    (or after `now`) counts from the later one's. `note` hears of kustomizations that cannot be read.
+    """
+
+    def __init__(
+        self,
+        gitops: GitOps,
+        tip: Commit,
+        environment: str,
+        models: Collection[str],
+        now: datetime,
+        note: Note = lambda _: None,
+    ) -> None:
+        self.environment = environment
+        self.path = kustomization_path(gitops, environment)
+        self._gitops = gitops
+        self._tip = tip
+        self._models = models
+        self._now = now
+        self._note = note
+        self._parsed = lru_cache(maxsize=_REMEMBERED)(self._parse)
+        self._noted: set[str] = set()
+        self._end: tuple[Commit, datetime] | None = None  # where a shallow clone ends
+        self._read: list[PinRow] = []
+        self._rest = self._derive()
+
+    def rows(self, model: str | None = None) -> Iterator[PinRow]:
+        """Every pin that ever was (of one model, where named), newest first, as far as asked for."""
+        for row in self._all():
+            if model is None or row.model == model:
+                yield row
+
+    def standing(self, pins: Pins) -> dict[str, PinRow]:
+        """The row of each pin that stands now, by model; reads no further back than they need."""
+        missing = set(pins)
+        found: dict[str, PinRow] = {}
+        for row in self._all():
+            if not missing:
+                break
+            if row.model in missing and row.until is None:
+                missing.discard(row.model)
+                found[row.model] = row
+        return found
+
+    def last_moved(self) -> tuple[PinRow, ...]:
+        """The rows that the newest commit that pinned anything wrote; empty before the first."""
+        found: list[PinRow] = []
+        for row in self._all():
+            if found and row.commit != found[0].commit:
+                break
+            found.append(row)
+        return tuple(found)
+
+    def at(self, when: When, model: str | None = None) -> tuple[PinRow, ...]:
+        """The pins in force at an instant (one for each model) or on a day (all that were).
+
+        Empty before the first pin. Raises RefusedError where history is cut off before that.
+        """
+        found: dict[str, list[PinRow]] = {}
+        done: set[str] = set()
+        for row in self.rows(model):
+            if row.model not in done and _in_force(row, when):
+                found.setdefault(row.model, []).append(row)
+            if row.since <= _start(when):
+                done.add(row.model)
+                if model is not None:
+                    break
+        if model is None or not done:
+            self._must_reach(_start(when))
+        return tuple(row for name in sorted(found) for row in found[name])
+
+    @property
+    def cut_off(self) -> str:
+        """Where a shallow clone ended what has been read so far, in words; empty where none did."""
+        if self._end is None:
+            return ""
+        commit, when = self._end
+        return (
+            f"the history of {self.environment} is cut off at {commit.short}, {when:%Y-%m-%d}: "
+            "this clone is shallow"
+        )
+
+    def _must_reach(self, start: datetime) -> None:
+        if self._end is not None and self._end[1] > start:
+            raise RefusedError(self.cut_off, hint=UNSHALLOW)
+
+    def _all(self) -> Iterator[PinRow]:
+        at = 0
+        while True:
+            if at == len(self._read):
+                row = next(self._rest, None)
+                if row is None:
+                    return
+                self._read.append(row)
+            yield self._read[at]
+            at += 1
+
+    def _derive(self) -> Iterator[PinRow]:
+        ended: dict[str, datetime] = {}
+        for step in self._steps():
+            before = step.before or {}
+            for model in sorted({*before, *step.after}):
+                old, new = before.get(model), step.after.get(model)
+                if old == new:
+                    continue
+                if new is not None:
+                    yield self._row(step, ReleaseId(model, new), old, ended.get(model))
+                ended[model] = step.since
+
+    def _steps(self) -> Iterator[_Step]:
+        """Neighbouring kustomizations that can be read, newest first.
+
+        One that cannot be read deployed nothing: what stood before it went on standing, and the
+        commit that mended it made the change.
+        """
+        since = self._now
+        mended: tuple[CommitInfo, datetime, Pins] | None = None
+        for change in self._gitops.line(self._tip, self.path):
+            since = min(since, change.info.committed)
+            if change.cut:
+                self._end = (change.info.commit, since)
+            if self.path not in change.files:
+                continue
+            old, new = change.files[self.path]
+            after = self._pins(new)
+            if mended is None and after is not None:
+                mended = (change.info, since, after)
+            if mended is None:
+                continue
+            before = None if change.cut else self._pins(old)
+            if before is not None or change.cut:
+                yield _Step(mended[0], mended[1], before, mended[2])
+                mended = None
+
+    def _pins(self, blob: str | None) -> Pins | None:
+        return {} if blob is None else self._parsed(blob)
+
+    def _parse(self, blob: str) -> Pins | None:
+        try:
+            found = kustomization.pins(self._gitops.blob(blob), self.path)
+        except ConfigError as exc:
+            if blob not in self._noted:
+                self._noted.add(blob)
+                self._note(f"history passes over a version that cannot be read: {exc}")
+            return None
+        return {pin.model: pin.digest for pin in found if pin.model in self._models}
+
+    def _row(
+        self, step: _Step, release: ReleaseId, previous: Digest | None, until: datetime | None
+    ) -> PinRow:
+        cut = step.before is None
+        ours = not cut and _concerns(step.info, self.environment, release)
+        word = step.info.trailer if ours else _silent
+        return PinRow(
+            environment=self.environment,
+            release=release,
+            previous=previous,
+            since=step.since,
+            until=until,
+            commit=step.info.commit,
+            author=step.info.author,
+            action=word("Mlops-Action") or EDIT,
+            actor=word("Mlops-Actor"),
+            reason=word("Mlops-Reason"),
+            incident=word("Mlops-Incident"),
+            run=word("Mlops-Run"),
+            cut=cut,
+        )
+
+
+def _concerns(info: CommitInfo, environment: str, release: ReleaseId) -> bool:
+    """Whether the commit's trailers speak of this pin: a squash or a merge may carry others' words."""
+    return environment in info.all("Mlops-Environment") and str(release) in info.all("Mlops-Model")
+
+
+def _silent(_key: str) -> str:
+    return ""
+
+
+def _start(when: When) -> datetime:
+    return when.at if isinstance(when, Instant) else when.start
+
+
+def _in_force(row: PinRow, when: Instant | Day) -> bool:
+    if isinstance(when, Instant):
+        return row.since <= when.at and (row.until is None or row.until > when.at)
+    begun_that_day = when.start <= row.since < when.end  # also one replaced within the same second
+    return begun_that_day or (
+        row.since < when.start and (row.until is None or row.until > when.start)
+    )
