@@ -32,7 +32,8 @@ class Edit(NamedTuple):
 
 def applied(text: str, changes: Sequence[Edit]) -> str:
     """The text with all changes made; offsets are those of the text before any."""
-    for change in sorted(changes, key=lambda change: change.start, reverse=True):
+    # from the end; a cut before what is pasted where it begins
+    for change in sorted(changes, key=lambda change: (change.start, change.end), reverse=True):
         text = text[: change.start] + change.text + text[change.end :]
     return text
 

@@ -253,6 +253,8 @@ def test_templates_elsewhere_are_the_users_own():
         (f"images: [{{name: spam, digest: {A}}} ,]", "images: []"),
         ("images:\n- name: spam\n  newTag: x\n", "images:\n- name: spam\n  newTag: x\n"),
         ("resources: [a]\n", "resources: [a]\n"),
+        (f"images:\n- name: spam\n  digest: {A}", "images: []"),
+        (f"images:\r\n-\r\n  name: spam\r\n  digest: {A}", "images: []"),
     ],
 )
 def test_without_pin_removes_the_entry(content, expected):
