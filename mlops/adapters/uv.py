@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from mlops.adapters import process
 from mlops.errors import BuildError
+from mlops.ports import Resolution, Target
 
 _INSTALL_TIMEOUT = 1800.0  # seconds; a first download of large wheels over a slow line
 _RUN_TIMEOUT = 600.0
+_COMPILE = (
+    *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
+    *("--only-binary", ":all:"),
+)
+# the glibc versions that uv has a platform for
+_MANYLINUX = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
+_MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 
 class Uv:
@@ -93,6 +102,30 @@ class Uv:
         )
         return done.stdout
 
+    def resolve(self, resolution: Resolution) -> bytes:
+        """Meets `ports.Resolver` by `uv pip compile`."""
+        with tempfile.TemporaryDirectory(prefix="mlops-lock-") as scratch:
+            out, lines = Path(scratch, "requirements.lock"), Path(scratch, "more.in")
+            out.write_bytes(resolution.previous)
+            lines.write_text("".join(f"{line}\n" for line in resolution.lines))
+            inputs = [resolution.path] if resolution.path else []
+            argv = [*_COMPILE, *_target_arguments(resolution.target), "--output-file", str(out)]
+            for name in resolution.allow_builds:
+                argv += ["--no-binary", name]
+            for name in resolution.upgrade:
+                argv += ["--upgrade"] if name == "*" else ["--upgrade-package", name]
+            doing = f"resolving {resolution.path or 'requirements'}"
+            self._uv([*argv, *inputs, str(lines)], doing, _INSTALL_TIMEOUT)
+            return out.read_bytes()
+
+    def export(self, path: str) -> tuple[str, ...]:
+        """Meets `ports.Resolver` by `uv export`."""
+        directory = str(Path(path).parent)
+        argv = ["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes"]
+        argv += ["--no-header", "--no-annotate", "--format", "requirements-txt"]
+        text = self._uv([*argv, "--directory", directory], f"reading {path}")
+        return tuple(line for line in text.splitlines() if line.strip())
+
     def offline_first(self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT) -> str:
         """Run uv against its cache, and with the network where that fails; its stdout."""
         try:
@@ -115,3 +148,16 @@ class Uv:
             error=BuildError,
         )
         return done.text
+
+
+def _target_arguments(target: Target) -> list[str]:
+    machine = _MACHINES.get(target.platform)
+    major, _, minor = target.libc.partition(".")
+    fitting = [version for version in _MANYLINUX if version <= int(minor)] if minor else []
+    if machine is None or major != "2" or not fitting:
+        raise BuildError(
+            f"wheels for {target.platform} with glibc {target.libc or 'of no version'} are not known",
+            hint="Name another base in mlops.yaml",
+        )
+    platform = f"{machine}-manylinux_2_{fitting[-1]}"
+    return ["--python-version", target.python, "--python-platform", platform]

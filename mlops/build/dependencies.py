@@ -11,9 +11,10 @@ from pathlib import Path
 from mlops.build import bytecode, environment
 from mlops.build.interpreter import Interpreter
 from mlops.build.tar import Entry
-from mlops.build.toolchain import BaseRunner, Bind, Installer
+from mlops.build.toolchain import BaseRunner, Installer
 from mlops.domain.digest import Digest
 from mlops.errors import BuildError
+from mlops.ports import Bind
 
 _REQUIREMENTS = "requirements.lock"
 _INSIDE = "/mnt/mlops"  # where a base sees what it is lent

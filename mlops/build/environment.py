@@ -14,7 +14,7 @@ import re
 from pathlib import Path, PurePosixPath
 
 from mlops.build.interpreter import Interpreter
-from mlops.build.tar import Content, Directory, Entry, File, Link, read_tree
+from mlops.build.tar import Content, Directory, Entry, File, Link, Tree, read_tree
 from mlops.errors import BuildError
 
 VENV = PurePosixPath("/opt/venv")
@@ -37,8 +37,13 @@ def tree_of(installed: Path, interpreter: Interpreter) -> dict[str, Entry]:
 
     Raises BuildError where a file cannot be read or a script keeps the directory's path.
     """
+    return laid_out(read_tree(installed), installed, interpreter)
+
+
+def laid_out(tree: Tree, installed: Path, interpreter: Interpreter) -> dict[str, Entry]:
+    """As `tree_of`, of files that are named already, relative to the environment."""
     site = f"lib/{interpreter.directory}/site-packages"
-    found = {path: entry for path, entry in read_tree(installed).items() if _kept(path, site)}
+    found = {path: entry for path, entry in tree.items() if _kept(path, site)}
     changed: dict[str, bytes] = {}
     for path in sorted(found):
         entry = found[path]

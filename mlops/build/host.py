@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlops.build import bytecode, elf
-from mlops.build.files import HostTree
-from mlops.build.image import Image, put
+from mlops.build.files import HostTree, fingerprint
+from mlops.build.image import Image, complete, put
 from mlops.build.interpreter import LIBC, PYTHON, VERSION
-from mlops.build.layers import LayerKind, put_layer
+from mlops.build.layers import COMPRESSOR, LayerKind, put_layer
 from mlops.build.tar import Content, Directory, Entry, Link
 from mlops.build.toolchain import Installer
 from mlops.domain.digest import Digest
@@ -68,6 +68,10 @@ def pack(store: ImageStore, installer: Installer) -> tuple[Digest, str]:
     programs = list(_add_python(files, python))
     programs += _add_commands(files)
     add_libraries(files, programs, presumed=True)
+    tag = f"host-{fingerprint(files.tree | tree, str(python), COMPRESSOR)}"
+    known = store.resolve(REPOSITORY, tag)
+    if known is not None and complete(store, known):
+        return known, host_platform()
     tree |= bytecode.compiled(
         files.tree,
         lambda argv, stdin: installer.python(
@@ -86,7 +90,7 @@ def pack(store: ImageStore, installer: Installer) -> tuple[Digest, str]:
         ),
         command=("python3",),
     )
-    return put(store, image, REPOSITORY), image.platform
+    return put(store, image, REPOSITORY, tag), image.platform
 
 
 def interpreter() -> Path:

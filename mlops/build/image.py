@@ -138,6 +138,13 @@ def load(store: ImageStore, manifest: Digest) -> Image:
         raise BuildError(f"{manifest} in {store.location} is no image: {exc!r}") from exc
 
 
+def complete(store: ImageStore, manifest: Digest) -> bool:
+    """Whether an image is in the store with all its layers."""
+    if not store.has_manifest(manifest):
+        return False
+    return all(store.has_blob(layer.digest) for layer in load(store, manifest).layers)
+
+
 def _image(document: Mapping[str, Any], config: Mapping[str, Any]) -> Image:
     settings = config.get("config") or {}
     diff_ids = config["rootfs"]["diff_ids"]

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from mlops.build import dependencies, host, project, server, tar
 from mlops.build.environment import VENV
-from mlops.build.image import BASE_DIGEST, BASE_MANIFEST, BASE_NAME, EPOCH, Image, load, put
+from mlops.build.image import (
+    BASE_DIGEST,
+    BASE_MANIFEST,
+    BASE_NAME,
+    EPOCH,
+    Image,
+    complete,
+    load,
+    put,
+)
 from mlops.build.interpreter import of_base
 from mlops.build.layers import COMPRESSOR, Layer, LayerKind, put_layer
 from mlops.build.toolchain import BaseRunner, BaseSource, Installer
@@ -118,7 +127,7 @@ def build_environment(
     """
     repository, tag = f"{request.prefix}{request.model}-env", environment_tag(request)
     known = None if request.rebuild else store.resolve(repository, tag)
-    if known is not None and _complete(store, known):
+    if known is not None and complete(store, known):
         return _built(store, repository, known, reused=True)
     base = _base(store, request, tools)
     runner = None if request.base.ref == host.HOST else tools.runner
@@ -192,12 +201,12 @@ def environment_tag(request: EnvironmentRequest) -> str:
 def _base(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> Image:
     """The base as it is locked; packed or copied again where the store has lost it."""
     base = request.base
-    if not _complete(store, base.manifest):
+    if not complete(store, base.manifest):
         found = _fetch(store, request, tools)
         if found != base.manifest:
             raise BuildError(
                 f"the base {base.ref} is {found} now, and mlops.lock pins {base.manifest}",
-                hint="Run: mlops lock --upgrade base",
+                hint="Run mlops lock, and commit what it wrote",
             )
     return load(store, base.manifest)
 
@@ -209,12 +218,6 @@ def _fetch(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> 
     if tools.bases is None:
         raise BuildError(f"the base {base.ref} is not in {store.location}", hint="Run: mlops lock")
     return tools.bases.fetch(base.ref, request.project, base.platform, store)[1]
-
-
-def _complete(store: ImageStore, manifest: Digest) -> bool:
-    if not store.has_manifest(manifest):
-        return False
-    return all(store.has_blob(layer.digest) for layer in load(store, manifest).layers)
 
 
 def _built(

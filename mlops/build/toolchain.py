@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mlops.domain.digest import Digest
-from mlops.ports import ImageStore
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """A host path that a command inside a base sees at `target`, read-only unless `writable`."""
-
-    source: Path
-    target: str
-    writable: bool = False
+from mlops.ports import Bind, ImageStore
 
 
 class BaseRunner(Protocol):

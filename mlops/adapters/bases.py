@@ -1,0 +1,239 @@
+"""Bases from this machine's own files: OCI layouts, and archives of images.
+
+`oci:DIRECTORY[:TAG|@DIGEST]`, `oci-archive:FILE[:TAG|@DIGEST]`; an archive is a tar of a layout, or
+what `docker save` writes. They are copied by digest; nothing of them is changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import posixpath
+import re
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops.adapters import ociindex
+from mlops.adapters.layout import OciLayout, file_digest
+from mlops.adapters.ociindex import REF_NAME, Descriptor
+from mlops.domain.digest import Digest
+from mlops.errors import BuildError, RegistryError
+from mlops.ports import ImageStore
+
+REPOSITORY = "base"
+LAYOUT = "oci:"
+ARCHIVES = ("oci-archive:", "docker-archive:", "archive:")
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_INDEXES = (
+    ociindex.INDEX_TYPE,
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_NAMED = "io.containerd.image.name"
+_DIGEST = re.compile(r"(?P<path>.+)@(?P<digest>sha256:[0-9a-f]{64})\Z", re.DOTALL)
+_MOST_FILES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A reference, taken apart: the path, and the tag or digest that it asks for."""
+
+    path: Path
+    archive: bool
+    tag: str = ""
+    digest: Digest | None = None
+
+
+class LocalBases:
+    """Meets `build.toolchain.BaseSource`."""
+
+    def fetch(
+        self, ref: str, project: Path, platform: str, store: ImageStore
+    ) -> tuple[Digest, Digest]:
+        """Copy the image into the store: its top-level digest, and its manifest for the platform.
+
+        Raises BuildError where there is none, RegistryError where its bytes are damaged.
+        """
+        place = parse(ref, project)
+        with contextlib.ExitStack() as stack:
+            if place.archive:
+                staging = stack.enter_context(store.staging())
+                layout = _unpacked(place.path, staging / "image")
+            else:
+                layout = OciLayout(place.path)
+            top = _chosen(layout, place, ref)
+            manifest = _manifest(layout, top, platform, ref)
+            return top, _copied(layout, manifest, store)
+
+
+def parse(ref: str, project: Path) -> Place:
+    """Take a reference apart. Raises BuildError where it is of no such form, or nothing is there."""
+    prefix = next((word for word in (LAYOUT, *ARCHIVES) if ref.startswith(word)), None)
+    if prefix is None:
+        raise BuildError(
+            f"the base {ref} would come from a registry, which is not supported yet",
+            hint="Use `base: host`, oci:DIRECTORY[:TAG] or oci-archive:FILE",
+        )
+    text = ref.removeprefix(prefix)
+    archive = prefix != LAYOUT
+    if match := _DIGEST.match(text):
+        found = Place(project / match["path"], archive, digest=Digest.parse(match["digest"]))
+    elif (project / text).exists() or ":" not in text:
+        found = Place(project / text, archive)
+    else:
+        path, _, tag = text.rpartition(":")
+        found = Place(project / path, archive, tag)
+    if not (found.path.is_file() if archive else (found.path / "index.json").is_file()):
+        what = "an image archive" if archive else "an OCI image layout"
+        raise BuildError(f"the base {ref} is not there: {found.path} is not {what}")
+    return found
+
+
+def _chosen(layout: OciLayout, place: Place, ref: str) -> Digest:
+    entries = layout.entries()
+    if place.digest is not None:
+        if not layout.has_manifest(place.digest):
+            raise BuildError(f"the base {ref} is not there: no such digest in it")
+        return place.digest
+    if place.tag:
+        entries = tuple(entry for entry in entries if _is_named(entry, place.tag))
+    found = sorted({str(ociindex.digest_of(entry)) for entry in entries})
+    if len(found) != 1:
+        names = {ociindex.annotation(entry, REF_NAME) for entry in layout.entries()} - {""}
+        raise BuildError(
+            f"the base {ref} names {len(found)} images; one is needed",
+            hint=f"Name a tag or digest. There are: {', '.join(sorted(names)) or 'no tags'}",
+        )
+    return Digest.parse(found[0])
+
+
+def _is_named(entry: Descriptor, tag: str) -> bool:
+    names = (ociindex.annotation(entry, REF_NAME), ociindex.annotation(entry, _NAMED))
+    return any(name == tag or name.endswith(f":{tag}") for name in names)
+
+
+def _manifest(layout: OciLayout, top: Digest, platform: str, ref: str, depth: int = 0) -> Digest:
+    """The manifest for the platform, below indexes. Raises BuildError where there is none."""
+    document = ociindex.parse(layout.manifest(top))
+    if document.get("mediaType") not in _INDEXES and "manifests" not in document:
+        return top
+    for entry in ociindex.listed(document) if depth < 4 else ():
+        if entry.get("mediaType") in _INDEXES:
+            with contextlib.suppress(BuildError):
+                return _manifest(layout, ociindex.digest_of(entry), platform, ref, depth + 1)
+        elif _platform(entry.get("platform")) == platform:
+            return ociindex.digest_of(entry)
+    raise BuildError(f"the base {ref} has no image for {platform}")
+
+
+def _platform(found: Any) -> str:
+    if not isinstance(found, Mapping):
+        return ""
+    return f"{found.get('os')}/{found.get('architecture')}"
+
+
+def _copied(layout: OciLayout, manifest: Digest, store: ImageStore) -> Digest:
+    content = layout.manifest(manifest)
+    document = ociindex.parse(content)
+    parts = [document.get("config"), *(document.get("layers") or ())]
+    for part in parts:
+        if not isinstance(part, Mapping):
+            raise RegistryError(f"{manifest} in {layout.location} is no image manifest")
+        digest = ociindex.digest_of(part)
+        if not store.has_blob(digest):
+            store.put_blob(layout.blob_path(digest, size=part.get("size")), digest)
+    return store.put_manifest(content, str(document.get("mediaType", _MANIFEST)), REPOSITORY)
+
+
+def _unpacked(archive: Path, into: Path) -> OciLayout:
+    """An archive as a layout: of a tar of one as it is, of `docker save` with a manifest made."""
+    try:
+        with tarfile.open(archive) as tar:
+            for count, member in enumerate(tar):
+                if count > _MOST_FILES:
+                    raise BuildError(f"{archive} holds over {_MOST_FILES} files: it is no image")
+                _extract(tar, member, into)
+    except (OSError, tarfile.TarError, EOFError) as exc:
+        raise BuildError(f"{archive} cannot be read as an image archive: {exc}") from exc
+    if (into / "index.json").is_file():
+        return OciLayout(into)
+    if not (into / "manifest.json").is_file():
+        raise BuildError(f"{archive} is neither an OCI layout nor what docker save writes")
+    return _converted(into, archive)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
+    """Regular files; and links to files that came before, as docker writes equal layers."""
+    path = _safe(into, member.name)
+    if member.issym() or member.islnk():
+        above = posixpath.dirname(member.name) if member.issym() else ""
+        target = _safe(into, posixpath.join(above, member.linkname))
+        if target.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(target, path)
+    elif member.isreg():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source = tar.extractfile(member)
+        if source is not None:
+            with source, path.open("xb") as file:
+                shutil.copyfileobj(source, file, 1 << 20)
+
+
+def _safe(root: Path, name: str) -> Path:
+    path = posixpath.normpath(name)
+    if path.startswith(("/", "..")):
+        raise BuildError(f"the archive names a file outside itself: {name!r}")
+    return root / path
+
+
+def _converted(saved: Path, archive: Path) -> OciLayout:
+    layout = OciLayout(saved / "converted")
+    try:
+        for image in json.loads((saved / "manifest.json").read_bytes()):
+            paths = [_within(saved, str(name)) for name in (image["Config"], *image["Layers"])]
+            content = _made(layout, paths)
+            names = [str(name) for name in image.get("RepoTags") or [""]]
+            for name in names:
+                repository, _, tag = name.rpartition(":")
+                layout.put_manifest(content, _MANIFEST, repository or REPOSITORY, tag)
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as exc:
+        raise BuildError(f"{archive} is not what docker save writes: {exc!r}") from exc
+    return layout
+
+
+def _made(layout: OciLayout, paths: Sequence[Path]) -> bytes:
+    """The manifest of a saved image: docker keeps none, so this is made, the same each time."""
+    described = []
+    for path in paths:
+        digest = file_digest(path)
+        layout.put_blob(path, digest)
+        described.append({"digest": str(digest), "size": path.stat().st_size})
+    layers = [
+        {**part, "mediaType": _layer_type(path)}
+        for part, path in zip(described[1:], paths[1:], strict=True)
+    ]
+    document = {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST,
+        "config": {**described[0], "mediaType": _CONFIG},
+        "layers": layers,
+    }
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _layer_type(path: Path) -> str:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if packed else "")
+
+
+def _within(root: Path, name: str) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()) or not path.is_file():
+        raise ValueError(f"no file {name!r} in it")
+    return path

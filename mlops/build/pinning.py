@@ -1,0 +1,58 @@
+"""Base images as `mlops lock` sees them: what a name stands for, and what can run on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops.build import host, tool
+from mlops.build.image import complete, load
+from mlops.build.interpreter import of_base
+from mlops.build.strategy import Toolchain
+from mlops.domain.digest import Digest
+from mlops.domain.lock import TOOL, LockedImage
+from mlops.errors import BuildError
+from mlops.ports import ImageStore, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """Meets `ports.BaseImages`; relative paths in names start at `project`."""
+
+    store: ImageStore
+    tools: Toolchain
+    project: Path
+
+    def pin(self, name: str, platform: str) -> LockedImage:
+        if name == host.HOST:
+            return self._host(platform)
+        if self.tools.bases is None:
+            raise BuildError(f"the base {name} cannot be fetched here")
+        digest, manifest = self.tools.bases.fetch(name, self.project, platform, self.store)
+        return LockedImage(name, name, digest, manifest, platform)
+
+    def has(self, image: LockedImage) -> bool:
+        return complete(self.store, image.manifest)
+
+    def target(self, image: LockedImage) -> Target:
+        base = load(self.store, image.manifest)
+        found = of_base(base, image.manifest, self.tools.runner, image.name)
+        return Target(image.platform, found.version, found.libc.removeprefix("glibc").strip())
+
+    def tool(self) -> LockedImage:
+        platform = host.host_platform()
+        digest = tool.build(self.store, self.tools.installer)
+        return LockedImage(TOOL, TOOL, digest, digest, platform)
+
+    def _packed(self) -> Digest:
+        return host.pack(self.store, self.tools.installer)[0]
+
+    def _host(self, platform: str) -> LockedImage:
+        here = host.host_platform()
+        if platform != here:
+            raise BuildError(
+                f"`base: host` is {here} here, and the model wants {platform}",
+                hint=f"Set build: {{platforms: [{here}]}} in mlops.yaml, or name another base",
+            )
+        digest = self._packed()
+        return LockedImage(host.HOST, host.HOST, digest, digest, here)
