@@ -52,13 +52,16 @@ def start(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: int = subprocess.PIPE,
-    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | None = subprocess.PIPE,
+    stderr: int | IO[bytes] | None = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
     error: type[OutsideError] = OutsideError,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own, stdout in an unbuffered pipe.
 
     For talking to a program while it runs: the caller owns it, bounds its time, and ends it (see
-    `kill_group`). `doing`, `env` and `error` are as in `run`.
+    `kill_group`). `doing`, `env` and `error` are as in `run`; None hands on our own stdout or
+    stderr, and `pass_fds` are descriptors that the program inherits.
     """
     try:
         return subprocess.Popen(
@@ -66,8 +69,9 @@ def start(
             cwd=cwd,
             env=None if env is None else dict(env),
             stdin=stdin,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=stderr,
+            pass_fds=tuple(pass_fds),
             bufsize=0,
             start_new_session=True,
         )

@@ -98,7 +98,10 @@ class TaskState:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run went, or stands; `reason` and `message` as Tekton's Succeeded condition has them."""
+    """How a run went, or stands; `reason` and `message` as Tekton's Succeeded condition has them.
+
+    `notes` say what the executor did not do, or did otherwise: fields without effect, the runtime.
+    """
 
     name: str
     phase: Phase
@@ -109,3 +112,4 @@ class RunResult:
     tasks: tuple[TaskState, ...] = ()
     results: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

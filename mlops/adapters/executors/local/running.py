@@ -1,0 +1,292 @@
+"""One container while it runs: its output, its limits, its end.
+
+A container is one process that we start and all that come of it. One thread attends to it, asleep
+in `poll` until there is output, an end, a stop, or a moment to look at time and memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mlops.adapters import process
+from mlops.adapters.executors.local import proctree
+from mlops.adapters.executors.local.launch import Launch
+from mlops.adapters.executors.local.logs import StepLog
+from mlops.errors import ExecutorError
+
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+_LAST = 10.0  # seconds that a killed tree may take to be gone
+_LOOK = 0.02  # seconds between looks at memory
+_CHUNK = 1 << 16
+_PIPE = 1 << 20
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, linux/fcntl.h
+
+
+class Cause(StrEnum):
+    """Why a container was ended before its own time."""
+
+    NONE = ""
+    TIMEOUT = "TimedOut"
+    STOPPED = "Cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a container ended. `code` is 0 to 255 (128 + a signal's number); `oom` tells that we
+    killed a process of it for its memory; `started` is False where the container never came up."""
+
+    code: int
+    cause: Cause = Cause.NONE
+    oom: bool = False
+    started: bool = True
+
+
+class Stop:
+    """Tells every thread that waits on `fd` to end what it attends to; once told, it stays so."""
+
+    def __init__(self) -> None:
+        self.fd, self._told = os.pipe()
+        self._lock = threading.Lock()
+        self.set = False
+
+    def tell(self) -> None:
+        with self._lock:
+            if not self.set:
+                self.set = True
+                os.close(self._told)  # the reading end becomes readable, for all at once
+
+    def close(self) -> None:
+        self.tell()
+        os.close(self.fd)
+
+
+@dataclass(slots=True)
+class Running:
+    """A started container. `attend` waits for its end; all methods belong to one thread."""
+
+    launch: Launch
+    log: StepLog
+    stop: Stop
+    deadline: float | None = None  # of time.monotonic
+    memory: int | None = None
+    grace: float = GRACE
+    _process: subprocess.Popen[bytes] = field(init=False)
+    _poll: select.poll = field(init=False, default_factory=select.poll)
+    _exit: int = field(init=False)
+    _first: int = 0  # the sandbox's first process, once bubblewrap told
+    _told: bytes = b""
+    _cause: Cause = Cause.NONE
+    _killed: set[int] = field(init=False, default_factory=set)
+    _kill_at: float | None = None
+    _give_up_at: float | None = None
+    _exited: bool = False
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether a process of it was killed for its memory."""
+        return bool(self._killed)
+
+    def start(self) -> None:
+        """Start it. Raises ExecutorError where the runtime's own program is missing."""
+        try:
+            self._process = process.start(
+                self.launch.argv,
+                doing="starting a container",
+                cwd=self.launch.cwd,
+                env=self.launch.env,
+                stdin=subprocess.DEVNULL if self.launch.order is None else subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=self.launch.descriptors,
+                error=ExecutorError,
+            )
+        except BaseException:
+            if self.launch.status is not None:
+                os.close(self.launch.status)
+            raise
+        finally:
+            for descriptor in self.launch.descriptors:
+                os.close(descriptor)
+        self._exit, tell = os.pipe()
+        threading.Thread(target=self._wait, args=(tell,), daemon=True).start()
+        if self.launch.order is not None and self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(self.launch.order)
+
+    def _wait(self, tell: int) -> None:
+        self._process.wait()
+        os.close(tell)
+
+    def attend(self) -> Ended:
+        """Wait for the end, whatever brings it. Nothing of the container is left then."""
+        output = self._output()
+        self._watch(output, self._exit, self.stop.fd, self.launch.status)
+        try:
+            while not self._exited:
+                for descriptor, _ in self._poll.poll(self._patience()):
+                    self._heed(descriptor, output)
+                self._look()
+            self._finish(output)
+            return self._ended()
+        finally:
+            self._close()
+
+    def _output(self) -> int:
+        if self._process.stdout is None:
+            raise ExecutorError("a container was started without a pipe for its output")
+        output = self._process.stdout.fileno()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(output, _SET_PIPE_SIZE, _PIPE)
+        return output
+
+    def _watch(self, *descriptors: int | None) -> None:
+        for descriptor in descriptors:
+            if descriptor is not None:
+                self._poll.register(descriptor, select.POLLIN | select.POLLHUP)
+
+    def _patience(self) -> float | None:
+        """Milliseconds until there is something to look at; None without end."""
+        moments = [each for each in (self.deadline, self._kill_at, self._give_up_at) if each]
+        seconds = [moment - time.monotonic() for moment in moments]
+        if self.memory is not None:
+            seconds.append(_LOOK)
+        return max(0.0, min(seconds)) * 1000 + 1 if seconds else None
+
+    def _heed(self, descriptor: int, output: int) -> None:
+        if descriptor == output:
+            chunk = os.read(output, _CHUNK)
+            if chunk:
+                self.log.write(chunk)
+            else:
+                self._poll.unregister(output)  # closed; the container may well go on
+        elif descriptor == self._exit:
+            self._exited = True
+        elif descriptor == self.stop.fd:
+            self._poll.unregister(self.stop.fd)
+            self._end(Cause.STOPPED)
+        else:
+            self._read_status(descriptor)
+
+    def _read_status(self, descriptor: int) -> None:
+        chunk = os.read(descriptor, _CHUNK)
+        if not chunk:
+            self._poll.unregister(descriptor)
+        self._told += chunk
+        self._first = self._first or _first_process(self._told)
+
+    def _look(self) -> None:
+        """What only time brings: a limit passed, a grace that ended."""
+        now = time.monotonic()
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            self._end(Cause.TIMEOUT)
+        if self._kill_at is not None and now >= self._kill_at:
+            self._kill_at = None
+            self._kill()
+        if self._give_up_at is not None and now >= self._give_up_at:
+            raise ExecutorError(
+                f"process {self._process.pid} cannot be killed",
+                hint="It waits for the kernel: a disk or a network file system does not answer",
+            )
+        if self.memory is not None:
+            self._hold_memory(self.memory)
+
+    def _end(self, cause: Cause) -> None:
+        if self._cause is not Cause.NONE:
+            return
+        self._cause = cause
+        self._kill_at = time.monotonic() + self.grace
+        members = self._members()
+        for pid in members:
+            proctree.send(pid, signal.SIGTERM)
+        if not members:  # not up yet: nothing there that could end in order
+            self._kill_at = time.monotonic()
+
+    def _members(self) -> list[int]:
+        """The container's processes, without those that only hold it."""
+        if self.launch.status is None:
+            return proctree.descendants(self._process.pid)
+        return proctree.descendants(self._first) if self._first else []
+
+    def _kill(self) -> None:
+        self._give_up_at = time.monotonic() + _LAST
+        if self.launch.status is None:
+            self._close_lifeline()
+        else:
+            proctree.send(self._first or self._process.pid, signal.SIGKILL)
+
+    def _hold_memory(self, limit: int) -> None:
+        """Kill the largest process where all of them together hold too much, as a kernel would."""
+        members = [pid for pid in self._members() if pid not in self._killed]
+        if sum(map(proctree.memory, members)) <= limit:
+            return
+        held = {pid: proctree.memory(pid, exact=True) for pid in members}
+        if sum(held.values()) <= limit:
+            return
+        largest = max(held, key=lambda pid: held[pid])
+        self.log.note(
+            f"killed process {proctree.name(largest)} ({held[largest] >> 20} MiB): "
+            f"the container is over its memory limit of {limit >> 20} MiB"
+        )
+        proctree.send(largest, signal.SIGKILL)
+        self._killed.add(largest)
+
+    def _finish(self, output: int) -> None:
+        """The process that we started is gone: take the others along, and the output's rest."""
+        if self.launch.status is not None:
+            self._read_rest_of_status(self.launch.status)
+            if self._first and not proctree.gone(self._first, _LAST):
+                raise ExecutorError(f"process {self._first} of a sandbox cannot be killed")
+        elif self._process.returncode == -signal.SIGKILL:  # somebody killed the warden itself
+            proctree.kill_all(proctree.marked(self.launch.env[proctree.MARK]), _LAST)
+        os.set_blocking(output, False)
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(output, _CHUNK):
+                self.log.write(chunk)
+
+    def _read_rest_of_status(self, status: int) -> None:
+        os.set_blocking(status, False)
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(status, _CHUNK):
+                self._told += chunk
+        self._first = self._first or _first_process(self._told)
+
+    def _ended(self) -> Ended:
+        code = self._process.returncode
+        started = self.launch.status is None or b'"exit-code"' in self._told
+        code = code if code >= 0 else 128 - code
+        # a timeout or stop ends the container before it can say how
+        return Ended(code, self._cause, bool(self._killed), started or bool(self._cause))
+
+    def _close_lifeline(self) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+    def _close(self) -> None:
+        self._close_lifeline()
+        if self._process.poll() is None:  # an error above: never leave it running
+            proctree.kill_all([self._process.pid], _LAST)
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        os.close(self._exit)
+        if self.launch.status is not None:
+            os.close(self.launch.status)
+
+
+def _first_process(told: bytes) -> int:
+    """The pid that bubblewrap told, 0 before it did."""
+    for line in told.splitlines():
+        with contextlib.suppress(ValueError, AttributeError):
+            return int(json.loads(line).get("child-pid") or 0)
+    return 0

@@ -1,0 +1,270 @@
+"""The `sandbox` runtime: an image's own root filesystem, without a daemon and without root.
+
+`unshare` makes a user and a mount namespace, in which the image's layers are overlaid with a
+throw-away writable directory; bubblewrap then makes the container in it: own processes, IPC, host
+name, and network where that is off. Where overlays cannot be mounted, the entries of the root are
+bound read-only onto a tmpfs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops.adapters import process
+from mlops.adapters.executors.local.launch import Inside, Launch
+from mlops.adapters.executors.local.proctree import MARK
+from mlops.adapters.rootfs import Image, RootFilesystems, remove
+from mlops.errors import ExecutorError, OutsideError
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Relative names throughout, so that no character of a path can end a mount option.
+_OVERLAY = (
+    'cd "$1" && mount -t overlay overlay'
+    ' -o "lowerdir=$2,upperdir=upper,workdir=work,userxattr" root && shift 2 && exec "$@"'
+)
+# What container engines leave root in a container, inside its user namespace.
+_CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+)
+_OWN = frozenset({"proc", "dev", "tmp", "tekton", "workspace"})  # made anew in each container
+_FROM_HOST = ("etc/resolv.conf", "etc/hosts")
+_INSTALL = "Install bubblewrap (on Debian: apt install bubblewrap) and util-linux"
+_NAMESPACES = (
+    "Allow user namespaces (sysctl kernel.unprivileged_userns_clone=1, and on Ubuntu"
+    " kernel.apparmor_restrict_unprivileged_userns=0), or set runtime: process"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether sandboxes work here: `reasons` is empty where they do, `hint` is what to do."""
+
+    reasons: tuple[str, ...]
+    hint: str = ""
+    overlay: bool = True
+
+
+def probe(lower: Path, upper: Path) -> Probe:
+    """Try it: `lower` is where layers are unpacked, `upper` where runs are kept."""
+    if not sys.platform.startswith("linux"):
+        return Probe(("it needs Linux",), "Set runtime: process")
+    missing = [name for name in ("bwrap",) if _program(name) is None]
+    if missing:
+        return Probe(tuple(f"{name} is not installed" for name in missing), _INSTALL)
+    failure = _try(["--unshare-user", "--ro-bind", "/", "/"])
+    if failure:
+        return Probe((failure,), _NAMESPACES)
+    return Probe((), overlay=_overlay_works(lower, upper))
+
+
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_PATH}")
+
+
+def _try(root: Sequence[str], before: Sequence[str] = ()) -> str:
+    """Why the smallest sandbox does not start; empty where it does."""
+    smallest = ["--proc", "/proc", "--dev", "/dev", "--unshare-pid", "--die-with-parent"]
+    argv = [*before, "bwrap", *root, *smallest, "--", "/proc/self/exe", "--version"]
+    try:
+        done = process.run(
+            argv, doing="trying a sandbox", env={"PATH": _path()}, timeout=20.0, check=False
+        )
+    except OutsideError as exc:
+        return exc.message
+    return "" if done.code == 0 else f"it does not start: {done.complaint or 'no reason given'}"
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:{_PATH}"
+
+
+def _unshare() -> list[str]:
+    return ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "--"]
+
+
+def _overlay_works(lower: Path, upper: Path) -> bool:
+    if _program("unshare") is None or _program("mount") is None:
+        return False
+    with contextlib.ExitStack() as stack:
+        for directory in (lower, upper):
+            directory.mkdir(parents=True, exist_ok=True)
+        layer = Path(tempfile.mkdtemp(prefix=".probe-", dir=lower))
+        stack.callback(remove, layer)
+        box = Path(tempfile.mkdtemp(prefix=".probe-", dir=upper))
+        stack.callback(remove, box)
+        (layer / "usr").mkdir()
+        names = _lay_out(box, (layer,))
+        mount = [*_unshare(), "/bin/sh", "-c", _OVERLAY, "sandbox", str(box), names]
+        bound = ["--ro-bind", "/", "/", "--bind", str(box / "root"), "/mnt"]
+        return not _try(bound, mount) if Path("/mnt").is_dir() else not _try(bound[:3], mount)
+
+
+def _lay_out(box: Path, layers: Sequence[Path]) -> str:
+    """Make what the overlay needs in `box`; gives its lowerdir option, the top layer first."""
+    for name in ("upper", "work", "root"):
+        (box / name).mkdir()
+    names = [f"l{number}" for number in range(len(layers))]
+    for name, layer in zip(names, layers, strict=True):
+        (box / name).symlink_to(layer.absolute())
+    return ":".join(reversed(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Containers of one image. `mark` finds its processes after a crash."""
+
+    image: Image
+    filesystems: RootFilesystems
+    mark: str
+    overlay: bool = True
+
+    name = "sandbox"
+    network_enforced = True
+
+    def launch(self, inside: Inside, scratch: Path) -> Launch:
+        layers = self.filesystems.directories(self.image)
+        if not layers:
+            raise ExecutorError(
+                f"image {self.image.digest} has no layers, so nothing can run in it"
+            )
+        reading, writing = os.pipe()
+        options = [*self._options(inside, layers), "--json-status-fd", str(writing)]
+        if self.overlay:
+            names = _lay_out(scratch, layers)
+            _prepare(scratch / "upper", layers, inside)
+            argv = [*_unshare(), "/bin/sh", "-c", _OVERLAY, "sandbox", str(scratch), names]
+            root = ["--bind", str(scratch / "root"), "/"]
+        else:
+            argv, root = [], list(_entries(self.filesystems.merged(self.image), inside))
+        described = _in_memory([*root, *options])
+        argv += ["bwrap", "--args", str(described), "--", *inside.argv]
+        env = {"PATH": _path(), MARK: self.mark}
+        return Launch(tuple(argv), env, Path("/"), descriptors=(described, writing), status=reading)
+
+    def _options(self, inside: Inside, layers: Sequence[Path]) -> Iterator[str]:
+        yield from ("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp")  # noqa: S108  in the sandbox
+        for directory in ("/tekton", "/workspace"):
+            yield from ("--perms", "0755", "--dir", directory)
+        for mount in sorted(inside.mounts, key=lambda each: each.target.count("/")):
+            yield "--bind" if mount.writable else "--ro-bind"
+            yield from (str(mount.source), mount.target)
+        working_dir = inside.working_dir or self.image.working_dir
+        yield from ("--dir", working_dir, "--chdir", working_dir)
+        yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+        yield from ("--hostname", inside.host_name[:63], "--die-with-parent", "--new-session")
+        if not inside.network:
+            yield "--unshare-net"
+        yield from self._identity(layers)
+        yield "--clearenv"
+        env = {"PATH": _PATH, "HOME": "/tekton/home", **_but_home(self.image), **inside.env}
+        for name, value in env.items():
+            yield from ("--setenv", name, value)
+
+    def _identity(self, layers: Sequence[Path]) -> Iterator[str]:
+        uid, gid = user(self.image, layers)
+        if uid != 0 or not self.overlay:
+            yield from ("--unshare-user", "--uid", str(uid), "--gid", str(gid))
+        yield from ("--cap-drop", "ALL")
+        if uid == 0:
+            for capability in _CAPABILITIES:
+                yield from ("--cap-add", capability)
+
+
+def _but_home(image: Image) -> dict[str, str]:
+    return {name: value for name, value in image.env if name and name != "HOME"}
+
+
+def _in_memory(options: Sequence[str]) -> int:
+    """A descriptor with the options, parted by NUL: an environment must not show in argv."""
+    descriptor = os.memfd_create("sandbox")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(b"".join(os.fsencode(each) + b"\0" for each in options))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _prepare(upper: Path, layers: Sequence[Path], inside: Inside) -> None:
+    """Lay into the writable directory what the network needs, over links that may stand there."""
+    if not inside.network or any(_is_other(layer / "etc") for layer in layers):
+        return
+    for name in _FROM_HOST:
+        with contextlib.suppress(OSError):
+            content = Path("/", name).read_bytes()
+            (upper / name).parent.mkdir(exist_ok=True)
+            (upper / name).write_bytes(content)
+
+
+def _is_other(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and not path.is_dir())
+
+
+def _entries(root: Path, inside: Inside) -> Iterator[str]:
+    for entry in sorted(root.iterdir()):
+        if entry.name in _OWN:
+            continue
+        if entry.is_symlink():
+            yield from ("--symlink", str(entry.readlink()), f"/{entry.name}")
+        else:
+            yield from ("--ro-bind", str(entry), f"/{entry.name}")
+    for name in _FROM_HOST if inside.network else ():
+        if (root / name).is_file() and not (root / name).is_symlink():
+            yield from ("--ro-bind-try", f"/{name}", f"/{name}")
+
+
+def user(image: Image, layers: Sequence[Path]) -> tuple[int, int]:
+    """The uid and gid that the image asks for: numbers, or names of its own /etc/passwd.
+
+    One of each is all that a sandbox has. Raises ExecutorError where the name is unknown.
+    """
+    name, _, group = image.user.partition(":")
+    uid, gid = _identity_of(name or "0", "passwd", layers)
+    if group:
+        gid = _identity_of(group, "group", layers)[0]
+    return uid, gid
+
+
+@functools.lru_cache(maxsize=64)
+def _identities(path: Path) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    if path.is_symlink() or not path.is_file():
+        return found
+    for line in path.read_text(errors="replace").splitlines():
+        fields = line.split(":")
+        if len(fields) > 2 and fields[2].isdigit():
+            gid = int(fields[3]) if len(fields) > 3 and fields[3].isdigit() else int(fields[2])
+            found.setdefault(fields[0], (int(fields[2]), gid))
+    return found
+
+
+def _identity_of(name: str, file: str, layers: Sequence[Path]) -> tuple[int, int]:
+    for layer in reversed(layers):
+        table = {} if _is_other(layer / "etc") else _identities(layer / "etc" / file)
+        if name.isdigit():
+            for uid, gid in table.values():
+                if uid == int(name):
+                    return uid, gid
+        elif name in table:
+            return table[name]
+    if name.isdigit():
+        return int(name), int(name) if file == "group" else 0
+    if name == "root":
+        return 0, 0
+    raise ExecutorError(f"the image's user {name!r} stands in no /etc/{file} of it")

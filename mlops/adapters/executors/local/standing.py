@@ -1,0 +1,166 @@
+"""How a run stands: the state of each task, kept on disk and told as it changes.
+
+Belongs to the thread that decides. Words for reasons and messages are Tekton's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from mlops.adapters.executors.local import results, substitution
+from mlops.adapters.executors.local.audience import Audience
+from mlops.adapters.executors.local.document import PipelineRun, Value
+from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.substitution import Parts, UnresolvedError
+from mlops.domain.run import Phase, RunResult, TaskState
+from mlops.errors import ConfigError
+
+NOT_WANTED = "When Expressions evaluated to false"
+PARENTS_SKIPPED = "Parent Tasks were skipped"
+RESULTS_MISSING = "Results were missing"
+STOPPING = "PipelineRun was stopping"
+CANCELLED = "Cancelled"
+TIMEOUT = "PipelineRunTimeout"
+
+
+class Standing:
+    """States and results of a run's tasks. `scope` grows with what tasks leave behind."""
+
+    def __init__(
+        self,
+        run: PipelineRun,
+        scope: Mapping[Parts, Value],
+        directory: RunDirectory,
+        audience: Audience,
+        notes: Sequence[str],
+    ) -> None:
+        self.scope: dict[Parts, Value] = dict(scope)
+        self.tasks = {task.name: TaskState(task.name, Phase.PENDING) for task in run.all_tasks}
+        self._run = run
+        self._directory = directory
+        self._audience = audience
+        self._notes = tuple(notes)
+        self._started = now()
+
+    def begin(self) -> None:
+        """The run has begun: say so, on disk too."""
+        self._directory.write(self._result(Phase.RUNNING, "Running", ""))
+        for note in self._notes:
+            self._audience.log("", "note", note)
+
+    def change(self, task: str, **changes: Any) -> None:
+        """Replace fields of a task's state."""
+        before = self.tasks[task]
+        self.tasks[task] = after = dataclasses.replace(before, **changes)
+        self._directory.write(self._result(Phase.RUNNING, "Running", ""))
+        if after.phase is not before.phase:
+            self._audience.task(after)
+
+    def settle(self, task: str, phase: Phase, reason: str, message: str = "") -> None:
+        """A task is over that was never started."""
+        self.change(task, phase=phase, reason=reason, message=message)
+
+    def keep(self, task: str, values: Mapping[str, Value]) -> None:
+        """Results of a task, for those that refer to them."""
+        for name, value in values.items():
+            self.scope["tasks", task, "results", name] = value
+
+    def phase(self, task: str) -> Phase:
+        return self.tasks[task].phase
+
+    def failed(self) -> bool:
+        return any(state.phase in {Phase.FAILED, Phase.CANCELLED} for state in self.tasks.values())
+
+    def add_statuses(self) -> None:
+        """What `finally` may refer to: `$(tasks.NAME.status)`, `.reason` and `$(tasks.status)`."""
+        states = [self.tasks[task.name] for task in self._run.tasks]
+        for state in states:
+            self.scope["tasks", state.name, "status"] = _status(state.phase)
+            self.scope["tasks", state.name, "reason"] = state.reason
+        phases = {state.phase for state in states}
+        if phases & {Phase.FAILED, Phase.CANCELLED}:
+            status = "Failed"
+        else:
+            status = "Completed" if Phase.SKIPPED in phases else "Succeeded"
+        self.scope["tasks", "status"] = status
+
+    def end(self, stopped: str) -> RunResult:
+        """The run is over; `stopped` says what ended it before its time, if anything did."""
+        result = self._condition(stopped)
+        self._directory.write(result)
+        return result
+
+    def _condition(self, stopped: str) -> RunResult:
+        name = self._run.name
+        if stopped == CANCELLED:
+            return self._result(Phase.CANCELLED, CANCELLED, f"PipelineRun {name} was cancelled")
+        values, missing = self._pipeline_results()
+        if stopped:
+            message = f"PipelineRun {name} failed to finish in time"
+            return self._result(Phase.FAILED, stopped, message, values)
+        if self.failed():
+            return self._result(Phase.FAILED, "Failed", self._counts(), values)
+        if missing:
+            message = f"these results of the pipeline have no value: {', '.join(missing)}"
+            return self._result(Phase.FAILED, "CouldntGetPipelineResult", message, values)
+        skipped = any(state.phase is Phase.SKIPPED for state in self.tasks.values())
+        reason = "Completed" if skipped else "Succeeded"
+        return self._result(Phase.SUCCEEDED, reason, self._counts(), values)
+
+    def _counts(self) -> str:
+        def count(phase: Phase) -> int:
+            return sum(state.phase is phase for state in self.tasks.values())
+
+        failed, cancelled, skipped = map(count, (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED))
+        completed = count(Phase.SUCCEEDED) + failed + cancelled
+        return (
+            f"Tasks Completed: {completed} (Failed: {failed}, Cancelled {cancelled}), "
+            f"Skipped: {skipped}"
+        )
+
+    def _pipeline_results(self) -> tuple[dict[str, str], list[str]]:
+        """The pipeline's results, and those that tasks which succeeded should have given."""
+        found, missing = {}, []
+        for result in self._run.results:
+            path = f"{result.path}.value"
+            try:
+                found[result.name] = results.as_text(
+                    substitution.value(result.value, self.scope, path)
+                )
+            except UnresolvedError as exc:
+                task = self.tasks.get(exc.reference.task)
+                if task is not None and task.phase is Phase.SUCCEEDED:
+                    missing.append(result.name)
+            except ConfigError:
+                missing.append(result.name)
+        return found, missing
+
+    def _result(
+        self, phase: Phase, reason: str, message: str, values: Mapping[str, str] | None = None
+    ) -> RunResult:
+        return RunResult(
+            name=self._run.name,
+            phase=phase,
+            reason=reason,
+            message=message,
+            started=self._started,
+            finished=now() if phase.done else None,
+            tasks=tuple(self.tasks.values()),
+            results=values or {},
+            labels=self._run.labels,
+            notes=self._notes,
+        )
+
+
+def _status(phase: Phase) -> str:
+    if phase is Phase.SUCCEEDED:
+        return "Succeeded"
+    return "Failed" if phase in {Phase.FAILED, Phase.CANCELLED} else "None"
+
+
+def now() -> datetime:
+    """This instant, in UTC."""
+    return datetime.now(UTC)

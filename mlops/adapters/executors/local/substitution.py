@@ -1,0 +1,145 @@
+"""Tekton's `$(…)` references: found, looked up, replaced, once and never again.
+
+What a value brings in is not read for references, so data stays data. Text of the form `$(…)` that
+is no reference (a shell's command substitution) stays as it is.
+
+Tekton: docs/variables.md. Environment variables in `command`, `args` and `env` are the kubelet's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlops.adapters.executors.local.document import Value
+from mlops.errors import ConfigError
+
+Parts = tuple[str, ...]
+
+_PART = r"""(?:\.[A-Za-z0-9_-]+|\[(?:"[^"\]\s]+"|'[^'\]\s]+')\])"""
+_REFERENCE = re.compile(
+    rf"""\$\((params|tasks|finally|results|workspaces|context|steps)({_PART}+)(?:\[(\*|\d{{1,9}})\])?\)"""
+)
+_PART_TEXT = re.compile(r"""\.([A-Za-z0-9_-]+)|\[["']([^"'\]]+)["']\]""")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """`$(tasks.t.results.r[*])`: parts `(tasks, t, results, r)`, index `*`."""
+
+    text: str
+    parts: Parts
+    index: str = ""
+
+    @property
+    def task(self) -> str:
+        """The pipeline task whose result is meant; empty where none is."""
+        is_result = len(self.parts) >= 4 and self.parts[0] == "tasks"
+        return self.parts[1] if is_result and self.parts[2] == "results" else ""
+
+
+class UnresolvedError(Exception):
+    """A reference that has no value (yet): the result of a task that wrote none."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(f"{reference.text} has no value")
+        self.reference = reference
+
+
+Scope = Mapping[Parts, Value]
+
+
+def references(text: str) -> Iterator[Reference]:
+    """The references that stand in a text, in order."""
+    for match in _REFERENCE.finditer(text):
+        yield _reference(match)
+
+
+def all_references(value: Value) -> Iterator[Reference]:
+    """The references in a parameter's value, whatever its type."""
+    if isinstance(value, str):
+        texts: Sequence[str] = (value,)
+    else:
+        texts = tuple(value.values()) if isinstance(value, Mapping) else value
+    for each in texts:
+        yield from references(each)
+
+
+def _reference(match: re.Match[str]) -> Reference:
+    parts = tuple(dotted or quoted for dotted, quoted in _PART_TEXT.findall(match[2]))
+    return Reference(match[0], (match[1], *parts), match[3] or "")
+
+
+def lookup(reference: Reference, scope: Scope) -> Value:
+    """What a reference stands for. Raises UnresolvedError where the scope has no such value."""
+    value = scope.get(reference.parts)
+    if value is None:
+        holder = scope.get(reference.parts[:-1])
+        if isinstance(holder, Mapping):
+            value = holder.get(reference.parts[-1])
+    if value is None:
+        raise UnresolvedError(reference)
+    if reference.index.isdigit():
+        position = int(reference.index)
+        if not isinstance(value, tuple) or position >= len(value):
+            raise UnresolvedError(reference)
+        return value[position]
+    return value
+
+
+def text(template: str, scope: Scope, path: str) -> str:
+    """Replace references to strings. Raises ConfigError where one is an array or object."""
+
+    def replaced(match: re.Match[str]) -> str:
+        value = lookup(_reference(match), scope)
+        if not isinstance(value, str):
+            raise ConfigError(f"{path}: {match[0]} is no string, and text stands around it")
+        return value
+
+    return _REFERENCE.sub(replaced, template)
+
+
+def items(templates: Sequence[str], scope: Scope, path: str) -> tuple[str, ...]:
+    """Replace references in a list; one that is an array and stands alone becomes its items."""
+    found: list[str] = []
+    for position, template in enumerate(templates):
+        alone = _alone(template, scope)
+        if isinstance(alone, tuple):
+            found.extend(alone)
+        else:
+            found.append(text(template, scope, f"{path}[{position}]"))
+    return tuple(found)
+
+
+def value(template: Value, scope: Scope, path: str) -> Value:
+    """Replace references in a parameter's value; one that stands alone keeps its type."""
+    if isinstance(template, Mapping):
+        return {key: text(each, scope, f"{path}.{key}") for key, each in template.items()}
+    if isinstance(template, tuple):
+        return items(template, scope, path)
+    alone = _alone(template, scope)
+    return text(template, scope, path) if alone is None else alone
+
+
+def _alone(template: str, scope: Scope) -> Value | None:
+    match = _REFERENCE.fullmatch(template)
+    if match is None:
+        return None
+    found = lookup(_reference(match), scope)
+    return None if isinstance(found, str) else found
+
+
+def expand(template: str, env: Mapping[str, str]) -> str:
+    """Replace `$(NAME)` as the kubelet does: unknown names stay, `$$` is one `$`.
+
+    Kubernetes: third_party/forked/golang/expansion.
+    """
+    return _VARIABLE.sub(lambda match: _variable(match, env), template)
+
+
+_VARIABLE = re.compile(r"\$\$|\$\(([^)]*)\)")
+
+
+def _variable(match: re.Match[str], env: Mapping[str, str]) -> str:
+    return "$" if match[0] == "$$" else env.get(match[1], match[0])

@@ -1,0 +1,224 @@
+"""A world for the local executor: tiny images made of this machine's own programs, and documents."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops.adapters.executors.local import HostTool, LocalExecutor
+from mlops.adapters.executors.local.launch import Launch  # noqa: F401
+from mlops.domain.digest import Digest, ImageRef
+from mlops.domain.run import RunResult, TaskState
+from mlops.errors import RegistryError
+
+PROGRAMS = (
+    "sh cat chmod dd env head hostname id ln ls mkdir mkfifo mv pwd readlink rm seq setsid sleep "
+    "tail touch true yes"
+).split()
+
+
+class Store:
+    """An image store of blobs in a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.location = str(root)
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+
+    def add(self, content: bytes) -> Digest:
+        digest = Digest.of(content)
+        (self.root / digest.hex).write_bytes(content)
+        return digest
+
+    def manifest(self, digest: Digest) -> bytes:
+        return self.blob_path(digest).read_bytes()
+
+    def has_manifest(self, digest: Digest) -> bool:
+        return (self.root / digest.hex).exists()
+
+    def blob_path(self, digest: Digest) -> Path:
+        path = self.root / digest.hex
+        if not path.exists():
+            raise RegistryError(f"{self.location} has no {digest}")
+        return path
+
+    def image(
+        self, layers: Iterable[bytes], kinds: Iterable[str] = (), **config: Any
+    ) -> ImageRef:
+        """Put an image together from plain tars; `config` is its config's `config`."""
+        layers = list(layers)
+        kinds = [*kinds, *[""] * len(layers)]
+        described, diff_ids = [], []
+        for content, kind in zip(layers, kinds, strict=False):
+            packed = gzip.compress(content, 1, mtime=0)
+            described.append(
+                {
+                    "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+                    "digest": str(self.add(packed)),
+                    "size": len(packed),
+                    "annotations": {"dev.mlops.layer": kind} if kind else {},
+                }
+            )
+            diff_ids.append(str(Digest.of(content)))
+        document = {"architecture": "amd64", "os": "linux", "config": config}
+        document["rootfs"] = {"type": "layers", "diff_ids": diff_ids}
+        blob = json.dumps(document).encode()
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {"digest": str(self.add(blob)), "size": len(blob)},
+            "layers": described,
+        }
+        return ImageRef("image", self.add(json.dumps(manifest).encode()))
+
+
+def tar(entries: Mapping[str, bytes | str | tarfile.TarInfo | Path | None]) -> bytes:
+    """A tar: bytes are a file (executable), a string a symlink, None a directory, a Path a copy."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, what in entries.items():
+            info = what if isinstance(what, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if isinstance(what, Path):
+                what = what.read_bytes()
+            if isinstance(what, bytes):
+                info.size, info.mode = len(what), 0o755
+                archive.addfile(info, io.BytesIO(what))
+                continue
+            if isinstance(what, str):
+                info.type, info.linkname = tarfile.SYMTYPE, what
+            elif what is None:
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(info)
+    return out.getvalue()
+
+
+def _libraries(program: str) -> set[Path]:
+    told = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+    return {Path(found) for found in re.findall(r"(/\S+) \(0x", told)}
+
+
+@pytest.fixture(scope="session")
+def base_layer() -> bytes:
+    """A root filesystem of a shell and some programs, with what they need."""
+    entries: dict[str, Any] = {
+        "etc/passwd": b"root:x:0:0::/root:/bin/sh\nada:x:1000:1001::/home/ada:/bin/sh\n",
+        "usr/marker": b"base\n",
+    }
+    libraries: set[Path] = set()
+    for name in PROGRAMS:
+        program = shutil.which(name)
+        assert program, f"{name} is needed"
+        libraries |= _libraries(program)
+        entries[f"bin/{name}"] = Path(program).resolve()
+    for library in sorted(libraries):
+        entries[str(library).lstrip("/")] = library.resolve()
+    return tar(entries)
+
+
+class Recorder:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, str]] = []
+        self.states: list[TaskState] = []
+        self.heard = threading.Condition()
+
+    def task(self, state: TaskState) -> None:
+        with self.heard:
+            self.states.append(state)
+            self.heard.notify_all()
+
+    def log(self, task: str, step: str, line: str) -> None:
+        with self.heard:
+            self.lines.append((task, step, line))
+            self.heard.notify_all()
+
+    def said(self, task: str = "", step: str = "") -> list[str]:
+        return [
+            line for t, s, line in self.lines if t and task in ("", t) and step in ("", s)
+        ]
+
+    def wait_for(self, text: str) -> None:
+        with self.heard:
+            found = self.heard.wait_for(
+                lambda: any(text in line for _, _, line in self.lines), timeout=60
+            )
+        assert found, f"{text!r} was never said"
+
+
+@dataclass
+class World:
+    """An executor with its directories, and shorthand for documents."""
+
+    path: Path
+    store: Store
+    shell: ImageRef  # an image with a shell
+    runtime: str = "sandbox"
+    tool: HostTool | None = None
+    observer: Recorder = field(default_factory=Recorder)
+    cache: Path = Path()
+
+    @property
+    def executor(self) -> LocalExecutor:
+        return LocalExecutor(
+            self.path / "runs", self.store, runtime=self.runtime, cache=self.cache, tool=self.tool
+        )
+
+    def run(self, document: Mapping[str, Any]) -> RunResult:
+        return self.executor.run(document, self.observer)
+
+    def task(self, name: str, script: str, **fields: Any) -> dict[str, Any]:
+        """A pipeline task of one step `main`; keys of `spec` go into its taskSpec."""
+        spec = fields.pop("spec", {})
+        step = {"name": "main", "image": str(self.shell), "script": script, **fields.pop("step", {})}
+        return {"name": name, "taskSpec": {"steps": [step], **spec}, **fields}
+
+
+def document(*tasks: dict[str, Any], name: str = "run-1", **fields: Any) -> dict[str, Any]:
+    """A PipelineRun; `pipeline` goes into its pipelineSpec, other fields into its spec."""
+    pipeline = fields.pop("pipeline", {})
+    return {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "PipelineRun",
+        "metadata": {"name": name, "labels": {"a": "b"}},
+        "spec": {"pipelineSpec": {"tasks": list(tasks), **pipeline}, **fields},
+    }
+
+
+@pytest.fixture(scope="session")
+def stock(tmp_path_factory: pytest.TempPathFactory, base_layer: bytes) -> tuple[Store, ImageRef, Path]:
+    root = tmp_path_factory.mktemp("stock")
+    store = Store(root / "blobs")
+    return store, store.image([base_layer], Env=["PATH=/bin", "COLOUR=red"], Cmd=["id"]), root / "cache"
+
+
+@pytest.fixture
+def world(tmp_path: Path, stock: tuple[Store, ImageRef, Path]) -> World:
+    store, shell, cache = stock
+    return World(tmp_path, store, shell, cache=cache)
+
+
+@pytest.fixture
+def doc() -> Any:
+    return document
+
+
+@pytest.fixture
+def make_tar() -> Any:
+    return tar
