@@ -233,6 +233,19 @@ class ProjectSection(Section):
                 )
         return models
 
+    @field_validator("models")
+    @classmethod
+    def _locked_apart(cls, models: dict[str, ModelSection]) -> dict[str, ModelSection]:
+        builds = [model.build.frozen() for model in models.values() if model.build.requirements]
+        inputs = {build.lock: build.requirements for build in builds}
+        for build in builds:
+            if inputs[build.lock] != build.requirements:
+                raise ValueError(
+                    f"expected requirements with locks of their own: {inputs[build.lock]} and"
+                    f" {build.requirements} would share {build.lock}"
+                )
+        return models
+
     def frozen(self) -> Project:
         return Project(
             self.name,

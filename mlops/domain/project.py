@@ -50,10 +50,11 @@ class BuildConfig:
     @property
     def lock(self) -> str:
         """Where the lock of these requirements stands: `requirements.lock` beside its input, or
-        the input's own name with `.lock` (`gpu.txt` → `gpu.lock`)."""
+        the input's own name with `.lock` (`gpu.txt` → `gpu.lock`); never over another tool's lock."""
         path = PurePosixPath(self.requirements or LOCK)
-        if path.suffix in (".txt", ".in", ".lock"):
-            return str(path.with_suffix(".lock"))
+        own = path.with_suffix(".lock")
+        if path.suffix in (".txt", ".in", ".lock") and own.name != "uv.lock":
+            return str(own)
         return str(path.with_name(LOCK))
 
 
