@@ -343,8 +343,10 @@ class Images(Protocol):
 class Renderer(Protocol):
     """Renders an overlay as the tool that deploys it would."""
 
-    name: str
-    """What renders, for people; empty where nothing here can."""
+    @property
+    def name(self) -> str:
+        """What renders, for people; empty where nothing here can."""
+        ...
 
     def render(self, files: Mapping[str, bytes], overlay: str, timeout: float) -> bytes:
         """The manifests of the directory `overlay` among `files` (path → bytes).

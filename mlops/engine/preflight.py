@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.engine.state import Environments
-from mlops.errors import MlopsError, OutsideError
+from mlops.errors import MlopsError, OutsideError, UsageError
 from mlops.policy.quarantine import quarantined, why
 from mlops.ports import ImageStore, Renderer
 
@@ -88,6 +88,8 @@ class Preflight:
             return verdict(Mark.UNKNOWN, "there is no image store")
         try:
             missing = _missing(self.images(), release.digest)
+        except UsageError as exc:  # a kind of registry that this version cannot ask
+            return verdict(Mark.UNKNOWN, str(exc))
         except MlopsError as exc:
             return verdict(Mark.FAIL, str(exc))
         return verdict(Mark.FAIL, missing) if missing else verdict(Mark.PASS)

@@ -1,0 +1,117 @@
+"""`mlops hold` and `mlops resume`: stop and restart automation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlops.cli import options, pins, render, wiring
+from mlops.domain.environment import Hold
+from mlops.domain.reference import parse_until
+from mlops.engine.hold import EVERY, HoldOrder, Resumed
+from mlops.engine.hold import hold as hold_it
+from mlops.engine.hold import resume as resume_it
+from mlops.engine.publishing import Settled
+
+
+def hold(
+    environment: pins.Environment,
+    model: pins.OneModel = "",
+    *,
+    reason: options.Reason = "",
+    until: Annotated[
+        str, typer.Option(metavar="TIME", help="When it ends: 2019-07-16T12:00:00Z, 4h, 2d.")
+    ] = "",
+    tz: pins.Zone = "UTC",
+    dry_run: options.DryRun = False,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> None:
+    """Stop automation in an environment, or for one model in it.
+
+    Examples:  mlops hold prod --reason "freeze" --until 2d    mlops hold prod spam --reason "bad data"
+    """
+    opened = wiring.open_project(repo)
+    order = HoldOrder(
+        environment=environment,
+        model=model or EVERY,
+        reason=reason or render.ask_text(f"Why is {environment} held?"),
+        until=parse_until(until, opened.now(), pins.zone(tz)) if until else None,
+    )
+    settled = hold_it(pins.publisher(opened), order, dry_run=dry_run)
+    answer = {
+        "environment": environment,
+        **(pins.hold_json(settled.decision) or {}),
+        "commit": settled.commit.sha if settled.commit else None,
+        "changed": settled.commit is not None,
+    }
+    answers = pins.with_diff([answer], settled, dry_run=dry_run)
+    render.answer(answers, output, lambda: _print_hold(environment, settled))
+
+
+def resume(
+    environment: pins.Environment,
+    model: pins.OneModel = "",
+    *,
+    dry_run: options.DryRun = False,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> None:
+    """Lift the hold of one model, or every hold of an environment.
+
+    Examples:  mlops resume prod spam    mlops resume prod
+    """
+    opened = wiring.open_project(repo)
+    settled = resume_it(pins.publisher(opened), environment, model or EVERY, dry_run=dry_run)
+    commit = settled.commit.sha if settled.commit else None
+    answers = [
+        {
+            "environment": environment,
+            **(pins.hold_json(hold) or {}),
+            "commit": commit,
+            "changed": commit is not None,
+        }
+        for hold in settled.decision.lifted
+    ]
+    answers = pins.with_diff(answers, settled, dry_run=dry_run)
+    render.answer(answers, output, lambda: _print_resumed(environment, model, settled))
+
+
+def _print_hold(environment: str, settled: Settled[Hold]) -> None:
+    pins.print_diff(settled)
+    if settled.diff:
+        return
+    hold = settled.decision
+    state = "is held" if settled.commit else "is held already, in these words"
+    render.line(f"{_what(environment, hold.model)} {state}{_until(hold)}: {hold.reason}")
+    render.line(f"lift it: {_command(environment, hold.model)}")
+
+
+def _print_resumed(environment: str, model: str, settled: Settled[Resumed]) -> None:
+    pins.print_diff(settled)
+    found = settled.decision
+    if not found.lifted:
+        render.line(f"{_what(environment, model or EVERY)} is not held: nothing changed")
+    for hold in found.lifted if not settled.diff else ():
+        render.line(f"{_what(environment, hold.model)} is no longer held: {hold.reason}")
+        for digest in hold.avoid:
+            command = f"mlops quarantine {hold.model}@sha256:{digest.short} --reason TEXT"
+            render.note(f"automation may bring back sha256:{digest.short}; to forbid it: {command}")
+    for hold in found.left:
+        said = f"{_what(environment, hold.model)} is still held: {hold.reason}"
+        render.warn(f"{said}. Lift it: {_command(environment, hold.model)}")
+
+
+def _what(environment: str, model: str) -> str:
+    return environment if model == EVERY else f"{model} in {environment}"
+
+
+def _until(hold: Hold) -> str:
+    return f" until {render.stamp(hold.until)}" if hold.until else ""
+
+
+def _command(environment: str, model: str) -> str:
+    return f"mlops resume {environment}" + ("" if model == EVERY else f" {model}")

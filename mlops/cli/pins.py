@@ -1,0 +1,118 @@
+"""What the commands on pins share: arguments, the publisher, and the JSON of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import tzinfo
+from typing import Annotated, Any
+
+import typer
+
+from mlops.cli import completion, render, wiring
+from mlops.domain.digest import Digest, ReleaseId
+from mlops.domain.environment import Hold
+from mlops.domain.reference import parse_zone
+from mlops.domain.source import Commit
+from mlops.engine.publishing import Publisher, Settled
+from mlops.engine.state import Environments
+
+Environment = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENV", help="An environment of mlops.yaml.", autocompletion=completion.environments
+    ),
+]
+OneModel = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="One model.", autocompletion=completion.models),
+]
+Zone = Annotated[
+    str,
+    typer.Option(
+        "--tz", metavar="ZONE", help="The zone of days and bare times: UTC, +02:00, Europe/Vienna."
+    ),
+]
+NoFetch = Annotated[bool, typer.Option("--no-fetch", help="Answer from what was fetched last.")]
+
+
+def publisher(opened: wiring.Opened) -> Publisher:
+    """The GitOps branch of an opened project; its story goes to stderr."""
+    return Publisher(
+        gitops=opened.gitops,
+        project=opened.project,
+        actor=opened.actor,
+        now=opened.now,
+        note=render.warn,
+    )
+
+
+def environments(opened: wiring.Opened, *, no_fetch: bool = False) -> Environments:
+    """The environments as they are now."""
+    return publisher(opened).environments(fetch=not no_fetch)
+
+
+def zone(text: str) -> tzinfo:
+    return parse_zone(text)
+
+
+def hold_json(hold: Hold | None) -> dict[str, Any] | None:
+    """A hold, with every key."""
+    if hold is None:
+        return None
+    return {
+        "model": hold.model,
+        "digest": _text(hold.digest),
+        "since": render.stamp(hold.since),
+        "until": render.stamp(hold.until) if hold.until else None,
+        "actor": hold.actor,
+        "reason": hold.reason,
+        "incident": hold.incident,
+        "avoid": [str(digest) for digest in hold.avoid],
+    }
+
+
+def move_json(
+    environment: str,
+    release: ReleaseId,
+    previous: Digest | None,
+    commit: Commit | None,
+    *,
+    changed: bool,
+) -> dict[str, Any]:
+    """A pin that moved, was found in place, or (without commit) would move."""
+    return {
+        "environment": environment,
+        "model": release.model,
+        "release": str(release),
+        "previous": str(ReleaseId(release.model, previous)) if previous else None,
+        "commit": commit.sha if commit else None,
+        "changed": changed,
+    }
+
+
+def with_diff(
+    answers: list[dict[str, Any]], settled: Settled[Any], *, dry_run: bool
+) -> list[dict[str, Any]]:
+    """The answers of a dry run say what it would have changed."""
+    return [{**each, "diff": settled.diff} for each in answers] if dry_run else answers
+
+
+def print_diff(settled: Settled[Any]) -> None:
+    """The very diff, for people; the note that nothing was written goes to stderr."""
+    if settled.diff:
+        for text in settled.diff.splitlines():
+            render.line(text)
+        render.note("nothing was written: --dry-run")
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    for text in notes:
+        render.warn(text)
+
+
+def short(digest: Digest | None) -> str:
+    return f"sha256:{digest.short}" if digest else "nothing"
+
+
+def _text(value: object | None) -> str | None:
+    return None if value is None else str(value)

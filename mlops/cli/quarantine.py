@@ -1,0 +1,101 @@
+"""`mlops quarantine`: forbid a release everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mlops.cli import completion, options, pins, render, wiring
+from mlops.engine.publishing import Settled
+from mlops.engine.quarantine import Quarantined, lift
+from mlops.engine.quarantine import quarantine as put_in
+from mlops.errors import UsageError
+
+
+def quarantine(
+    ref: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF", help="The release to forbid.", autocompletion=completion.releases
+        ),
+    ] = "",
+    *,
+    reason: options.Reason = "",
+    digest_only: Annotated[
+        bool,
+        typer.Option("--digest-only", help="Not other releases with the same model artifact."),
+    ] = False,
+    lifted: Annotated[
+        str,
+        typer.Option(
+            "--lift",
+            metavar="REF",
+            help="Allow it again.",
+            autocompletion=completion.releases,
+        ),
+    ] = "",
+    dry_run: options.DryRun = False,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> None:
+    """Forbid a release in every environment, and any other with the same model artifact.
+
+    Examples:  mlops quarantine spam@prod --reason "leaked labels"    mlops quarantine --lift spam@sha256:9f2c41
+    """
+    if bool(ref) == bool(lifted):
+        raise UsageError("name one release", hint="mlops quarantine REF, or --lift REF")
+    opened = wiring.open_project(repo)
+    publisher = pins.publisher(opened)
+    settled: Settled[Quarantined] | Settled[Quarantined | None]
+    if lifted:
+        settled = lift(publisher, lifted, dry_run=dry_run)
+    else:
+        text = reason or render.ask_text(f"Why is {ref} quarantined?")
+        settled = put_in(publisher, ref, text, digest_only=digest_only, dry_run=dry_run)
+    answers = pins.with_diff(_json(settled), settled, dry_run=dry_run)
+    render.answer(answers, output, lambda: _print(settled, bool(lifted), lifted or ref))
+
+
+def _json(settled: Settled[Any]) -> list[dict[str, Any]]:
+    found: Quarantined | None = settled.decision
+    if found is None:
+        return []
+    entry = found.entry
+    return [
+        {
+            "model": entry.model,
+            "release": f"{entry.model}@{entry.digest}",
+            "artifact": entry.artifact,
+            "source": entry.source,
+            "since": render.stamp(entry.since),
+            "actor": entry.actor,
+            "reason": entry.reason,
+            "pinned": list(found.pinned),
+            "commit": settled.commit.sha if settled.commit else None,
+            "changed": settled.commit is not None,
+        }
+    ]
+
+
+def _print(settled: Settled[Any], lifting: bool, ref: str) -> None:
+    pins.print_diff(settled)
+    found: Quarantined | None = settled.decision
+    if settled.diff:
+        return
+    if found is None:
+        render.line(f"{ref} is not in quarantine: nothing changed")
+        return
+    name = f"{found.entry.model}@sha256:{found.entry.digest.short}"
+    if lifting:
+        render.line(f"{name} is out of quarantine")
+        return
+    already = "" if settled.commit else " already"
+    wide = ", and whatever has the same model artifact" if found.entry.artifact else ""
+    render.line(f"{name} is quarantined{already}{wide}: {found.entry.reason}")
+    if found.note:
+        render.warn(found.note)
+    for name in found.pinned:
+        command = f"mlops rollback {name} {found.entry.model} --reason TEXT"
+        render.warn(f"{name} still pins it. Go back: {command}")
