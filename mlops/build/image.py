@@ -138,6 +138,22 @@ def load(store: ImageStore, manifest: Digest) -> Image:
         raise BuildError(f"{manifest} in {store.location} is no image: {exc!r}") from exc
 
 
+def copy(source: ImageStore, target: ImageStore, manifest: Digest, repository: str) -> None:
+    """Bring an image from one store into another, byte for byte; nothing where it is there.
+
+    Raises RegistryError.
+    """
+    if complete(target, manifest):
+        return
+    content = source.manifest(manifest)
+    document = json.loads(content)
+    for part in (document["config"], *document["layers"]):
+        digest = Digest.parse(part["digest"])
+        if not target.has_blob(digest):
+            target.put_blob(source.blob_path(digest), digest)
+    target.put_manifest(content, MANIFEST_TYPE, repository)
+
+
 def complete(store: ImageStore, manifest: Digest) -> bool:
     """Whether an image is in the store with all its layers."""
     if not store.has_manifest(manifest):

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.build import host, tool
-from mlops.build.image import complete, load
+from mlops.build.image import complete, copy, load
 from mlops.build.interpreter import of_base
 from mlops.build.strategy import Toolchain
-from mlops.domain.digest import Digest
 from mlops.domain.lock import TOOL, LockedImage
 from mlops.errors import BuildError
 from mlops.ports import ImageStore, Target
@@ -17,11 +16,15 @@ from mlops.ports import ImageStore, Target
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """Meets `ports.BaseImages`; relative paths in names start at `project`."""
+    """Meets `ports.BaseImages`; relative paths in names start at `project`.
+
+    What is packed from this machine is packed in `cache`, where projects share it, and copied.
+    """
 
     store: ImageStore
     tools: Toolchain
     project: Path
+    cache: ImageStore
 
     def pin(self, name: str, platform: str) -> LockedImage:
         if name == host.HOST:
@@ -41,11 +44,9 @@ class Bases:
 
     def tool(self) -> LockedImage:
         platform = host.host_platform()
-        digest = tool.build(self.store, self.tools.installer)
+        digest = tool.build(self.cache, self.tools.installer)
+        copy(self.cache, self.store, digest, TOOL)
         return LockedImage(TOOL, TOOL, digest, digest, platform)
-
-    def _packed(self) -> Digest:
-        return host.pack(self.store, self.tools.installer)[0]
 
     def _host(self, platform: str) -> LockedImage:
         here = host.host_platform()
@@ -54,5 +55,6 @@ class Bases:
                 f"`base: host` is {here} here, and the model wants {platform}",
                 hint=f"Set build: {{platforms: [{here}]}} in mlops.yaml, or name another base",
             )
-        digest = self._packed()
+        digest, _ = host.pack(self.cache, self.tools.installer)
+        copy(self.cache, self.store, digest, host.REPOSITORY)
         return LockedImage(host.HOST, host.HOST, digest, digest, here)
