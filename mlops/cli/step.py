@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -21,9 +19,5 @@ def step(
     """Do the work of one task of a run, told by its environment."""
     if name not in STEPS:
         raise UsageError(f"no step {name!r}", hint=f"There are: {', '.join(STEPS)}")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            line_buffering=True
-        )  # whoever follows the run sees lines as they come
     module = importlib.import_module(f"mlops.steps.{name}")  # this step's libraries, no other's
     module.run(os.environ)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,16 +22,18 @@ from mlops.adapters.git.tips import fetch_release_tags, tips
 from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
 from mlops.config.project import schema as project_schema
-from mlops.domain.digest import ImageRef
+from mlops.domain.digest import ImageRef, ReleaseId
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
+from mlops.domain.release import ReleaseRecord
 from mlops.domain.source import Commit
-from mlops.errors import ConfigError, UsageError
+from mlops.errors import ConfigError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from mlops.adapters.dvc import DvcStore
     from mlops.adapters.executors.local import LocalExecutor
     from mlops.adapters.layout import OciLayout
+    from mlops.engine.lock import Locker
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
     from mlops.ports import RunObserver
@@ -165,6 +167,59 @@ class Opened:
         shared = not self.project.gitops.url
         return self.repository.source_of(commit, self.project.gitops.path if shared else "")
 
+    def revision(self, text: str) -> Commit:
+        """The commit whose data a reference or revision means: that of a release's tag, where it has one."""
+        if "@" not in text or text.startswith("@"):
+            return self.repository.resolve(text)
+        record = self.record(text)
+        fetch_release_tags(self.repository)
+        tag = (record.document.get("dvc") or {}).get("tag")
+        return self.repository.resolve(f"refs/tags/{tag}") if tag else record.source
+
+    def record(self, text: str) -> ReleaseRecord:
+        """The record of the release that a reference names. Raises RefusedError where it has none."""
+        from mlops.engine.references import release  # noqa: PLC0415
+        from mlops.engine.state import Environments  # noqa: PLC0415
+
+        tip = self.gitops.refresh()
+        environments = Environments.load(self.gitops, tip, self.project, self.now())
+        record = environments.record(release(environments, text))
+        if record is None:
+            raise RefusedError(f"{text} has no record", hint="See what was pinned: mlops history")
+        return record
+
+    def records(self, model: str) -> tuple[ReleaseRecord, ...]:
+        from mlops.engine.baseline import records  # noqa: PLC0415
+
+        return records(self.gitops, self.gitops.tip(), model)
+
+    def serve(self, release: ReleaseId, port: int) -> int:
+        """Run the default command of a release's image until it ends; its exit code."""
+        from mlops.adapters.executors.local.serve import LocalImages  # noqa: PLC0415
+        from mlops.cli import render  # noqa: PLC0415
+
+        images = LocalImages(
+            self.state / "runs", self.images, self.project.runtime, machine_cache()
+        )
+        for text in images.notes():
+            render.note(text)
+        chosen = port or self.project.model(release.model).serve.port
+        render.note(f"{release} listens on port {chosen}; stop it with Ctrl-C")
+        image = ImageRef(release.model, release.digest)
+        return images.serve(image, {"MLOPS_RELEASE": str(release)}, chosen)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file of the work tree: beside its target, synced and renamed."""
+        target = self.root / path
+        if not target.resolve().is_relative_to(self.root.resolve()):
+            raise UsageError(f"{path} leads out of the project")
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        with beside.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        beside.replace(target)
+
     def models_at(self, source: Commit, model: str = "") -> tuple[str, ...]:
         """The models of mlops.yaml at a source, or the one named. Raises UsageError on a wrong name."""
         project = self.planner.project(source)
@@ -192,6 +247,18 @@ class Opened:
             or self.repository.identity()
             or os.environ.get("USER", "unknown")
         )
+
+
+def open_work_tree(start: Path) -> Opened:
+    """The project as its files stand on disk: what `mlops lock` and `mlops config` look at.
+
+    Raises UsageError where there is no mlops.yaml.
+    """
+    repository = Repository(discover(start))
+    content = _work_tree(repository.root, PROJECT_FILE)
+    if content is None:
+        raise UsageError("no mlops.yaml here or above: run mlops init")
+    return Opened(repository.root, repository, parse_project(content, PROJECT_FILE))
 
 
 def open_project(start: Path) -> Opened:
@@ -226,8 +293,37 @@ def check_configuration(start: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return check(lambda name: _work_tree(root, name))
 
 
-def lock_of(opened: Opened) -> ProjectLock | None:
-    """mlops.lock of the work tree: what `mlops lock` starts from."""
+def locker(opened: Opened) -> Locker:
+    """What `mlops lock` asks, on the files of the work tree."""
+    import platform  # noqa: PLC0415
+
+    from mlops.adapters.baserunner import SandboxedBase  # noqa: PLC0415
+    from mlops.adapters.bases import LocalBases  # noqa: PLC0415
+    from mlops.adapters.layout import OciLayout  # noqa: PLC0415
+    from mlops.adapters.uv import Uv  # noqa: PLC0415
+    from mlops.build.pinning import Bases  # noqa: PLC0415
+    from mlops.build.strategy import BUILDER, Toolchain  # noqa: PLC0415
+    from mlops.engine.lock import Installed, Locker  # noqa: PLC0415
+
+    uv = Uv(opened.root)
+    cache = machine_cache()
+    tools = Toolchain(uv, SandboxedBase(opened.images, cache), LocalBases())
+    versions = {
+        "mlops": __version__,
+        "python": platform.python_version(),
+        "uv": uv.version.split()[-1],
+    }
+    return Locker(
+        project=opened.project,
+        current=_lock_of(opened),
+        read=partial(_work_tree, opened.root),
+        installed=Installed(versions, BUILDER),
+        bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
+        resolver=uv,
+    )
+
+
+def _lock_of(opened: Opened) -> ProjectLock | None:
     content = _work_tree(opened.root, LOCK_FILE)
     if content is None:
         return None

@@ -1,0 +1,90 @@
+"""`mlops image`: run a release's image, and look into its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from mlops.cli import options, render, wiring
+from mlops.cli.completion import releases as complete_release
+from mlops.domain.release import ReleaseRecord
+
+app = typer.Typer(no_args_is_help=True, help="Images of releases: run one, list its layers.")
+
+Ref = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="A release: spam@prod, spam@sha256:9f2c…",
+        autocompletion=complete_release,
+    ),
+]
+
+
+@app.command()
+def run(
+    ref: Ref,
+    *,
+    port: Annotated[
+        int, typer.Option(help="The port to listen on; default: that of serve.port.")
+    ] = 0,
+    repo: options.Repo = options.HERE,
+    verbose: options.Verbose = False,
+) -> int:
+    """Start the default command of a release's image here, in the sandbox, until it ends.
+
+    Example:  mlops image run spam@prod --port 8080
+    """
+    opened = wiring.open_project(repo)
+    record = opened.record(ref)
+    return opened.serve(record.release, port)
+
+
+@app.command()
+def layers(
+    ref: Ref,
+    *,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> None:
+    """List an image's layers: group, digest, size, and with which releases each is shared.
+
+    Example:  mlops image layers spam@prod
+    """
+    opened = wiring.open_project(repo)
+    record = opened.record(ref)
+    known = opened.records(record.release.model)
+    rows = [_row(layer, record, known) for layer in record.document.get("layers", ())]
+    render.answer(rows, output, lambda: _print(rows))
+
+
+def _row(
+    layer: Mapping[str, Any], record: ReleaseRecord, known: tuple[ReleaseRecord, ...]
+) -> dict[str, Any]:
+    shared = [
+        str(other.release)
+        for other in known
+        if other.release != record.release
+        and any(
+            there.get("digest") == layer.get("digest") for there in other.document.get("layers", ())
+        )
+    ]
+    return {**layer, "shared": shared}
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    cells = [
+        (
+            str(row.get("kind", "")),
+            str(row.get("digest", ""))[:19],
+            f"{int(row.get('size', 0)) / 1e6:.1f} MB",
+            f"{len(row['shared'])} other release{'' if len(row['shared']) == 1 else 's'}"
+            if row["shared"]
+            else "-",
+        )
+        for row in rows
+    ]
+    render.table(("layer", "digest", "size", "shared with"), cells)
