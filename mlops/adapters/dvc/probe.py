@@ -59,7 +59,7 @@ def main() -> int:
 
 def _said(exc: BaseException) -> str:
     """DVC's words, with those of the cause where it adds something."""
-    text = str(exc)
+    text = str(exc).rstrip(".")
     cause = exc.__cause__
     return f"{text}: {cause}" if cause is not None and str(cause) not in text else text
 
@@ -136,11 +136,24 @@ def missing(objects: Iterable[Mapping[str, Any]], project: Path) -> Iterator[dic
         name = "md5-dos2unix" if legacy else "md5"
         store = repo.cloud.get_remote_odb(remote or None, "status", hash_name=name)
         there = set(store.oids_exist({item["md5"] for item in items}))
+        _really_gone(store, next((i["md5"] for i in items if i["md5"] not in there), None))
         for item in items:
             if item["md5"] not in there:
                 yield {"path": item["path"], "md5": item["md5"], "inside": ""}
             elif item["md5"].endswith(".dir"):
                 yield from _inside(item, store, name)
+
+
+def _really_gone(store: Any, md5: str | None) -> None:
+    """Read one of the missing objects: a remote that cannot be reached must not pass for an empty
+    one. DVC's HTTP remote says "is not there" to a refused connection."""
+    if md5 is None:
+        return
+    try:
+        with store.fs.open(store.oid_to_path(md5), "rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        return
 
 
 def _inside(item: Mapping[str, Any], store: Any, name: str) -> Iterator[dict[str, Any]]:

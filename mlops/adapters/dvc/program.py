@@ -137,13 +137,14 @@ def follow(
             with running.stdout as stream:
                 lines(stream, line)
         watch.join()
+        code = running.wait()
     except BaseException:
         process.kill_group(running.pid)
         running.wait()
         raise
     if late.is_set():
         raise DvcError(f"DVC took over {timeout:g} s while {doing}")
-    return running.wait()
+    return code
 
 
 def lines(stream: IO[bytes], line: Line) -> None:

@@ -71,7 +71,7 @@ class DvcStore:
         if documents is None:
             documents = self._probe(entries, {"what": "stages"}, "reading dvc.yaml")["stages"]
             _keep(kept, documents)
-        return tuple(_stage(document) for document in export.stage_values(documents))
+        return tuple(stage_of(document) for document in export.stage_values(documents))
 
     def has_remote(self, commit: Commit) -> bool:
         """Whether a default remote is configured, in the commit's `.dvc/config` or here."""
@@ -179,7 +179,8 @@ def ask(request: Mapping[str, Any], cwd: Path, site: Path, doing: str) -> Mappin
     )
 
 
-def _stage(document: Mapping[str, Any]) -> Stage:
+def stage_of(document: Mapping[str, Any]) -> Stage:
+    """A stage from the probe's JSON."""
     return Stage(
         name=str(document["name"]),
         cmd=tuple(document["cmd"]),
