@@ -47,7 +47,8 @@ class HostTool:
 class HostProcess:
     """Starts containers as watched processes. `base` is the environment below the container's.
 
-    `root` is where the image's own files are, if it has any; `tool` stands for the command `mlops`.
+    `root` is where the image's own files are, if it has any; `tool` stands for the command `mlops`;
+    `directory` is where containers without a workingDir start, empty for one of their own.
     """
 
     name: str
@@ -55,6 +56,7 @@ class HostProcess:
     mark: str
     root: Path | None = None
     tool: tuple[str, ...] = ()
+    directory: str = ""
 
     network_enforced = False
 
@@ -63,7 +65,7 @@ class HostProcess:
         argv = [self.located(each) for each in inside.argv]
         if self.tool and argv[0] == "mlops":
             argv[:1] = self.tool
-        cwd = self.located(inside.working_dir) if inside.working_dir else str(scratch)
+        cwd = self.located(inside.working_dir) or self.directory or str(scratch)
         order = json.dumps({"argv": argv, "env": env, "cwd": cwd}) + "\n"
         return Launch(
             (sys.executable, "-I", "-S", warden.__file__),
@@ -100,7 +102,9 @@ def image_process(image: Image, filesystems: RootFilesystems, home: Path, mark: 
     # PATH entries of the image's base are the host's own here
     path = [each for each in env.get("PATH", "").split(":") if each.startswith(str(root))]
     env["PATH"] = ":".join([*path, *_SEARCH])
-    return HostProcess("process", {"HOME": str(home), **env}, mark, root)
+    directory = _located(root, image.working_dir)
+    directory = "" if directory == image.working_dir else directory
+    return HostProcess("process", {"HOME": str(home), **env}, mark, root, directory=directory)
 
 
 def _located(root: Path, text: str) -> str:

@@ -32,7 +32,7 @@ class StepLog:
         self._path = path
         self._file: BinaryIO = path.open("ab", buffering=0)
         self._tell = hear
-        self.last = ""  # the last line that was followed, for messages
+        self._last = ""
         self._left = cap
         self._cap = cap
         self._followed = min(FOLLOWED, cap)
@@ -62,6 +62,11 @@ class StepLog:
         self._flush()
         self._file.close()
 
+    @property
+    def last(self) -> str:
+        """The last line that was followed and is not empty."""
+        return self._last
+
     def _say(self, text: str) -> None:
         line = f"mlops: {text}"
         self._file.write(b"" if self._fresh_line else b"\n")
@@ -70,7 +75,7 @@ class StepLog:
         self._hear(line)
 
     def _hear(self, line: str) -> None:
-        self.last = line or self.last
+        self._last = line or self._last
         self._tell(line)
 
     def _follow(self, chunk: bytes) -> None:

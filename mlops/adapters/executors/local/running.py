@@ -17,11 +17,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from mlops.adapters import process
 from mlops.adapters.executors.local import proctree
 from mlops.adapters.executors.local.launch import Launch
-from mlops.adapters.executors.local.logs import StepLog
 from mlops.errors import ExecutorError
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
@@ -30,6 +30,18 @@ _LOOK = 0.02  # seconds between looks at memory
 _CHUNK = 1 << 16
 _PIPE = 1 << 20
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, linux/fcntl.h
+
+
+class Sink(Protocol):
+    """Takes what a container writes, and what we say about it."""
+
+    def write(self, chunk: bytes) -> None: ...
+    def note(self, text: str) -> None: ...
+    def close(self) -> None: ...
+    @property
+    def last(self) -> str:
+        """The last line, for messages."""
+        ...
 
 
 class Cause(StrEnum):
@@ -56,7 +68,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.fd, self._told = os.pipe()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come in between
         self.set = False
 
     def tell(self) -> None:
@@ -75,7 +87,7 @@ class Running:
     """A started container. `attend` waits for its end; all methods belong to one thread."""
 
     launch: Launch
-    log: StepLog
+    log: Sink
     stop: Stop
     deadline: float | None = None  # of time.monotonic
     memory: int | None = None
