@@ -55,12 +55,13 @@ def entered(
 ) -> list[Descriptor]:
     """The entries with a manifest entered: a tag moves here, and what had it stays, untagged."""
     name = f"{repository}:{tag}" if tag else ""
+    here = [entry for entry in entries if _same(entry, descriptor, repository)]
+    if any(not name or annotation(entry, REF_NAME) == name for entry in here):
+        return list(entries)
     kept = [
         _untagged(entry) if name and annotation(entry, REF_NAME) == name else entry
         for entry in entries
     ]
-    if not name and any(_same(entry, descriptor, repository) for entry in kept):
-        return kept
     named = {REPOSITORY: repository} | ({REF_NAME: name} if name else {})
     new = {**descriptor, "annotations": named}
     others = [entry for entry in kept if not _bare(entry, descriptor, repository)]
