@@ -35,6 +35,11 @@ class State:
         return self.root / "lock"
 
     @property
+    def kept(self) -> Path:
+        """The `cache: false` outputs that the release's tag keeps, at their paths."""
+        return self.root / "kept"
+
+    @property
     def taken(self) -> Path:
         """The model artifact as validated, at its path below the project's root."""
         return self.root / "taken"

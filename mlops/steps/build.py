@@ -1,0 +1,56 @@
+"""`build`: the environment image, from a pinned base and locked requirements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mlops.build.strategy import EnvironmentRequest, PinnedBase, build_environment
+from mlops.errors import ConfigError
+from mlops.steps.images import open_store, toolchain
+from mlops.steps.sources import Source, open_source
+from mlops.steps.telling import say
+
+
+def run(env: Mapping[str, str]) -> None:
+    """Build the environment image, or find it built; result `environment`."""
+    source = open_source(env)
+    store = open_store(source.inputs)
+    place = source.home or source.state.root
+    request = EnvironmentRequest(
+        model=source.model.name,
+        base=_base(source),
+        requirements=_requirements(source),
+        project=place,
+        server=not source.model.serve.command,
+        allow_builds=source.model.build.allow_sdist,
+        rebuild=source.inputs.flag("rebuild"),
+    )
+    built = build_environment(store, request, toolchain(store, place))
+    source.state.write("environment.json", {"image": str(built.ref), "base": dict(built.base)})
+    source.inputs.result("environment", str(built.ref))
+    say(f"{built.ref}{' (built before)' if built.reused else ''}")
+
+
+def _base(source: Source) -> PinnedBase:
+    build = source.model.build
+    for platform in build.platforms:
+        found = source.lock.image(build.base, platform)
+        if found is not None:
+            return PinnedBase(build.base, found.digest, found.manifest, found.platform)
+    raise ConfigError(
+        f"mlops.lock does not pin {build.base} for {', '.join(build.platforms)}",
+        hint="Run mlops lock, and commit what it wrote",
+    )
+
+
+def _requirements(source: Source) -> bytes:
+    """The requirements lock at the source; empty where the model has no requirements."""
+    path = source.model.build.lock
+    content = source.repository.read(source.commit, path)
+    wanted = source.model.build.requirements or source.lock.inputs(path) is not None
+    if content is None and wanted:
+        raise ConfigError(
+            f"{path} is not in commit {source.commit.short}",
+            hint="Run mlops lock, and commit what it wrote",
+        )
+    return content or b""
