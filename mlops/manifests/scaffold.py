@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlops import __version__
-from mlops.config.discovery import FoundModel
 from mlops.documents import dump
+from mlops.domain.discovery import FoundModel
 
 PROJECT = "spam-filter"
 MODEL = "spam"

@@ -211,14 +211,18 @@ def test_a_broken_pipeline_is_no_pipeline(text):
         ('model.save("m.keras")', "m.keras", ""),
         ('booster.save_model("m.ubj")', "m.ubj", ""),
         (
-            'parser.add_argument("--model-out", default="m/clf.pkl")\nargs = parser.parse_args()\n'
-            'joblib.dump(m, args.model_out)\njson.dump(s, open("metrics.json", "w"))',
+            (
+                'parser.add_argument("--model-out", default="m/clf.pkl")\nargs = parser.parse_args()\n'
+                'joblib.dump(m, args.model_out)\njson.dump(s, open("metrics.json", "w"))'
+            ),
             "m/clf.pkl",
             "metrics.json",
         ),
         (
-            'def main(out="o/model.pkl", *, scores=Path("o") / "scores.json"):\n'
-            "    joblib.dump(m, out)\n    scores.write_text(json.dumps({}))",
+            (
+                'def main(out="o/model.pkl", *, scores=Path("o") / "scores.json"):\n'
+                "    joblib.dump(m, out)\n    scores.write_text(json.dumps({}))"
+            ),
             "o/model.pkl",
             "o/scores.json",
         ),

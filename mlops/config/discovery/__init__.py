@@ -3,7 +3,7 @@
 Pure functions over a map of files; `mlops init` shows every assumption that they make.
 """
 
-from mlops.config.discovery.found import Discovery, FoundModel
 from mlops.config.discovery.models import discover
+from mlops.domain.discovery import Discovery, FoundModel
 
 __all__ = ["Discovery", "FoundModel", "discover"]

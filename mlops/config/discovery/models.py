@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mlops.config.discovery import requirements, stages
-from mlops.config.discovery.found import Candidate, Discovery, Files, FoundModel
 from mlops.config.discovery.pipeline_models import of_pipeline
 from mlops.config.discovery.script_models import GUESS, guess, of_scripts
 from mlops.config.discovery.stages import Pipeline
+from mlops.domain.discovery import Candidate, Discovery, Files, FoundModel
 
 _NOT_READ = ("!docs/", "!tests/", "!*.md", "!.*", "!LICENSE*", "!Makefile")
 

@@ -6,8 +6,8 @@ import posixpath
 import re
 
 from mlops.config.discovery import kinds, naming, trees
-from mlops.config.discovery.found import Candidate, Files, FoundModel, Output
 from mlops.config.discovery.stages import Pipeline
+from mlops.domain.discovery import Candidate, Files, FoundModel, Output
 
 
 def of_pipeline(files: Files, pipeline: Pipeline, name: str) -> list[Candidate]:

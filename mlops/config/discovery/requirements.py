@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from mlops.config.discovery.found import Files
+from mlops.domain.discovery import Files
 
 # A lock first: it says more. uv.lock and pylock.toml stand beside a pyproject.toml.
 _ORDER = ("uv.lock", "pylock.toml", "requirements.txt", "requirements.in", "pyproject.toml")

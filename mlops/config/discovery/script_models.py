@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 
 from mlops.config.discovery import kinds, requirements, scripts, trees
-from mlops.config.discovery.found import Candidate, Files, FoundModel
 from mlops.config.discovery.naming import called, slug
 from mlops.config.discovery.scripts import Script
+from mlops.domain.discovery import Candidate, Files, FoundModel
 
 GUESS = "models/model.pkl"
 

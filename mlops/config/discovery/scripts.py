@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mlops.config.discovery import requirements, writes
-from mlops.config.discovery.found import Files
+from mlops.domain.discovery import Files
 
 _TRAINS = re.compile(r"(?:^|[_-])(?:train|training|fit)(?:[_-]|$)")
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlops.config.discovery.found import Files, Output
 from mlops.domain import yaml12
+from mlops.domain.discovery import Files, Output
 from mlops.errors import ConfigError
 
 _SUBSTITUTION = re.compile(r"\$\{\s*([^}\s]+)\s*\}")

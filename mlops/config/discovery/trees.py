@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 
-from mlops.config.discovery.found import Files
+from mlops.domain.discovery import Files
 
 
 def is_code(files: Files, path: str) -> bool:

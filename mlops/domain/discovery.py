@@ -1,4 +1,4 @@
-"""The values of discovery."""
+"""What discovery finds in the files of a repository, as values."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The whole story on a sample project: what `mlops demo` plays."""
