@@ -53,11 +53,15 @@ def _table(found: list[RunResult]) -> None:
             run.name,
             str(run.phase),
             render.age(run.started) if run.started else "",
-            run.results.get("release", "")[:40] or run.message[:60],
+            _short(run.results.get("release", "")) or run.message[:60],
         )
         for run in found
     ]
     render.table(("run", "phase", "started", "release"), rows)
+
+
+def _short(release: str) -> str:
+    return release[: release.find("sha256:") + len("sha256:") + 12] if release else ""
 
 
 def _found(opened: wiring.Opened, name: str) -> RunResult:

@@ -79,10 +79,16 @@ class HostProcess:
         return text if self.root is None else _located(self.root, text)
 
 
-def tool_process(tool: HostTool, bin_directory: Path, mark: str) -> HostProcess:
-    """The installed mlops: the host's environment, with `mlops` itself first on the PATH."""
+def tool_process(tool: HostTool, bin_directory: Path, mark: str, runtime: str) -> HostProcess:
+    """The installed mlops: the host's environment, with `mlops` itself first on the PATH.
+
+    It is told where the run is carried out, and in which runtime other images start: records say so.
+    """
+    told = {"MLOPS_EXECUTOR": "local", "MLOPS_RUNTIME": runtime}
     path = f"{bin_directory}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return HostProcess("host-tool", {**os.environ, **tool.env, "PATH": path}, mark, tool=tool.argv0)
+    return HostProcess(
+        "host-tool", {**os.environ, **told, **tool.env, "PATH": path}, mark, tool=tool.argv0
+    )
 
 
 def image_process(image: Image, filesystems: RootFilesystems, home: Path, mark: str) -> HostProcess:

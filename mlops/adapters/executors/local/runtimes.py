@@ -84,7 +84,7 @@ class Runtimes:
         """Where a container of an image starts."""
         if self.tool is not None and self.is_tool(ref):
             _write_command(bin_directory / "mlops", self.tool)
-            return tool_process(self.tool, bin_directory, mark)
+            return tool_process(self.tool, bin_directory, mark, self.name)
         image = self.image(ref.digest)
         if self.name == "process":
             return image_process(image, self._filesystems, home, mark)
