@@ -152,15 +152,16 @@ def parse_until(text: str, now: datetime, zone: tzinfo = UTC) -> datetime:
     span = _SPAN.fullmatch(text)
     try:
         if span is not None:
-            return now + timedelta(seconds=int(span[1]) * _SPANS[span[2]])
-        when = parse_when(text, zone)
+            end = now + timedelta(seconds=int(span[1]) * _SPANS[span[2]])
+        else:
+            when = parse_when(text, zone)
+            end = when.at if isinstance(when, Instant) else when.start
     except OverflowError as exc:
         raise UsageError(f"{text} is too long", hint="Name a time, as in 2019-07-16") from exc
     except UsageError as exc:
         raise UsageError(
             exc.message, hint="It looks like 2019-07-16T12:00:00Z, 2019-07-16, 4h or 2d"
         ) from exc
-    end = when.at if isinstance(when, Instant) else when.start
     if end <= now:
         raise UsageError(f"{text} has passed", hint="Name a time that is still to come")
     return end

@@ -1,0 +1,102 @@
+import pytest
+
+from mlops.engine.quarantine import lift, quarantine
+from mlops.errors import UsageError
+from tests.fakes.estate import Estate, digest, record, release
+
+SAME = {"path": "m", "md5": "f" * 32}
+
+
+def forbidden(estate: Estate) -> list[tuple[str, str | None]]:
+    return [(e.digest.hex, e.artifact) for e in estate.environments().quarantine]
+
+
+def test_forbids_the_digest_and_the_artifact_and_says_who_pins_it():
+    estate = Estate()
+    estate.released("A", "B", to=("dev", "prod"))
+    settled = quarantine(estate.publisher, "spam@prod", "leaks")
+    assert forbidden(estate) == [(digest("B").hex, record("B").artifact)]
+    assert settled.decision.pinned == ("dev", "prod")
+    assert settled.decision.note == ""
+
+
+def test_digest_only():
+    estate = Estate()
+    estate.released("A")
+    quarantine(estate.publisher, "spam@prod", "leaks", digest_only=True)
+    assert forbidden(estate) == [(digest("A").hex, None)]
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+def test_where_the_rollback_target_has_that_artifact_the_digest_alone_and_it_says_so(rolled_back):
+    estate = Estate()
+    for name in "AB":
+        estate.record(name, artifact=SAME)
+        estate.ours("promote", "prod", spam=name)
+    if rolled_back:
+        estate.ours("rollback", "prod", spam="A")
+    settled = quarantine(estate.publisher, str(release("B")), "bad code")
+    assert forbidden(estate) == [(digest("B").hex, None)]
+    assert f"{release('A').short} has the same model artifact" in settled.decision.note
+
+
+def test_the_same_again_changes_nothing_a_wider_one_widens():
+    estate = Estate()
+    estate.released("A")
+    quarantine(estate.publisher, "spam@prod", "leaks", digest_only=True)
+    assert quarantine(estate.publisher, "spam@prod", "x", digest_only=True).commit is None
+    assert quarantine(estate.publisher, "spam@prod", "leaks").commit is not None
+    assert forbidden(estate) == [(digest("A").hex, record("A").artifact)]
+    assert quarantine(estate.publisher, "spam@prod", "x", digest_only=True).commit is None
+
+
+def test_a_release_without_record_by_its_digest():
+    estate = Estate()
+    quarantine(estate.publisher, f"spam@{digest('X')}", "never seen")
+    assert forbidden(estate) == [(digest("X").hex, None)]
+
+
+def test_lift():
+    estate = Estate()
+    estate.released("A", "B")
+    for name in "AB":
+        quarantine(estate.publisher, str(release(name)), "leaks")
+    assert lift(estate.publisher, str(release("A"))).decision is not None
+    assert [hex_ for hex_, _ in forbidden(estate)] == [digest("B").hex]
+    again = lift(estate.publisher, str(release("A")))
+    assert (again.decision, again.commit) == (None, None)
+
+
+def test_a_reason_is_needed():
+    with pytest.raises(UsageError, match="--reason"):
+        quarantine(Estate().publisher, "spam@prod", "")
+
+
+def test_an_environment_that_cannot_be_read_does_not_stop_it():
+    estate = Estate()
+    estate.released("A", to=("prod",))
+    estate.write("dev/kustomization.yaml", b"[")
+    assert quarantine(estate.publisher, str(release("A")), "x").decision.pinned == ("prod",)
+
+
+def test_what_it_means_is_not_resolved_anew_after_a_lost_race():
+    estate = Estate()
+    estate.released("A", to=("prod",))
+
+    def moved_on():
+        estate.record("B")
+        estate.ours("promote", "prod", spam="B")
+
+    estate.gitops.before_push = moved_on
+    quarantine(estate.publisher, "spam@prod", "leaks")
+    assert [hex_ for hex_, _ in forbidden(estate)] == [digest("A").hex]
+
+
+def test_dry_runs_write_nothing():
+    estate = Estate()
+    estate.released("A")
+    assert digest("A").hex in quarantine(estate.publisher, "spam@prod", "x", dry_run=True).diff
+    assert forbidden(estate) == []
+    quarantine(estate.publisher, "spam@prod", "x")
+    assert digest("A").hex in lift(estate.publisher, "spam@prod", dry_run=True).diff
+    assert len(forbidden(estate)) == 1

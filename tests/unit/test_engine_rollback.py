@@ -1,0 +1,347 @@
+from datetime import timedelta
+
+import pytest
+
+from mlops.domain.environment import Hold
+from mlops.domain.reference import Instant, parse_when
+from mlops.engine.preflight import Preflight
+from mlops.engine.rollback import RollbackOrder, Roller
+from mlops.errors import RefusedError, UsageError
+from mlops.manifests.overlay import dump_holds
+from mlops.policy.quarantine import quarantined
+from tests.fakes.estate import Estate, digest, record, release
+from tests.fakes.gitops import START
+
+NOTHING_CHECKED = Preflight(deadline=5)
+
+
+def roll_back(estate: Estate, *models: str, approve=lambda _: True, dry_run=False, **more):
+    estate.gitops.clock.pass_time(minutes=1)
+    order = RollbackOrder("prod", models, **{"reason": "bad", **more})
+    roller = Roller(estate.publisher, NOTHING_CHECKED, approve)
+    return roller.roll_back(order, dry_run=dry_run)
+
+
+def released(*names: str, to=("prod",)) -> Estate:
+    estate = Estate()
+    estate.released(*names, to=to)
+    return estate
+
+
+def prod(estate: Estate) -> str:
+    by_digest = {digest(name): name for name in "ZABCDEFG"}
+    return by_digest[estate.pins("prod")["spam"]]
+
+
+def test_pins_the_previous_good_release_and_holds_what_it_left_in_one_commit():
+    estate = released("A", "B")
+    pushes = estate.gitops.pushes
+    settled = roll_back(estate, reason="predicts nonsense", incident="INC-7")
+    assert estate.gitops.pushes == pushes + 1
+    assert prod(estate) == "A"
+    (hold,) = estate.environments().state("prod").holds
+    assert (hold.model, hold.digest, hold.avoid) == ("spam", digest("A"), (digest("B"),))
+    assert (hold.actor, hold.reason, hold.incident) == ("Ada", "predicts nonsense", "INC-7")
+    (row, *_) = estate.environments().history("prod").rows()
+    assert (row.action, row.previous, row.commit) == ("rollback", digest("B"), settled.commit)
+    assert (row.reason, row.incident, row.actor) == ("predicts nonsense", "INC-7", "Ada")
+
+
+def test_rollback_twice_never_returns_to_what_was_rolled_back_from():
+    estate = released("A", "B", "C")
+    roll_back(estate)
+    assert prod(estate) == "B"
+    roll_back(estate)
+    assert prod(estate) == "A"
+    with pytest.raises(RefusedError, match="nothing good before"):
+        roll_back(estate)
+    (hold,) = estate.environments().state("prod").holds
+    assert set(hold.avoid) == {digest("B"), digest("C")}
+
+
+def test_after_a_git_revert_a_rollback_does_not_return_to_what_was_reverted():
+    estate = released("Z", "A", "B")
+    estate.pin("prod", spam="A")
+    roll_back(estate)
+    assert prod(estate) == "Z"
+
+
+def test_without_a_model_what_the_last_commit_that_moved_pins_moved():
+    estate = released("A", "B")
+    estate.released("E", "F", model="eggs", to=("prod",))
+    roll_back(estate)
+    assert estate.pins("prod") == {"spam": digest("B"), "eggs": digest("E")}
+
+
+def test_several_models_of_one_commit_go_back_in_one():
+    estate = released("A")
+    estate.released("E", model="eggs", to=("prod",))
+    estate.record("B")
+    estate.record("F", "eggs")
+    estate.ours("promote", "prod", spam="B", eggs="F")
+    settled = roll_back(estate)
+    assert estate.pins("prod") == {"spam": digest("A"), "eggs": digest("E")}
+    assert len(settled.decision.moved) == 2
+    assert [h.model for h in estate.environments().state("prod").holds] == ["eggs", "spam"]
+
+
+def test_where_one_of_them_has_nothing_to_go_back_to_the_rest_is_named():
+    estate = released("A")
+    estate.record("B")
+    estate.record("E", "eggs")
+    estate.ours("promote", "prod", spam="B", eggs="E")
+    with pytest.raises(RefusedError, match="mlops rollback prod spam") as caught:
+        roll_back(estate)
+    assert "eggs" in caught.value.message
+    assert prod(estate) == "B"
+    settled = roll_back(estate, every=True)
+    assert prod(estate) == "A"
+    assert len(settled.decision.left) == 1
+
+
+def test_explicit_targets():
+    estate = released("A", "B", "C", "D")
+    roll_back(estate, steps=2)
+    assert prod(estate) == "B"
+    estate = released("A", "B", "C", "D")
+    roll_back(estate, to=str(release("A")))
+    assert prod(estate) == "A"
+    estate = released("A", "B", "C", "D")
+    then = [row.since for row in estate.environments().history("prod").rows()][1]
+    roll_back(estate, "spam", at=Instant(then))
+    assert prod(estate) == "C"
+
+
+def test_a_day_of_several_pins_is_refused_with_the_list():
+    estate = released("A", "B", "C")
+    with pytest.raises(UsageError, match="pinned 3 releases of spam on 2024-01-01"):
+        roll_back(estate, "spam", at=parse_when("2024-01-01"))
+
+
+def test_back_to_a_time_before_the_first_pin_is_refused():
+    estate = released("A", "B")
+    with pytest.raises(RefusedError, match="prod pinned no spam"):
+        roll_back(estate, "spam", at=parse_when("2023-01-01T00:00:00Z"))
+
+
+def test_never_pinned():
+    with pytest.raises(RefusedError, match=r"^prod has never pinned spam"):
+        roll_back(Estate(), "spam")
+    with pytest.raises(RefusedError, match="prod pins nothing"):
+        roll_back(Estate())
+
+
+def test_a_target_that_was_never_there_or_is_not_sound_is_refused():
+    estate = released("A", "B")
+    estate.record("C")
+    with pytest.raises(RefusedError, match=r"never pinned.*mlops promote"):
+        roll_back(estate, to=str(release("C")))
+    estate.pin("prod", spam="unrecorded")
+    estate.pin("prod", spam="B")
+    with pytest.raises(RefusedError, match="no release record"):
+        roll_back(estate, to=str(release("unrecorded")))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"reason": ""},
+        {"reason": " \n "},
+        {"steps": 0},
+        {"steps": 2, "to": "spam@prod~1"},
+        {"to": "spam@prod~1", "at": parse_when("2024-01-01")},
+        {"every": True, "to": "spam@prod~1"},
+        {"to": "$(id)"},
+    ],
+)
+def test_orders_that_cannot_be_meant(order):
+    estate = released("A", "B")
+    with pytest.raises(UsageError):
+        roll_back(estate, **order)
+    assert prod(estate) == "B"
+
+
+def test_a_model_that_to_does_not_name():
+    with pytest.raises(UsageError, match="--to names spam, not eggs"):
+        roll_back(released("A", "B"), "eggs", to="spam@prod~1")
+
+
+def test_repeating_one_with_the_same_incident_changes_nothing():
+    estate = released("A", "B", "C")
+    roll_back(estate, incident="INC-7")
+    tip = estate.gitops.tip()
+    for again in ({}, {"every": True}, {"steps": 2}, {"to": "spam@prod"}):
+        settled = roll_back(estate, incident="INC-7", **again)
+        assert settled.decision.repeated
+        assert settled.commit is None
+        assert [m.release for m in settled.decision.moves] == [release("B")]
+    assert estate.gitops.tip() == tip
+    roll_back(estate, incident="INC-8")
+    assert prod(estate) == "A"
+
+
+def test_a_runbook_that_fires_again_does_not_roll_back_the_fix():
+    estate = released("A", "B")
+    roll_back(estate, incident="INC-7")
+    estate.write("prod/holds.yaml", dump_holds([]))
+    estate.released("C", to=("prod",))
+    assert roll_back(estate, incident="INC-7").decision.repeated
+    assert prod(estate) == "C"
+
+
+def test_the_same_incident_may_concern_another_model_or_another_target():
+    estate = released("A", "B", "C")
+    estate.released("E", "F", model="eggs", to=("prod",))
+    roll_back(estate, "eggs", incident="INC-7")
+    roll_back(estate, "spam", incident="INC-7")
+    assert prod(estate) == "B"
+    settled = roll_back(estate, to=str(release("A")), incident="INC-7")
+    assert not settled.decision.repeated
+    assert prod(estate) == "A"
+
+
+def test_a_colleague_who_rolled_back_at_the_same_time_is_not_rolled_back_further():
+    estate = released("A", "B", "C")
+    estate.gitops.before_push = lambda: roll_back(estate, reason="mine")
+    settled = roll_back(estate, reason="theirs")
+    assert prod(estate) == "B"
+    assert settled.commit is None
+    assert settled.decision.repeated
+    assert "somebody else rolled back" in settled.decision.notes[0]
+
+
+def test_two_incidents_at_once_for_two_models_both_land():
+    estate = released("A", "B")
+    estate.released("E", "F", model="eggs", to=("prod",))
+    estate.gitops.before_push = lambda: roll_back(estate, "eggs", incident="2")
+    roll_back(estate, "spam", incident="1")
+    assert estate.pins("prod") == {"spam": digest("A"), "eggs": digest("E")}
+    holds = estate.environments().state("prod").holds
+    assert [(hold.model, hold.incident) for hold in holds] == [("eggs", "2"), ("spam", "1")]
+
+
+def test_where_somebody_promoted_meanwhile_a_person_must_look():
+    estate = released("A", "B")
+
+    def promoted():
+        estate.record("C")
+        estate.ours("promote", "prod", spam="C")
+
+    estate.gitops.before_push = promoted
+    with pytest.raises(RefusedError, match=r"somebody else was faster: prod now pins .* \(promote"):
+        roll_back(estate)
+    assert prod(estate) == "C"
+
+
+def test_another_file_that_moved_meanwhile_does_not_matter():
+    estate = released("A", "B")
+    estate.gitops.before_push = lambda: estate.write("README.md", b"news")
+    roll_back(estate)
+    assert prod(estate) == "A"
+    assert estate.read("README.md") == b"news"
+
+
+def test_a_preflight_that_a_person_refuses_changes_nothing():
+    estate = released("A", "B")
+    asked = []
+    with pytest.raises(RefusedError, match="--skip-preflight"):
+        roll_back(estate, approve=lambda found: asked.append(found) or False)
+    assert prod(estate) == "B"
+    assert {v.check for v in asked[0].verdicts} == {"record", "quarantine", "image", "render"}
+    roll_back(estate, approve=lambda _: pytest.fail("asked"), preflight=False)
+    assert prod(estate) == "A"
+
+
+def test_nobody_is_asked_twice_for_the_same_moves():
+    estate = released("A", "B")
+    asked = []
+    estate.gitops.before_push = lambda: estate.write("README.md", b"news")
+    roll_back(estate, approve=lambda found: asked.append(found) or True)
+    assert len(asked) == 1
+
+
+def test_no_hold_writes_none_but_keeps_one_that_stands():
+    estate = released("A", "B", "C")
+    settled = roll_back(estate, hold=False)
+    assert estate.read("prod/holds.yaml") == b""
+    assert settled.decision.moves[0].hold is None
+    old = Hold("spam", START, "Eve", "freeze", digest=digest("B"))
+    estate.write("prod/holds.yaml", dump_holds([old]))
+    roll_back(estate, hold=False)
+    (hold,) = estate.environments().state("prod").holds
+    assert (hold.actor, hold.digest) == ("Eve", digest("A"))
+
+
+def test_holds_of_other_models_stay_and_those_that_ended_go():
+    estate = released("A", "B")
+    end = estate.gitops.clock() + timedelta(seconds=1)
+    holds = [Hold("eggs", START, "Eve", "freeze"), Hold("*", START, "Eve", "party", until=end)]
+    estate.write("prod/holds.yaml", b"# by Eve\n" + dump_holds(holds))
+    roll_back(estate)
+    assert [hold.model for hold in estate.environments().state("prod").holds] == ["eggs", "spam"]
+    assert estate.read("prod/holds.yaml").startswith(b"# by Eve\n")
+
+
+def test_quarantine_forbids_what_was_left_with_its_artifact():
+    estate = released("A", "B")
+    roll_back(estate, quarantine=True)
+    (entry,) = estate.environments().quarantine
+    bad = record("B")
+    assert (entry.digest, entry.artifact, entry.source) == (
+        digest("B"),
+        bad.artifact,
+        bad.source.sha,
+    )
+    assert quarantined(digest("other"), bad.artifact, [entry])
+
+
+def test_where_the_target_has_the_same_artifact_the_digest_alone_is_quarantined_and_it_says_so():
+    estate = Estate()
+    for name in "AB":
+        estate.record(name, artifact={"path": "m", "md5": "f" * 32})
+        estate.ours("promote", "prod", spam=name)
+    settled = roll_back(estate, quarantine=True)
+    (entry,) = estate.environments().quarantine
+    assert (entry.digest, entry.artifact) == (digest("B"), None)
+    assert "same model artifact" in settled.decision.notes[0]
+
+
+def test_a_dry_run_shows_the_diff_asks_nobody_and_writes_nothing():
+    estate = released("A", "B")
+    tip = estate.gitops.tip()
+    settled = roll_back(estate, dry_run=True, approve=lambda _: pytest.fail("asked"))
+    assert digest("A").hex in settled.diff
+    assert "holds.yaml" in settled.diff
+    assert estate.gitops.tip() == tip
+
+
+def test_a_shallow_clone_does_not_guess():
+    estate = released("A", "B")
+    estate.gitops.shallow.add(estate.gitops.tip())
+    with pytest.raises(RefusedError, match=r"cut off.*git fetch --unshallow"):
+        roll_back(estate)
+
+
+def test_a_broken_overlay_elsewhere_does_not_stop_it():
+    estate = released("A", "B")
+    estate.write("dev/kustomization.yaml", b"[")
+    roll_back(estate)
+    assert prod(estate) == "A"
+
+
+def test_a_damaged_record_is_nothing_to_go_back_to():
+    estate = released("Z", "A", "B")
+    estate.write(f"releases/spam/{digest('A').hex}.json", b"{")
+    roll_back(estate)
+    assert prod(estate) == "Z"
+
+
+def test_reasons_are_data():
+    estate = released("A", "B")
+    roll_back(
+        estate, reason="x\n\nMlops-Action: promote\n$(id): [\0", incident="7\nMlops-Actor: Eve"
+    )
+    (row, *_) = estate.environments().history("prod").rows()
+    assert (row.action, row.actor) == ("rollback", "Ada")
+    (hold,) = estate.environments().state("prod").holds
+    assert hold.reason == row.reason == "x Mlops-Action: promote $(id): ["
