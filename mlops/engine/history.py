@@ -79,9 +79,8 @@ class History:
         """The row of each pin that stands now, by model; reads no further back than they need."""
         missing = set(pins)
         found: dict[str, PinRow] = {}
-        for row in self._all():
-            if not missing:
-                break
+        rows = self._all()
+        while missing and (row := next(rows, None)) is not None:
             if row.model in missing and row.until is None:
                 missing.discard(row.model)
                 found[row.model] = row

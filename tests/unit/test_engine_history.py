@@ -225,7 +225,10 @@ def test_rows_tell_the_line_as_it_was(steps):
     standing: dict[str, str] = {}
     for number, (model, name, minutes) in enumerate(steps):
         clock.pass_time(minutes=minutes - 1)
-        content = pinned(estate.read("prod/kustomization.yaml"), model, name)
+        before = estate.read("prod/kustomization.yaml")
+        content = pinned(before, model, name)
+        if content == before:
+            continue  # not a commit that changes the file: its time does not count
         estate.write("prod/kustomization.yaml", content)
         if name is not None and standing.get(model) != name:
             began.append((model, name, number))

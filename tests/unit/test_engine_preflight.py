@@ -1,0 +1,190 @@
+import json
+import threading
+
+import pytest
+
+from mlops.domain.digest import Digest, ReleaseId
+from mlops.domain.environment import QuarantineEntry
+from mlops.engine.preflight import Mark, Preflight, failed
+from mlops.errors import OutsideError, RegistryError, UsageError
+from mlops.manifests.overlay import dump_quarantine
+from tests.fakes.estate import Estate, digest, release
+from tests.fakes.gitops import START
+
+
+class Store:
+    """An image store in memory: manifests and blobs by digest."""
+
+    location = "memory"
+
+    def __init__(self) -> None:
+        self.manifests: dict[Digest, bytes] = {}
+        self.blobs: set[Digest] = set()
+
+    def put(self, document: dict) -> Digest:
+        content = json.dumps(document).encode()
+        self.manifests[Digest.of(content)] = content
+        return Digest.of(content)
+
+    def image(self, *layers: str) -> Digest:
+        self.blobs |= {digest("config"), *(digest(layer) for layer in layers)}
+        return self.put(
+            {
+                "config": {"digest": str(digest("config"))},
+                "layers": [{"digest": str(digest(layer))} for layer in layers],
+            }
+        )
+
+    def manifest(self, wanted: Digest) -> bytes:
+        return self.manifests[wanted]
+
+    def has_manifest(self, wanted: Digest) -> bool:
+        return wanted in self.manifests
+
+    def has_blob(self, wanted: Digest) -> bool:
+        return wanted in self.blobs
+
+
+class Renders:
+    """Renders all files; fails for the contents in `broken`."""
+
+    name = "memory"
+
+    def __init__(self, *broken: bytes) -> None:
+        self.broken = broken
+        self.rendered: list[dict[str, bytes]] = []
+
+    def render(self, files, overlay, timeout):
+        self.rendered.append(dict(files))
+        if any(bad in content for bad in self.broken for content in files.values()):
+            raise OutsideError(f"{overlay} does not render: bad")
+        return b""
+
+
+def verdicts(estate: Estate, target: ReleaseId, files=None, **more) -> dict[str, Mark]:
+    found = Preflight(**more).inspect(estate.environments(), "prod", [target], files or {})
+    return {verdict.check: verdict.mark for verdict in found}
+
+
+def stored(*layers: str) -> tuple[Store, ReleaseId]:
+    store = Store()
+    return store, ReleaseId("spam", store.image(*layers))
+
+
+def test_all_is_well():
+    store, target = stored("a", "b")
+    estate = Estate()
+    name = f"releases/spam/{target.digest.hex}.json"
+    document = {"release": str(target), "source": {"commit": "0" * 40}}
+    estate.write(name, json.dumps(document).encode())
+    found = verdicts(estate, target, images=lambda: store, renderer=Renders())
+    assert set(found.values()) == {Mark.PASS}
+    assert set(found) == {"record", "quarantine", "image", "render"}
+
+
+def test_a_missing_layer_config_or_manifest_fails_by_name():
+    for gone in ("b", "config"):
+        store, target = stored("a", "b")
+        store.blobs.remove(digest(gone))
+        found = Preflight(images=lambda s=store: s).inspect(
+            Estate().environments(), "prod", [target], {}
+        )
+        (image,) = [verdict for verdict in failed(found) if verdict.check == "image"]
+        assert str(digest(gone)) in image.detail
+    assert verdicts(Estate(), release("A"), images=Store)["image"] is Mark.FAIL
+
+
+def test_every_manifest_of_an_index_is_looked_at():
+    store = Store()
+    good, bad = store.image("a"), store.image("b")
+    index = store.put({"manifests": [{"digest": str(good)}, {"digest": str(bad)}]})
+    assert verdicts(Estate(), ReleaseId("spam", index), images=lambda: store)["image"] is Mark.PASS
+    store.blobs.remove(digest("b"))
+    assert verdicts(Estate(), ReleaseId("spam", index), images=lambda: store)["image"] is Mark.FAIL
+
+
+def test_a_store_that_lies_or_is_away_is_a_failed_check_and_no_crash():
+    store, _ = stored()
+    junk = [store.put({"config": {}}), store.put({"layers": 7}), store.put({"manifests": [1]})]
+    for each in junk:
+        found = verdicts(Estate(), ReleaseId("spam", each), images=lambda: store)
+        assert found["image"] is Mark.FAIL
+
+    def away():
+        raise RegistryError("connection refused")
+
+    def unsupported():
+        raise UsageError("this registry is not supported yet")
+
+    assert verdicts(Estate(), release("A"), images=away)["image"] is Mark.FAIL
+    assert verdicts(Estate(), release("A"), images=unsupported)["image"] is Mark.UNKNOWN
+    assert verdicts(Estate(), release("A"))["image"] is Mark.UNKNOWN
+
+
+def test_record_and_quarantine():
+    estate = Estate()
+    assert verdicts(estate, release("A"))["record"] is Mark.FAIL
+    estate.record("A")
+    assert verdicts(estate, release("A"))["record"] is Mark.PASS
+    entry = QuarantineEntry("spam", digest("A"), START, "Ada", "leaks")
+    estate.write("quarantine.yaml", dump_quarantine([entry]))
+    assert verdicts(estate, release("A"))["quarantine"] is Mark.FAIL
+
+
+def test_the_overlay_is_rendered_as_it_will_be():
+    estate = Estate()
+    renderer = Renders()
+    estate.record("A")
+    path = "environments/prod/kustomization.yaml"
+    assert verdicts(estate, release("A"), {path: b"new"}, renderer=renderer)["render"] is Mark.PASS
+    (files,) = renderer.rendered
+    assert files[path] == b"new"
+    assert "environments/staging/kustomization.yaml" in files
+    assert not any("releases/" in name for name in files)
+
+
+def test_what_did_not_render_before_either_does_not_speak_against_going_back():
+    estate = Estate()
+    path = "environments/prod/kustomization.yaml"
+    broken = verdicts(estate, release("A"), {path: b"new"}, renderer=Renders(b"new"))
+    assert broken["render"] is Mark.FAIL
+    before = verdicts(estate, release("A"), {path: b"new"}, renderer=Renders(b"Environment"))
+    assert before["render"] is Mark.UNKNOWN
+    assert verdicts(estate, release("A"))["render"] is Mark.UNKNOWN
+
+
+def test_what_hangs_is_not_checked_and_does_not_hold_anybody_up():
+    release_it = threading.Event()
+
+    def hangs():
+        release_it.wait(60)
+        return Store()
+
+    found = verdicts(Estate(), release("A"), images=hangs, renderer=Renders(), deadline=0.2)
+    release_it.set()
+    assert found["image"] is Mark.UNKNOWN
+    assert found["render"] is Mark.PASS
+
+
+def test_checks_run_at_once():
+    both = threading.Barrier(2, timeout=30)
+
+    def images():
+        both.wait()
+        return Store()
+
+    class Meets(Renders):
+        def render(self, files, overlay, timeout):
+            both.wait()
+            return b""
+
+    found = verdicts(Estate(), release("A"), images=images, renderer=Meets(), deadline=30)
+    assert found["render"] is Mark.PASS
+    assert not both.broken
+
+
+@pytest.mark.parametrize("mark", list(Mark))
+def test_only_failures_speak_against(mark):
+    verdict = Preflight().inspect(Estate().environments(), "prod", [], {})[0]
+    assert verdict.mark is Mark.UNKNOWN
+    assert bool(failed([type(verdict)("x", "y", mark)])) == (mark is Mark.FAIL)
