@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 import threading
 from collections.abc import Iterable, Mapping
@@ -22,15 +18,35 @@ from typing import Any
 import pytest
 
 from mlops.adapters.executors.local import HostTool, LocalExecutor
-from mlops.adapters.executors.local.launch import Launch  # noqa: F401
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.run import RunResult, TaskState
 from mlops.errors import RegistryError
 
-PROGRAMS = (
-    "sh cat chmod dd env head hostname id ln ls mkdir mkfifo mv pwd readlink rm seq setsid sleep "
-    "tail touch true yes"
-).split()
+PROGRAMS = [
+    "sh",
+    "cat",
+    "chmod",
+    "dd",
+    "env",
+    "head",
+    "hostname",
+    "id",
+    "ln",
+    "ls",
+    "mkdir",
+    "mkfifo",
+    "mv",
+    "pwd",
+    "readlink",
+    "rm",
+    "seq",
+    "setsid",
+    "sleep",
+    "tail",
+    "touch",
+    "true",
+    "yes",
+]
 
 
 class Store:
@@ -58,9 +74,7 @@ class Store:
             raise RegistryError(f"{self.location} has no {digest}")
         return path
 
-    def image(
-        self, layers: Iterable[bytes], kinds: Iterable[str] = (), **config: Any
-    ) -> ImageRef:
+    def image(self, layers: Iterable[bytes], kinds: Iterable[str] = (), **config: Any) -> ImageRef:
         """Put an image together from plain tars; `config` is its config's `config`."""
         layers = list(layers)
         kinds = [*kinds, *[""] * len(layers)]
@@ -94,11 +108,10 @@ def tar(entries: Mapping[str, bytes | str | tarfile.TarInfo | Path | None]) -> b
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, what in entries.items():
             info = what if isinstance(what, tarfile.TarInfo) else tarfile.TarInfo(name)
-            if isinstance(what, Path):
-                what = what.read_bytes()
-            if isinstance(what, bytes):
-                info.size, info.mode = len(what), 0o755
-                archive.addfile(info, io.BytesIO(what))
+            if isinstance(what, bytes | Path):
+                content = what if isinstance(what, bytes) else what.read_bytes()
+                info.size, info.mode = len(content), 0o755
+                archive.addfile(info, io.BytesIO(content))
                 continue
             if isinstance(what, str):
                 info.type, info.linkname = tarfile.SYMTYPE, what
@@ -150,9 +163,7 @@ class Recorder:
             self.heard.notify_all()
 
     def said(self, task: str = "", step: str = "") -> list[str]:
-        return [
-            line for t, s, line in self.lines if t and task in ("", t) and step in ("", s)
-        ]
+        return [line for t, s, line in self.lines if t and task in ("", t) and step in ("", s)]
 
     def wait_for(self, text: str) -> None:
         with self.heard:
@@ -186,7 +197,12 @@ class World:
     def task(self, name: str, script: str, **fields: Any) -> dict[str, Any]:
         """A pipeline task of one step `main`; keys of `spec` go into its taskSpec."""
         spec = fields.pop("spec", {})
-        step = {"name": "main", "image": str(self.shell), "script": script, **fields.pop("step", {})}
+        step = {
+            "name": "main",
+            "image": str(self.shell),
+            "script": script,
+            **fields.pop("step", {}),
+        }
         return {"name": name, "taskSpec": {"steps": [step], **spec}, **fields}
 
 
@@ -202,10 +218,16 @@ def document(*tasks: dict[str, Any], name: str = "run-1", **fields: Any) -> dict
 
 
 @pytest.fixture(scope="session")
-def stock(tmp_path_factory: pytest.TempPathFactory, base_layer: bytes) -> tuple[Store, ImageRef, Path]:
+def stock(
+    tmp_path_factory: pytest.TempPathFactory, base_layer: bytes
+) -> tuple[Store, ImageRef, Path]:
     root = tmp_path_factory.mktemp("stock")
     store = Store(root / "blobs")
-    return store, store.image([base_layer], Env=["PATH=/bin", "COLOUR=red"], Cmd=["id"]), root / "cache"
+    return (
+        store,
+        store.image([base_layer], Env=["PATH=/bin", "COLOUR=red"], Cmd=["id"]),
+        root / "cache",
+    )
 
 
 @pytest.fixture

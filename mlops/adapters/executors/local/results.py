@@ -62,10 +62,13 @@ def _content(directory: Path, name: str) -> str | None:
         return None
     except OSError as exc:
         raise ResultError("InvalidResult", f"result {name} is no file: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ResultError("InvalidResult", f"result {name} is no regular file")
-        return file.read(LARGEST + 1).decode(errors="replace")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(LARGEST + 1).decode(errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _value(spec: ResultSpec, text: str) -> Value:

@@ -103,6 +103,7 @@ class RunDirectory:
 
     def begin(self, document: Mapping[str, Any], *, fresh: bool) -> None:
         """End what a killed executor left behind, and lay down the document."""
+        text = documents.dump(document)
         before = self.read()
         if before is not None and not before.phase.done:
             left = proctree.kill_all(proctree.marked(self.mark), _KILLED)
@@ -115,7 +116,7 @@ class RunDirectory:
             for name in ("tasks", "logs", *(("workspaces",) if fresh else ())):
                 remove(self.path / name)
             (self.path / "status.json").unlink(missing_ok=True)
-            self.document.write_text(documents.dump(document))
+            self.document.write_text(text)
         except OSError as exc:
             raise ExecutorError(f"cannot prepare {self.path}: {exc.strerror}") from exc
 

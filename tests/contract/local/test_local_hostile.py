@@ -1,0 +1,305 @@
+"""Steps that misbehave: they end, alone, and leave nothing behind."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mlops.adapters.executors.local import logs, proctree
+from mlops.domain.run import Phase
+
+EATS = "head -c 400M /dev/zero | tail"  # tail keeps what it reads
+
+
+@pytest.fixture
+def nothing_left(world):
+    """After the test no process of the run is there any more, and nothing is mounted."""
+    yield
+    assert proctree.marked(str(world.path)) == []
+    assert str(world.path) not in Path("/proc/mounts").read_text()
+
+
+def only(result):
+    return result.tasks[0]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_step_that_hangs_is_ended_in_time(world, doc):
+    result = world.run(doc(world.task("a", "echo on; sleep 1000", timeout="1s")))
+    assert (only(result).phase, only(result).reason) == (Phase.FAILED, "TaskRunTimeout")
+    assert only(result).message == "it took over 1 s"
+    assert only(result).steps[0].reason == "TimedOut"
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_timeout_counts_for_each_attempt(world, doc):
+    script = "test $(context.task.retry-count) = 1 || sleep 1000"
+    result = world.run(doc(world.task("a", script, timeout="1s", retries=1)))
+    assert (only(result).phase, only(result).attempts) == (Phase.SUCCEEDED, 2)
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_step_that_ignores_sigterm_is_killed(world, doc):
+    script = "trap '' TERM; echo on; while true; do sleep 1; done"
+    result = world.run(doc(world.task("a", script, timeout="1s")))
+    assert only(result).reason == "TaskRunTimeout"
+    assert only(result).steps[0].exit_code == 137
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_step_may_end_in_order(world, doc):
+    script = "trap 'echo bye; exit 4' TERM; echo on; while true; do sleep 0.01; done"
+    result = world.run(doc(world.task("a", script, timeout="1s")))
+    assert world.observer.said("a")[-1] == "bye"
+    assert only(result).reason == "TaskRunTimeout"
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_the_whole_run_may_take_its_time_and_no_more(world, doc):
+    result = world.run(
+        doc(
+            world.task("a", "sleep 1000"),
+            world.task("b", "true", runAfter=["a"]),
+            pipeline={"finally": [world.task("z", "echo never")]},
+            timeouts={"pipeline": "1s"},
+        )
+    )
+    assert (result.phase, result.reason) == (Phase.FAILED, "PipelineRunTimeout")
+    assert [str(task.phase) for task in result.tasks] == ["Cancelled", "Skipped", "Skipped"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_tasks_that_take_too_long_leave_finally_its_time(world, doc):
+    result = world.run(
+        doc(
+            world.task("a", "sleep 1000"),
+            pipeline={
+                "finally": [
+                    world.task(
+                        "z",
+                        "echo $(params.s)",
+                        params=[{"name": "s", "value": "$(tasks.status)"}],
+                    )
+                ]
+            },
+            timeouts={"pipeline": "1m", "tasks": "1s"},
+        )
+    )
+    assert (result.phase, result.reason) == (Phase.FAILED, "PipelineRunTimeout")
+    assert world.observer.said("z") == ["Failed"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_cancelling_kills_and_leaves_finally_out(world, doc):
+    """SIGTERM in the main thread, sent once the step is up."""
+    document = doc(
+        world.task("a", "echo up; sleep 1000"),
+        pipeline={"finally": [world.task("z", "echo never")]},
+    )
+
+    def when_up():
+        world.observer.wait_for("up")
+        os.kill(os.getpid(), 15)
+
+    thread = threading.Thread(target=when_up)
+    thread.start()
+    result = world.run(document)
+    thread.join()
+    assert (result.phase, result.reason) == (Phase.CANCELLED, "Cancelled")
+    assert [str(task.phase) for task in result.tasks] == ["Cancelled", "Skipped"]
+    assert world.executor.status("run-1") == result
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_step_that_eats_memory_is_killed(world, doc):
+    limit = {"computeResources": {"limits": {"memory": "64Mi"}}}
+    result = world.run(doc(world.task("a", "exec tail /dev/zero", step=limit, timeout="60s")))
+    step = only(result).steps[0]
+    assert (step.exit_code, step.reason) == (137, "OOMKilled")
+    assert "over its memory limit of 64 MiB" in only(result).message
+    assert any("killed process tail" in line for line in world.observer.said("a"))
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_it_is_the_largest_process_that_is_killed(world, doc):
+    limit = {"computeResources": {"limits": {"memory": "64Mi"}}}
+    script = 'tail /dev/zero || echo "it ended with $?"; echo on'
+    result = world.run(doc(world.task("a", script, step=limit, timeout="60s")))
+    assert only(result).phase is Phase.SUCCEEDED
+    said = [line for line in world.observer.said("a") if not line.startswith(("mlops:", "Killed"))]
+    assert said == ["it ended with 137", "on"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_command_in_a_sidecar_dies_of_memory_and_the_sidecar_lives(world, doc):
+    sidecar = {
+        "name": "side",
+        "image": str(world.shell),
+        "script": "set +e; tail /dev/zero; echo $? > /x/code.new; mv /x/code.new /x/code; sleep 1000",
+        "volumeMounts": [{"name": "x", "mountPath": "/x"}],
+        "computeResources": {"limits": {"memory": "64Mi"}},
+    }
+    result = world.run(
+        doc(
+            world.task(
+                "a",
+                "while ! ls /x/code >/dev/null 2>&1; do sleep 0.01; done; cat /x/code; exit 3",
+                spec={"sidecars": [sidecar], "volumes": [{"name": "x", "emptyDir": {}}]},
+                step={"volumeMounts": [{"name": "x", "mountPath": "/x"}]},
+                timeout="60s",
+            )
+        )
+    )
+    assert world.observer.said("a", "main") == ["137"]
+    assert "sidecar side went over its memory limit" in only(result).message
+
+
+def test_without_a_limit_memory_is_not_counted(world, doc):
+    result = world.run(doc(world.task("a", "head -c 100M /dev/zero | tail -c 1 > /dev/null")))
+    assert only(result).phase is Phase.SUCCEEDED
+
+
+def test_more_output_than_is_kept(world, doc, monkeypatch):
+    """Both caps hold; the rest is read and thrown away, so the step comes to its end."""
+    monkeypatch.setattr(logs, "FOLLOWED", 5000)
+    monkeypatch.setattr(logs.StepLog.__init__, "__defaults__", (1 << 20,))
+    result = world.run(doc(world.task("a", "yes | head -c 300M; echo end >&2")))
+    assert only(result).phase is Phase.SUCCEEDED
+    path = world.path / "runs/run-1/logs/a/main.log"
+    content = path.read_bytes()
+    assert content == b"y\n" * (1 << 19) + b"mlops: output cut here, after 1 MiB\n"
+    said = world.observer.said("a")
+    assert said[2500:] == [f"mlops: the rest is in {path}", "mlops: output cut here, after 1 MiB"]
+
+
+def test_a_gigabyte_in_one_line(world, doc):
+    result = world.run(doc(world.task("a", "head -c 1G /dev/zero")))
+    assert only(result).phase is Phase.SUCCEEDED
+    size = (world.path / "runs/run-1/logs/a/main.log").stat().st_size
+    assert logs.CAP < size < logs.CAP + 1000
+    assert all(len(line) <= logs.LONGEST + 200 for line in world.observer.said("a"))
+
+
+def test_what_a_terminal_would_obey_is_taken_out(world, doc):
+    script = "printf '\\033[31mred\\033[0m \\033]0;title\\007tab\\t\\a.\\377\\r\\nnext'"
+    world.run(doc(world.task("a", script)))
+    assert world.observer.said("a") == ["red tab\t.�", "next"]
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_what_forks_away_is_taken_along(world, doc):
+    script = "setsid sh -c 'trap : TERM HUP; sleep 1000; sleep 1000' & echo on"
+    started = time.monotonic()
+    result = world.run(doc(world.task("a", script)))
+    assert only(result).phase is Phase.SUCCEEDED
+    assert time.monotonic() - started < 900  # it did not wait for what fled, nor for the pipe
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_a_step_that_closes_its_output_goes_on(world, doc):
+    script = "exec >&- 2>&-; sleep 0.2; printf done > $(results.r.path)"
+    result = world.run(doc(world.task("a", script, spec={"results": [{"name": "r"}]})))
+    assert only(result).results == {"r": "done"}
+
+
+@pytest.mark.parametrize(
+    ("step", "complaint"),
+    [
+        ({"script": "#!/no/such/interpreter\nx"}, "/tekton/scripts/main: No such file"),
+        ({"script": "", "command": ["nowhere"]}, "nowhere: No such file"),
+        ({"script": "", "command": ["/etc/passwd.d"]}, "/etc/passwd.d: No such file"),
+    ],
+)
+def test_what_cannot_start_says_so(world, doc, step, complaint):
+    result = world.run(doc(world.task("a", "", step=step)))
+    assert complaint in only(result).message
+    assert (only(result).steps[0].exit_code, only(result).steps[0].reason) == (128, "StartError")
+
+
+def test_a_sidecar_that_cannot_start_is_named_where_a_step_fails(world, doc):
+    sidecar = {"name": "side", "image": str(world.shell), "command": ["nowhere"]}
+    # the step fails only after the sidecar has: its log tells
+    log = world.path / "runs/run-1/logs/a/side.log"
+    task = world.task("a", "sleep 1; exit 1", spec={"sidecars": [sidecar]})
+    result = world.run(doc(task))
+    assert "sidecar side could not start: bwrap: execvp nowhere" in only(result).message
+    assert "nowhere" in log.read_text()
+
+
+def test_an_image_by_a_wrong_result_fails_the_task(world, doc):
+    result = world.run(
+        doc(
+            world.task(
+                "a", "printf ../../x > $(results.r.path)", spec={"results": [{"name": "r"}]}
+            ),
+            world.task(
+                "b",
+                "true",
+                params=[{"name": "i", "value": "$(tasks.a.results.r)"}],
+                spec={"params": [{"name": "i"}]},
+                step={"image": "$(params.i)"},
+            ),
+        )
+    )
+    assert "names no image by digest" in result.tasks[1].message
+
+
+def test_a_link_in_the_place_of_a_sub_path_is_not_followed(world, doc):
+    bound = {"spec": {"workspaces": [{"name": "w"}]}}
+    result = world.run(
+        doc(
+            world.task(
+                "a", "ln -s /etc $(workspaces.w.path)/sub", workspaces=[{"name": "w"}], **bound
+            ),
+            world.task(
+                "b",
+                "ls $(workspaces.w.path)",
+                runAfter=["a"],
+                workspaces=[{"name": "w", "subPath": "sub"}],
+                **bound,
+            ),
+            pipeline={"workspaces": [{"name": "w"}]},
+            workspaces=[{"name": "w", "volumeClaimTemplate": {"spec": {}}}],
+        )
+    )
+    assert result.tasks[1].phase is Phase.FAILED
+    assert "a step put something else there" in result.tasks[1].message
+    assert world.observer.said("b") == []
+
+
+def test_a_sub_path_from_a_parameter_stays_inside(world, doc):
+    result = world.run(
+        doc(
+            world.task(
+                "a",
+                "true",
+                spec={"workspaces": [{"name": "w"}]},
+                workspaces=[{"name": "w", "subPath": "$(params.p)"}],
+            ),
+            pipeline={"workspaces": [{"name": "w"}], "params": [{"name": "p", "default": "../.."}]},
+            workspaces=[{"name": "w", "volumeClaimTemplate": {"spec": {}}}],
+        )
+    )
+    assert "leads out of the workspace" in only(result).message
+
+
+def test_a_value_cannot_become_an_option_of_the_sandbox(world, doc):
+    """Options travel parted by NUL, and a result may hold one."""
+    script = "printf 'x\\000--bind\\000/\\000/host' > $(results.r.path)"
+    result = world.run(
+        doc(
+            world.task("a", script, spec={"results": [{"name": "r"}]}),
+            world.task(
+                "b",
+                "ls /host",
+                params=[{"name": "p", "value": "$(tasks.a.results.r)"}],
+                spec={"params": [{"name": "p"}]},
+                step={"env": [{"name": "A", "value": "$(params.p)"}]},
+            ),
+        )
+    )
+    assert "\0" in result.tasks[0].results["r"]
+    assert result.tasks[1].phase is Phase.FAILED
+    assert "NUL" in result.tasks[1].message
