@@ -11,7 +11,7 @@ from typing import Any
 
 from mlops.build.layers import KIND, Layer, LayerKind
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError, RegistryError
+from mlops.errors import BuildError, RegistryError, UsageError
 from mlops.ports import ImageStore
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -25,6 +25,16 @@ _LAYER_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
 }
+
+_NOT_AN_IMAGE = (
+    AttributeError,
+    KeyError,
+    OSError,
+    RecursionError,
+    TypeError,
+    UsageError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,7 @@ def load(store: ImageStore, manifest: Digest) -> Image:
         config_digest = Digest.parse(document["config"]["digest"])
         config = json.loads(store.blob_path(config_digest).read_bytes())
         return _image(document, config)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OSError) as exc:
+    except _NOT_AN_IMAGE as exc:
         raise BuildError(f"{manifest} in {store.location} is no image: {exc!r}") from exc
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from mlops.build.server import MODEL_FILE
-from mlops.build.tar import Content, Entry, File, Link, entry_of, read_tree
+from mlops.build.tar import Content, Directory, Entry, Link, entry_of, read_tree
 from mlops.errors import BuildError
 
 APP = "/app"
@@ -25,7 +25,7 @@ def code(root: Path, paths: Sequence[str], artifact: str) -> dict[str, Entry]:
     for text in paths:
         at = _inside(root, text)
         entry = entry_of(at)
-        if isinstance(entry, File | Link):
+        if not isinstance(entry, Directory):
             tree[text.rstrip("/")] = entry
         else:
             tree |= read_tree(at, "" if at == root else at.relative_to(root).as_posix())
@@ -43,9 +43,8 @@ def model(root: Path, artifact: str, name: str) -> dict[str, Entry]:
     """
     path = _inside(root, artifact)
     entry = entry_of(path)
-    if isinstance(entry, File):
-        tree: dict[str, Entry] = {artifact: entry}
-    else:
+    tree: dict[str, Entry] = {artifact: entry}
+    if isinstance(entry, Directory):
         tree = read_tree(path, artifact)
     for found, kind in tree.items():
         if isinstance(kind, Link):
@@ -69,7 +68,7 @@ def _inside(root: Path, text: str) -> Path:
     """The path in the project. Raises BuildError where a link or `..` lies on the way."""
     at = root
     for part in PurePosixPath(text).parts:
-        if part in ("/", "..") or at.is_symlink():
+        if part in ("/", "..") or (at != root and at.is_symlink()):
             raise BuildError(f"{text} leads out of the project", hint="Name a path inside it")
         at /= part
     if not at.exists() and not at.is_symlink():
