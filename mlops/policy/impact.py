@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
+from mlops.domain.dvcfiles import join
 from mlops.domain.patterns import matches
-from mlops.domain.pipeline import Stage
 from mlops.domain.plan import Change, Impact, Kind
 from mlops.domain.view import Side, SourceView
 from mlops.policy.hashes import overlaps
@@ -36,15 +37,16 @@ def assess(view: SourceView) -> Impact:
         if view.command:
             stale = ((_TRAINING, f"first release of {view.model}"),)
         return Impact((Change(Kind.FIRST, view.model),), (), stale)
+    graph = _Graph.of(view)
     changes = (
         *_packages(view),
         *_base(view),
         *_settings(view),
         *(found.change for _, all_ in findings for found in all_ if found.change is not None),
-        *_data_changes(view, data),
+        *_data_changes(view, graph, data),
         *_artifact(view, bool(findings)),
     )
-    files, unrelated = _files(view, touched, changes)
+    files, unrelated = _files(view, graph, touched, changes)
     concerned = _distinct((*changes, *files))
     stale = _commanded(view, concerned) if view.command else _reasons(findings)
     return Impact(concerned, unrelated, stale)
@@ -140,11 +142,12 @@ def _data(view: SourceView) -> tuple[str, ...]:
     return tuple(path for path, _, _ in _differences(old, new))
 
 
-def _data_changes(view: SourceView, paths: Iterable[str]) -> Iterator[Change]:
+def _data_changes(view: SourceView, graph: _Graph, paths: Iterable[str]) -> Iterator[Change]:
     for path in paths:
         old, new = (side.data.get(path) for side in (_before(view), view.source))
         tracker = (new or old or ("", ""))[1]
-        if _concerns(view, path) or _concerns(view, tracker, loose=True, data=path):
+        globbed = not _read(graph.every, path) and matches(view.paths, tracker)
+        if globbed or _concerns(view, graph, path):
             yield Change(
                 Kind.DATA,
                 path,
@@ -157,17 +160,17 @@ def _artifact(view: SourceView, stale: bool) -> Iterator[Change]:
     """A model that somebody trained elsewhere and recorded in their own dvc.lock."""
     if stale or not view.artifact or not view.recorded:
         return
-    for stage in view.pipeline.locks.values():
-        for path, entry in stage.outs.items():
-            here = view.artifact == path or view.artifact.endswith(f"/{path}")
+    for stage in view.pipeline.stages:
+        locked = view.pipeline.locks.get(stage.name)
+        for path, entry in locked.outs.items() if locked else ():
+            here = join(stage.wdir, path) == view.artifact
             if here and entry.md5 and entry.md5 != view.recorded:
-                yield Change(
-                    Kind.DATA, view.artifact, short_md5(view.recorded), short_md5(entry.md5)
-                )
+                old, new = short_md5(view.recorded), short_md5(entry.md5)
+                yield Change(Kind.DATA, view.artifact, old, new)
 
 
 def _files(
-    view: SourceView, touched: Iterable[str], changes: Iterable[Change]
+    view: SourceView, graph: _Graph, touched: Iterable[str], changes: Iterable[Change]
 ) -> tuple[tuple[Change, ...], tuple[str, ...]]:
     """Changes of plain files that concern the model, and the changed paths that do not."""
     related: list[Change] = []
@@ -176,24 +179,14 @@ def _files(
     if any(change.kind is Kind.BASE for change in changes):
         said.add("mlops.lock")
     for path in touched:
-        if path in (*SETTINGS, view.lock) or _explained(view, path):
+        if path in (*SETTINGS, view.lock) or graph.explains(path):
             if path not in said and not _tracks(view, path, said):
                 unrelated.append(path)
-        elif _concerns(view, path):
+        elif _concerns(view, graph, path):
             related.append(Change(Kind.CODE, path))
         else:
             unrelated.append(path)
     return tuple(related), tuple(unrelated)
-
-
-def _explained(view: SourceView, path: str) -> bool:
-    """Whether what the file says is judged elsewhere: DVC's own files, parameters, outputs."""
-    name = posixpath.basename(path)
-    if name in ("dvc.yaml", "dvc.lock") or name.endswith(".dvc"):
-        return True
-    return any(
-        path == param.path for stage in view.pipeline.stages for param in stage.params
-    ) or any(overlaps(path, out.path) for stage in view.pipeline.stages for out in stage.outs)
 
 
 def _tracks(view: SourceView, path: str, said: set[str]) -> bool:
@@ -206,25 +199,46 @@ def _tracks(view: SourceView, path: str, said: set[str]) -> bool:
     )
 
 
-def _concerns(view: SourceView, path: str, *, loose: bool = False, data: str = "") -> bool:
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    """What the stages read and make: the model's own (in scope, not frozen), and all of them."""
+
+    mine: frozenset[str]
+    every: frozenset[str]
+    made: frozenset[str]
+    params: frozenset[str]
+
+    @classmethod
+    def of(cls, view: SourceView) -> _Graph:
+        stages = view.pipeline.stages
+        own = [stage for stage in in_scope(view.pipeline) if not stage.frozen]
+        return cls(
+            mine=frozenset(dep for stage in own for dep in stage.deps),
+            every=frozenset(dep for stage in stages for dep in stage.deps),
+            made=frozenset(out.path for stage in stages for out in stage.outs),
+            params=frozenset(param.path for stage in stages for param in stage.params),
+        )
+
+    def explains(self, path: str) -> bool:
+        """Whether what the file says is judged elsewhere: DVC's own files, parameters, outputs."""
+        name = posixpath.basename(path)
+        if name in ("dvc.yaml", "dvc.lock") or name.endswith(".dvc") or path in self.params:
+            return True
+        return any(overlaps(path, out) for out in self.made)
+
+
+def _concerns(view: SourceView, graph: _Graph, path: str) -> bool:
     """Whether a changed path concerns the model.
 
-    An input of a stage in scope does; an input of other stages alone does not, whatever the globs
-    say, unless it is packaged; else the globs decide. `loose` asks for the globs alone, of the
-    `.dvc` file that versions `data`.
+    What is packaged does, and an input of a stage in scope; an input of other stages alone does
+    not, whatever the globs say; else the globs decide.
     """
-    if loose:
-        return not _reads(view.pipeline.stages, data) and matches(view.paths, path)
     if any(overlaps(path, code) for code in view.code) or path == view.artifact:
         return True
-    if _reads((stage for stage in in_scope(view.pipeline) if not stage.frozen), path):
+    if _read(graph.mine, path):
         return True
-    return not _reads(view.pipeline.stages, path) and matches(view.paths, path)
+    return not _read(graph.every, path) and matches(view.paths, path)
 
 
-def _reads(stages: Iterable[Stage], path: str) -> bool:
-    return any(
-        dep == path or path.startswith(f"{dep}/") or dep.startswith(f"{path}/") or dep == "."
-        for stage in stages
-        for dep in stage.deps
-    )
+def _read(deps: Iterable[str], path: str) -> bool:
+    return any(overlaps(dep, path) for dep in deps)

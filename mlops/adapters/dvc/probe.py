@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +146,12 @@ def missing(objects: Iterable[Mapping[str, Any]], project: Path) -> Iterator[dic
 
 
 def _really_gone(store: Any, md5: str | None) -> None:
-    """Read one of the missing objects: a remote that cannot be reached must not pass for an empty
-    one. DVC's HTTP remote says "is not there" to a refused connection."""
+    """Fetch one of the missing objects: a remote that cannot be reached must not pass for an empty
+    one. To a refused connection fsspec's HTTP says "is not there", of all its calls but this."""
     if md5 is None:
         return
-    try:
-        with store.fs.open(store.oid_to_path(md5), "rb") as file:
-            file.read(1)
-    except FileNotFoundError:
-        return
+    with suppress(FileNotFoundError):
+        store.fs.get_file(store.oid_to_path(md5), str(Path("fetched").resolve()))
 
 
 def _inside(item: Mapping[str, Any], store: Any, name: str) -> Iterator[dict[str, Any]]:
