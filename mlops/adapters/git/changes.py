@@ -12,13 +12,15 @@ from mlops.adapters.git.command import check_path
 class PathChange:
     """A path that differs between two trees: git's status letter (A, D, M, T) and both blobs.
 
-    A blob is None, and the new `mode` empty, where the path is absent.
+    Where the path is absent on a side, blob is None and mode empty. For a submodule the "blob" is
+    the commit that it stands at.
     """
 
     status: str
     path: str
     old: str | None
     new: str | None
+    old_mode: str
     mode: str
 
 
@@ -41,5 +43,6 @@ def raw_changes(records: Iterator[str]) -> Iterator[PathChange]:
             path,
             old if old_there else None,
             new if new_there else None,
+            old_mode if old_there else "",
             new_mode if new_there else "",
         )

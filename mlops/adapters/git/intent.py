@@ -45,7 +45,7 @@ class Intent:
             "refs": dict(self.refs),
             "files": [[file.path, file.old, file.new, file.mode] for file in self.files],
         }
-        write_synced(path, json.dumps(document, sort_keys=True).encode() + b"\n", 0o644)
+        _write_synced(path, json.dumps(document, sort_keys=True).encode() + b"\n")
 
     @classmethod
     def load(cls, path: Path) -> Intent | None:
@@ -68,15 +68,18 @@ class Intent:
         return cls(document["ref"], document["old"], document["new"], document["refs"], files)
 
 
-def write_synced(path: Path, content: bytes, mode: int) -> None:
-    """Put a whole file in place: written beside it, synced, renamed; the directory synced too."""
-    beside = path.parent / f".{path.name}.mlops-{os.getpid()}"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+def beside(path: Path) -> Path:
+    """Where the next content of `path` is written before it is renamed; one writer at a time."""
+    return path.with_name(f"{path.name}.new")
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    descriptor = os.open(beside(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
+    beside(path).replace(path)
     sync_directory(path.parent)
 
 

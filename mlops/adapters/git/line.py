@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from mlops.adapters.git.changes import PathChange, pathspec, raw_changes
+from mlops.adapters.git.commits import REGULAR
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.git.stream import Stream
 from mlops.domain.source import Commit
@@ -72,7 +73,12 @@ class Line:
                         break
 
     def _change(self, sha: str, changes: tuple[PathChange, ...]) -> LineChange | None:
-        files = {c.path: (c.old, c.new) for c in changes if (c.old, c.new) != (None, None)}
+        files = {}
+        for change in changes:  # a link or a submodule is no file to read
+            old = change.old if change.old_mode in REGULAR else None
+            new = change.new if change.mode in REGULAR else None
+            if old is not None or new is not None:
+                files[change.path] = (old, new)
         cut = sha in self._cuts
         if not files and not cut:
             return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 from mlops.adapters.git.failures import failure
-from mlops.adapters.git.intent import FileChange, Intent, sync_directory
+from mlops.adapters.git.intent import FileChange, Intent, beside, sync_directory
 from mlops.adapters.git.lock import held
 from mlops.adapters.git.remote import patiently
 from mlops.adapters.git.repository import Repository
@@ -39,7 +40,7 @@ class LocalBranch:
         Raises GitError where it cannot, or another command of ours is at work for too long.
         """
         if self._intent.exists() or self._tree.locked():
-            with held(self._lock, doing="finishing what an earlier command began"):
+            with _disk(), held(self._lock, doing="finishing what an earlier command began"):
                 self._finish_pending()
 
     def move(
@@ -50,7 +51,7 @@ class LocalBranch:
         Raises RefusedError where the branch is checked out elsewhere, or here with changes in the
         files concerned; GitError where a ref is there with another target.
         """
-        with held(self._lock, doing=f"writing to {self._branch}"):
+        with _disk(), held(self._lock, doing=f"writing to {self._branch}"):
             self._finish_pending()
             tip = self.tip()
             if tip != base:
@@ -82,10 +83,14 @@ class LocalBranch:
         try:
             self._intent.parent.mkdir(exist_ok=True)
             intent.save(self._intent)
-        except OSError as exc:
-            raise GitError(f"cannot write {self._intent}: {exc.strerror}") from exc
+        except OSError:
+            # nothing has moved: without the intent, nothing will
+            for left in (self._intent, beside(self._intent)):
+                left.unlink(missing_ok=True)
+            raise
 
     def _finish_pending(self) -> None:
+        beside(self._intent).unlink(missing_ok=True)
         intent = Intent.load(self._intent)
         if intent is not None:
             if intent.files:
@@ -100,10 +105,8 @@ class LocalBranch:
         try:
             staged = self._tree.stage(intent.files) if intent.files else None
             moved = self._move_refs(intent)
-        except (OSError, GitError) as exc:
+        except (OSError, GitError):
             self._undo(intent)
-            if isinstance(exc, OSError):
-                raise GitError(f"cannot write {exc.filename}: {exc.strerror}") from exc
             raise
         tip = self._tip_of(intent.ref)
         if staged is not None and moved and tip == intent.new:
@@ -111,8 +114,7 @@ class LocalBranch:
                 self._tree.install(staged)
             except OSError as exc:
                 raise GitError(
-                    f"{self._branch} has moved, but {exc.filename} could not be written:"
-                    f" {exc.strerror}",
+                    f"{self._branch} has moved, but the work tree could not follow: {_said(exc)}",
                     hint="Mend that, then run any mlops command: it finishes this first",
                 ) from exc
         elif staged is not None:
@@ -128,7 +130,8 @@ class LocalBranch:
 
     def _forget(self) -> None:
         self._intent.unlink()
-        sync_directory(self._intent.parent)
+        with contextlib.suppress(OSError):  # should it come back, it is found done
+            sync_directory(self._intent.parent)
 
     def _tip_of(self, ref: str) -> str | None:
         tip = self._repository.ref(ref)
@@ -178,3 +181,17 @@ class LocalBranch:
                     hint=f"Look at it: git show {ref}",
                 )
         return {ref: target for ref, target in refs.items() if ref not in there}
+
+
+@contextlib.contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise GitError(
+            f"cannot write to the repository: {_said(exc)}", hint="Then try again"
+        ) from exc
+
+
+def _said(exc: OSError) -> str:
+    return f"{exc.strerror} ({exc.filename})" if exc.filename else str(exc.strerror)

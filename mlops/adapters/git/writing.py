@@ -94,7 +94,7 @@ class Writer:
         who = identity(self._git)
         environment = dict(who.environment)
         if when is not None:
-            stamp = f"{int(when.timestamp())} +0000"
+            stamp = f"@{int(when.timestamp())} +0000"
             environment |= {"GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp}
         arguments = [part for parent in parents for part in ("-p", parent.sha)]
         done = self._git.run(
