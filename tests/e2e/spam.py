@@ -160,10 +160,25 @@ def make(base: Path, runtime: str = "auto") -> Spam:
     return spam
 
 
+def _copy(source: str, target: str) -> None:
+    """Blobs of images are written once, beside, and renamed: a hard link will do."""
+    if "/blobs/" in source:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
 def copy(made: Spam, base: Path) -> Spam:
-    """A copy of a made project, remotes and all: making one takes seconds, copying does not."""
-    shutil.copytree(made.path.parent, base, symlinks=True)
-    spam = Spam(base / "work", base / "remote.git", base / "data-remote", environment(base / "home"))
+    """A copy of a made project, remotes and all: making one takes seconds, copying does not.
+
+    Unpacked layers are shared: they are named by their content and never change.
+    """
+    skipped = shutil.ignore_patterns("cache", "runs")
+    shutil.copytree(made.path.parent, base, symlinks=True, ignore=skipped, copy_function=_copy)
+    env = {**environment(base / "home"), "MLOPS_CACHE": made.env["MLOPS_CACHE"]}
+    spam = Spam(base / "work", base / "remote.git", base / "data-remote", env)
     spam.git("remote", "set-url", "origin", str(spam.remote))
-    spam.run(sys.executable, "-m", "dvc", "remote", "modify", "--local", "store", "url", str(spam.data))
+    spam.run(
+        sys.executable, "-m", "dvc", "remote", "modify", "--local", "store", "url", str(spam.data)
+    )
     return spam

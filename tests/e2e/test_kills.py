@@ -1,0 +1,157 @@
+"""kill -9 at every program that is started and every file that is renamed, by `run` and `rollback`.
+
+The places are taken from a trace of a command that was left alone. After each kill the same command,
+typed again, must work, and the project must look as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+KILLING = Path(__file__).parent / "killing"
+CHUNKS = 4
+ROLLBACK = ("rollback", "prod", "--reason", "wrong prices", "--incident", "I-7", "--yes")
+
+
+@pytest.fixture(scope="session")
+def changed(released, tmp_path_factory):
+    """A commit that calls for training, pushed and not run yet."""
+    project = sys.modules["spam"].copy(released, tmp_path_factory.mktemp("changed") / "project")
+    project.write("params.yaml", "train: {accuracy: 0.95}\n")
+    project.commit("Train harder")
+    return project
+
+
+@pytest.fixture(scope="session")
+def twice(changed, tmp_path_factory):
+    """Two releases have been in prod."""
+    project = sys.modules["spam"].copy(changed, tmp_path_factory.mktemp("twice") / "project")
+    project.mlops("run", "--quiet")
+    project.mlops("promote", "spam@dev")
+    project.mlops("promote", "spam@staging")
+    return project
+
+
+@pytest.fixture(scope="session")
+def alone(twice, tmp_path_factory):
+    """The same without a remote: the local branch, checked out, is the commit point."""
+    project = sys.modules["spam"].copy(twice, tmp_path_factory.mktemp("alone") / "project")
+    project.git("merge", "-q", "--ff-only", project.tip())
+    project.git("remote", "remove", "origin")
+    return project
+
+
+def traced(project, *argv: str, at: str = "") -> tuple[int, list[str]]:
+    """Run a command under the trace; its exit code, and the places it came to."""
+    trace = project.path.parent / "trace"
+    trace.unlink(missing_ok=True)
+    env = {"PYTHONPATH": str(KILLING), "KILLING_TRACE": str(trace), "KILLING_AT": at}
+    done = project.mlops(*argv, code=None, **env)
+    return done.returncode, trace.read_text().splitlines() if trace.exists() else []
+
+
+def places(project, *argv: str) -> list[str]:
+    """Every kind of place once: where it is come to first, and where it is come to last."""
+    code, lines = traced(project, *argv)
+    assert code == 0
+    first: dict[str, str] = {}
+    last: dict[str, str] = {}
+    for line in lines:
+        kind = re.sub(r" #\d+$", "", line)
+        first.setdefault(kind, line)
+        last[kind] = line
+    return list(dict.fromkeys([*first.values(), *last.values()]))
+
+
+def settle(project, *argv: str):
+    """The next command: it works, whatever was cut short."""
+    return project.mlops(*argv)
+
+
+def sound(project, branch: str) -> None:
+    """Nothing is half done: repositories are whole, the work tree is clean, every command reads."""
+    project.git("fsck", "--strict", "--no-dangling")
+    assert project.git("status", "--porcelain") == ""
+    project.mlops("status")
+    names = project.git(
+        "ls-tree", "-r", "--name-only", branch, "environments/releases"
+    ).splitlines()
+    for name in names:
+        record = json.loads(project.git("show", f"{branch}:{name}"))
+        assert record["release"].endswith(Path(name).stem)
+        tag = f"refs/tags/mlops/spam/{Path(name).stem[:12]}"
+        assert project.git("rev-parse", f"{tag}^") == record["source"]["commit"]
+
+
+def actions(project, branch: str, key: str, value: str) -> list[str]:
+    """Commits of the branch that carry this trailer."""
+    shape = f"--format=%H %(trailers:key={key},valueonly,separator=%x20)"
+    lines = project.git("log", shape, branch).splitlines()
+    return [line.split()[0] for line in lines if value in line.split(" ", 1)[1]]
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_run_survives_a_kill_anywhere(changed, tmp_path, chunk):
+    copy = sys.modules["spam"].copy
+    found = places(copy(changed, tmp_path / "traced"), "run", "--quiet")
+    assert len(found) > 40
+    assert any("push" in place for place in found)
+    assert any("rename" in place for place in found)
+    killed = 0
+    for number, place in enumerate(found[chunk::CHUNKS]):
+        project = copy(changed, tmp_path / str(number))
+        head = project.git("rev-parse", "HEAD")
+        before = project.git("ls-tree", "-r", "--name-only", project.tip(), "environments/releases")
+        code, _ = traced(project, "run", "--quiet", at=place)
+        killed += code == -9
+        release = settle(project, "run", "--quiet").stdout.strip()
+        tip = project.tip()
+        project.git("fetch", "-q", "origin", "+refs/tags/mlops/*:refs/tags/mlops/*")
+        sound(project, tip)
+        assert project.git("rev-parse", "HEAD") == head, place
+        assert release.endswith(project.pinned("dev")), place
+        records = project.git(
+            "ls-tree", "-r", "--name-only", tip, "environments/releases"
+        ).splitlines()
+        assert len(records) == len(before.splitlines()) + 1, place
+        assert len(actions(project, tip, "Mlops-Source", head)) == 1, place
+        claims = project.git("ls-remote", "origin", f"refs/mlops/runs/spam-{head[:12]}-*").split()
+        assert len(claims) == 2, (place, claims)
+        project.git("fetch", "-q", "origin", f"{claims[1]}:refs/claim")
+        assert json.loads(project.git("cat-file", "-p", "refs/claim"))["outcome"] == "succeeded", (
+            place
+        )
+        project.git("update-ref", "-d", "refs/claim")
+    assert killed, "no place of the trace was come to again"
+
+
+@pytest.mark.parametrize("remote", [True, False])
+def test_rollback_survives_a_kill_anywhere(twice, alone, tmp_path, remote):
+    copy = sys.modules["spam"].copy
+    start = twice if remote else alone
+    branch = "origin/main" if remote else "main"
+    found = places(copy(start, tmp_path / "traced"), *ROLLBACK)
+    assert any(("push" if remote else "rename") in place for place in found)
+    killed = 0
+    for number, place in enumerate(found):
+        project = copy(start, tmp_path / str(number))
+        bad = project.git("show", f"{branch}:environments/prod/kustomization.yaml")
+        good = project.git("show", f"{branch}:environments/staging/kustomization.yaml")
+        assert bad.count("digest:") == good.count("digest:") == 1
+        code, _ = traced(project, *ROLLBACK, at=place)
+        killed += code == -9
+        settle(project, *ROLLBACK)
+        if remote:
+            project.tip()
+        sound(project, branch)
+        text = project.git("show", f"{branch}:environments/prod/kustomization.yaml")
+        assert text != bad, place
+        assert len(actions(project, branch, "Mlops-Action", "rollback")) == 1, place
+        holds = project.git("show", f"{branch}:environments/prod/holds.yaml")
+        assert holds.count("I-7") == 1, place
+    assert killed, "no place of the trace was come to again"
