@@ -20,8 +20,9 @@ class Pin:
 class Hold:
     """Stops automation from changing an environment (`model` "*"), or one model in it.
 
-    `digest` is what was rolled back from, where a rollback made the hold; `avoid` lists the digests
-    that the hold exists to keep out. Times are aware, in UTC.
+    `digest` is what the environment pins under the hold, as of its last change: a commit that moves
+    a held pin writes the new one here. `avoid` lists the digests that the hold exists to keep out:
+    what was rolled back from. Times are aware, in UTC.
     """
 
     model: str

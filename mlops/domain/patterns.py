@@ -22,9 +22,9 @@ class Pattern:
     wanted: bool
     directory: bool  # matches directories only
 
-    def covers(self, path: str) -> bool:
-        """Whether the pattern matches the file `path` or one of the directories it lies in."""
-        if not self.directory and self.regex.fullmatch(path):
+    def covers(self, path: str, *, directory: bool = False) -> bool:
+        """Whether the pattern matches `path`, a file or a directory, or a directory it lies in."""
+        if (directory or not self.directory) and self.regex.fullmatch(path):
             return True
         return any(self.regex.fullmatch(parent) for parent in _parents(path))
 
@@ -113,14 +113,14 @@ def ignored(patterns: Iterable[str], path: str) -> bool:
     `.gitignore` and `.dvcignore` do."""
     compiled = compile_all(patterns)
     for parent in _parents(path):
-        if _selected(compiled, f"{parent}/"):
+        if _selected(compiled, parent, directory=True):
             return True
     return _selected(compiled, path)
 
 
-def _selected(compiled: tuple[Pattern, ...], path: str) -> bool:
+def _selected(compiled: tuple[Pattern, ...], path: str, *, directory: bool = False) -> bool:
     found = False
     for pattern in compiled:
-        if pattern.covers(path):
+        if pattern.covers(path, directory=directory):
             found = pattern.wanted
     return found

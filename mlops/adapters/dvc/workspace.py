@@ -67,18 +67,6 @@ class Workspace:
             found[name] = {"verify": "true", **found.get(name, {}), **settings}
         return found
 
-    def restore(self, files: Mapping[str, bytes]) -> None:
-        """Write files of the source (dvc.yaml, `*.dvc`) back over what training made of them."""
-        for path, content in files.items():
-            directory = self.tree
-            for part in Path(path).parent.parts:
-                directory /= part
-                if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
-                    _remove(directory)
-                directory.mkdir(exist_ok=True)
-            _remove(self.tree / path)
-            (self.tree / path).write_bytes(content)
-
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a DVC that works here; its locks and indexes lie beside the cache."""
         return program.environment(extra, site=self.cache.parent / f"{self.cache.name}-site")

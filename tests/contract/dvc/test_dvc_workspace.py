@@ -212,16 +212,6 @@ def test_settings_cannot_break_out_of_their_line(
         Workspace(workspace.tree, workspace.cache, b"", None, bad).reset_config()
 
 
-def test_restore_writes_over_links_not_through_them(workspace: Workspace, tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.mkdir()
-    shutil.rmtree(workspace.tree / "sub")
-    (workspace.tree / "sub").symlink_to(victim)
-    workspace.restore({"sub/dvc.yaml": b"stages: {}\n"})
-    assert not list(victim.iterdir())
-    assert (workspace.tree / "sub/dvc.yaml").read_bytes() == b"stages: {}\n"
-
-
 def test_remote_urls_are_read_as_dvc_writes_them() -> None:
     text = "[core]\n    remote = a\n['remote \"a\"']\n    url = ../x\n['remote \"b c\"']\n    url = s3://y\n[cache]\nurl = z\n"
     assert remote_urls(text) == {"a": "../x", "b c": "s3://y"}
