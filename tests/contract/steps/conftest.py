@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -198,13 +197,14 @@ class Play:
             plan="first release of spam",
             train_env=(("GREETING", "hello"),),
         )
-        return Run(self.root / "runs" / str(self.runs), replace(chosen, **spec))
+        return Run(self, self.root / "runs" / str(self.runs), replace(chosen, **spec))
 
 
 @dataclass
 class Run:
     """Carries out tasks of the generated document, in this process."""
 
+    play: Play
     root: Path
     spec: RunSpec
     results: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -225,6 +225,10 @@ class Run:
     @property
     def state(self) -> Path:
         return self.root / "state"
+
+    def again(self, **spec: Any) -> "Run":
+        """The same files under another document."""
+        return Run(self.play, self.root, replace(self.spec, **spec), self.results, self.env)
 
     def upto(self, last: str) -> "Run":
         for name in self.tasks:
@@ -296,17 +300,57 @@ class Sidecar:
         self.process.wait()
 
 
-@pytest.fixture
-def play(
-    template: Path, store_with_base: tuple[Path, Digest], tmp_path: Path, monkeypatch: Any
-) -> Iterator[Play]:
+def copied(template: Path, registry: Path, root: Path) -> Play:
+    """A copy of a whole project, its remote among it, in a directory of its own."""
+    skip = shutil.ignore_patterns("registry", "exchange")
+    shutil.copytree(template, root, symlinks=True, ignore=skip)
+    shutil.copytree(registry, root / "work/.mlops/registry", copy_function=link_blobs)
+    play = Play(root, root / "work/.mlops/registry")
+    if "origin" in play.git("remote"):
+        play.git("remote", "set-url", "origin", str(play.remote))
+    else:
+        play.git("remote", "add", "origin", str(play.remote))
+        play.git("push", "-q", "-u", "origin", "main")
+    return play
+
+
+def link_blobs(old: str, new: str) -> None:
+    """Blobs are never written again, so they may be shared; index.json is."""
+    (os.link if "/blobs/" in old else shutil.copy2)(old, new)
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     monkeypatch.setenv("MLOPS_CACHE", str(tmp_path / "cache"))
-    root = tmp_path / "play"
-    shutil.copytree(template, root, symlinks=True)
-    registry = root / "work" / ".mlops" / "registry"
-    shutil.copytree(store_with_base[0], registry, copy_function=os.link)
-    made = Play(root, registry)
-    made.git("remote", "add", "origin", str(made.remote))
-    made.git("push", "-q", "-u", "origin", "main")
-    yield made
+
+
+@pytest.fixture
+def play(template: Path, store_with_base: tuple[Path, Digest], tmp_path: Path) -> Play:
+    """The project before its first run."""
+    return copied(template, store_with_base[0], tmp_path / "play")
+
+
+@pytest.fixture(scope="session")
+def attested(
+    template: Path,
+    store_with_base: tuple[Path, Digest],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Play, "Run"]:
+    """The project after a run that did all but propose; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+        patch.setenv("MLOPS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        root = tmp_path_factory.mktemp("attested") / "play"
+        play = copied(template, store_with_base[0], root)
+        return play, play.run().upto("attest")
+
+
+@pytest.fixture
+def run(attested: tuple[Play, "Run"], tmp_path: Path) -> "Run":
+    """A run that did all but propose, in a copy of its own; any of its tasks can be repeated."""
+    old_play, old = attested
+    play = copied(old_play.root, old_play.registry, tmp_path / "play")
+    play.runs = old_play.runs
+    spec = replace(old.spec, repository=str(play.work), registry=f"oci:{play.registry}")
+    return Run(play, play.root / old.root.relative_to(old_play.root), spec, dict(old.results))
