@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from mlops.adapters.executors.local import HostTool, LocalExecutor
+from mlops.adapters.executors.local import HostTool, LocalExecutor, proctree
+from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.run import RunResult, TaskState
 from mlops.errors import RegistryError
@@ -184,15 +185,27 @@ class World:
     tool: HostTool | None = None
     observer: Recorder = field(default_factory=Recorder)
     cache: Path = Path()
+    executors: dict[Any, LocalExecutor] = field(default_factory=dict)
 
     @property
     def executor(self) -> LocalExecutor:
-        return LocalExecutor(
-            self.path / "runs", self.store, runtime=self.runtime, cache=self.cache, tool=self.tool
-        )
+        key = (self.path, self.runtime, self.cache, str(self.tool))
+        if key not in self.executors:
+            self.executors[key] = LocalExecutor(
+                self.path / "runs", self.store, self.runtime, self.cache, self.tool
+            )
+        return self.executors[key]
 
     def run(self, document: Mapping[str, Any]) -> RunResult:
         return self.executor.run(document, self.observer)
+
+    @property
+    def mark(self) -> str:
+        return RunDirectory(self.path / "runs" / "run-1").mark
+
+    def processes(self) -> list[int]:
+        """Those of the run `run-1` that are there now."""
+        return proctree.marked(self.mark)
 
     def task(self, name: str, script: str, **fields: Any) -> dict[str, Any]:
         """A pipeline task of one step `main`; keys of `spec` go into its taskSpec."""

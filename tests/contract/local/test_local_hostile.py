@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops.adapters.executors.local import logs, proctree
+from mlops.adapters.executors.local import logs
 from mlops.domain.run import Phase
 
 EATS = "head -c 400M /dev/zero | tail"  # tail keeps what it reads
@@ -17,7 +17,7 @@ EATS = "head -c 400M /dev/zero | tail"  # tail keeps what it reads
 def nothing_left(world):
     """After the test no process of the run is there any more, and nothing is mounted."""
     yield
-    assert proctree.marked(str(world.path)) == []
+    assert world.processes() == []
     assert str(world.path) not in Path("/proc/mounts").read_text()
 
 

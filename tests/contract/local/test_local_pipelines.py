@@ -549,7 +549,7 @@ def test_a_run_that_is_under_way_is_not_begun_twice(world, doc):
 
 
 def stop_steps(world):
-    proctree.kill_all(proctree.marked(str(world.path / "runs" / "run-1")), 10)
+    proctree.kill_all(world.processes(), 10)
 
 
 def test_what_an_observer_raises_ends_the_run_and_comes_out(world, doc):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import select
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from mlops.adapters.executors.local.warden import descendants
 
-__all__ = ["MARK", "descendants", "gone", "kill_all", "marked", "memory", "name", "send"]
+__all__ = ["MARK", "descendants", "gone", "kill_all", "mark_of", "marked", "memory", "name", "send"]
 
 MARK = "MLOPS_WARD"
 """The environment variable by which a run's processes are found after its executor died."""
@@ -42,6 +43,11 @@ def send(pid: int, number: signal.Signals) -> None:
     """Signal a process; quiet where it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
+
+
+def mark_of(path: Path) -> str:
+    """What marks the processes of a directory: a hash, since a sandbox can read its first's."""
+    return hashlib.sha256(bytes(path)).hexdigest()[:32]
 
 
 def marked(mark: str) -> list[int]:

@@ -44,7 +44,7 @@ class RunDirectory:
     @property
     def mark(self) -> str:
         """What marks the run's processes; a task's mark lies below it."""
-        return str(self.path)
+        return proctree.mark_of(self.path)
 
     def workspace(self, name: str) -> Path:
         return self.path / "workspaces" / name

@@ -28,7 +28,8 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Relative names throughout, so that no character of a path can end a mount option.
 _OVERLAY = (
     'cd "$1" && mount -t overlay overlay'
-    ' -o "lowerdir=$2,upperdir=upper,workdir=work,userxattr" root && shift 2 && exec "$@"'
+    ' -o "lowerdir=$2,upperdir=upper,workdir=work,userxattr" root'
+    ' && cd / && unset PWD OLDPWD && shift 2 && exec "$@"'
 )
 # What container engines leave root in a container, inside its user namespace.
 _CAPABILITIES = (
@@ -79,25 +80,34 @@ def _program(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_PATH}")
 
 
+def _found(name: str) -> str:
+    """Where a program of this machine is; its bare name, for the error, where it is not."""
+    return _program(name) or name
+
+
 def _try(root: Sequence[str], before: Sequence[str] = ()) -> str:
     """Why the smallest sandbox does not start; empty where it does."""
     smallest = ["--proc", "/proc", "--dev", "/dev", "--unshare-pid", "--die-with-parent"]
-    argv = [*before, "bwrap", *root, *smallest, "--", "/proc/self/exe", "--version"]
+    argv = [*before, _found("bwrap"), *root, *smallest, "--", "/proc/self/exe", "--version"]
     try:
         done = process.run(
-            argv, doing="trying a sandbox", env={"PATH": _path()}, timeout=20.0, check=False
+            argv, doing="trying a sandbox", env={"PATH": _PATH}, timeout=20.0, check=False
         )
     except OutsideError as exc:
         return exc.message
     return "" if done.code == 0 else f"it does not start: {done.complaint or 'no reason given'}"
 
 
-def _path() -> str:
-    return f"{os.environ.get('PATH', '')}:{_PATH}"
-
-
 def _unshare() -> list[str]:
-    return ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "--"]
+    return [
+        _found("unshare"),
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+    ]
 
 
 def _overlay_works(lower: Path, upper: Path) -> bool:
@@ -155,8 +165,9 @@ class Sandbox:
         else:
             argv, root = [], list(_entries(self.filesystems.merged(self.image), inside))
         described = _in_memory([*root, *options])
-        argv += ["bwrap", "--args", str(described), "--", *inside.argv]
-        env = {"PATH": _path(), MARK: self.mark}
+        argv += [_found("bwrap"), "--args", str(described), "--", *inside.argv]
+        # the sandbox's first process has this too: nothing of our own environment may stand in it
+        env = {"PATH": _PATH, MARK: self.mark}
         return Launch(tuple(argv), env, Path("/"), descriptors=(described, writing), status=reading)
 
     def _options(self, inside: Inside, layers: Sequence[Path]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlops.adapters.executors.local.launch import Inside, Mount
+from mlops.adapters.executors.local.proctree import mark_of
 from mlops.adapters.executors.local.running import Running, Stop
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.adapters.rootfs import remove
@@ -56,7 +57,7 @@ class LocalImages:
             home, box = scratch / "home", scratch / "box"
             for directory in (home, box):
                 directory.mkdir()
-            place = self._runtimes.place(image, home, scratch / "bin", str(scratch))
+            place = self._runtimes.place(image, home, scratch / "bin", mark_of(scratch))
             mounts = (Mount(home, "/tekton/home"),) if place.name == "sandbox" else ()
             inside = Inside(argv, env, "", mounts, network=True, host_name="image")
             running = Running(place.launch(inside, box), _Passing(), stop, grace=_GRACE)
