@@ -17,8 +17,8 @@ LIMIT = 16 << 20  # bytes
 
 # PEP 508 name and extras, then one exact version or a URL; markers and hashes follow.
 _PINNED = re.compile(
-    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^\]]*\])?\s*"
-    r"(?:===?\s*(?P<version>[^\s;,]+)|@\s*(?P<url>\S+))"
+    r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*+(?:\[[^\]]*+\])?+\s*+"
+    r"(?:===?\s*+(?P<version>[^\s;,]+)|@\s*+(?P<url>\S+))"
 )
 
 

@@ -18,7 +18,7 @@ _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def _keeps(text: str) -> bool:
-    # Several lines that a literal block keeps as they are, whatever the emitter.
+    # Several lines that stay as they are in a literal block, after an editor that trims too.
     return (
         "\n" in text
         and not text[0].isspace()

@@ -518,6 +518,13 @@ def test_scripts_are_literal_blocks_and_order_is_kept():
     )
 
 
+@pytest.mark.parametrize("text", ["a \nb", "a\n\n", " a\nb", "\na", "a\n\t\nb"])
+def test_what_an_editor_would_trim_is_no_literal_block(text):
+    written = dump({"k": text})
+    assert written.startswith('k: "')
+    assert load(written.encode(), "f").value == {"k": text}
+
+
 def test_numbers_that_are_none():
     assert dump([math.inf, -math.inf, math.nan]) == "- .inf\n- -.inf\n- .nan\n"
 
