@@ -198,11 +198,40 @@ def discover(path: Path) -> Git:
     if not path.is_dir():
         raise GitError(f"{path} is no directory", hint="Give one with --repo DIR")
     git = Git(path.resolve())
-    done = git.attempt("rev-parse", "--is-bare-repository", doing=f"looking for git in {path}")
-    if done.code == 0 and done.text.strip() == "true":
-        found = git.text("rev-parse", "--absolute-git-dir", doing=f"looking for git in {path}")
-        return Git(Path(found).resolve())
-    done = git.attempt("rev-parse", "--show-toplevel", doing=f"looking for git in {path}")
+    doing = f"looking for a repository in {path}"
+    done = git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel", doing=doing)
+    bare, _, top = done.text.partition("\n")
+    if bare == "true":
+        return Git(layout(git).git_dir)
     if done.code != 0:
-        raise failure(f"looking for a repository in {path}", done.complaint)
-    return Git(Path(done.text.removesuffix("\n")).resolve())
+        raise failure(doing, done.complaint)
+    return Git(Path(top.removesuffix("\n")).resolve())
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a repository keeps its things; `id_bytes` is 20 for sha1, 32 for sha256."""
+
+    git_dir: Path
+    common_dir: Path
+    bare: bool
+    id_bytes: int
+
+
+def layout(git: Git) -> Layout:
+    """Ask git for the layout of the repository at `git.directory`. Raises GitError."""
+    text = git.text(
+        "rev-parse",
+        "--path-format=absolute",
+        "--git-dir",
+        "--git-common-dir",
+        "--is-bare-repository",
+        "--show-object-format",
+        doing=f"opening the repository {git.directory}",
+    )
+    try:
+        own, common, bare, form = text.split("\n")
+    except ValueError as exc:
+        raise GitError(f"{git.directory}: a path with a newline cannot hold a repository") from exc
+    id_bytes = 32 if form == "sha256" else 20
+    return Layout(Path(own).resolve(), Path(common).resolve(), bare == "true", id_bytes)

@@ -53,10 +53,9 @@ class LocalBranch:
         """
         with _disk(), held(self._lock, doing=f"writing to {self._branch}"):
             self._finish_pending()
-            tip = self.tip()
-            if tip != base:
-                return LostRace(tip)
-            wanted = self._missing({ref: target.sha for ref, target in refs.items()})
+            tip, wanted = self._look({ref: target.sha for ref, target in refs.items()})
+            if tip != (base.sha if base else None):
+                return LostRace(Commit(tip) if tip else None)
             if commit == base and not wanted:
                 return Published(commit)
             files = self._files(base, commit)
@@ -70,7 +69,7 @@ class LocalBranch:
             finally:
                 if not self._intent.exists():
                     self._tree.unlock()
-            return Published(commit) if moved else LostRace(self.tip())
+            return Published(commit) if moved is not None else LostRace(self.tip())
 
     def _files(self, base: Commit | None, commit: Commit) -> tuple[FileChange, ...]:
         """What changes in the work tree: nothing unless the branch is checked out here."""
@@ -99,17 +98,18 @@ class LocalBranch:
         if self._tree.locked():
             self._tree.unlock()
 
-    def _finish(self, intent: Intent) -> bool:
-        """Do what the intent says, from wherever it stands; False where the branch went another
-        way meanwhile, and nothing was changed."""
+    def _finish(self, intent: Intent) -> str | None:
+        """Do what the intent says, from wherever it stands; the branch's tip then.
+
+        None where the branch went another way meanwhile: nothing was changed.
+        """
         try:
             staged = self._tree.stage(intent.files) if intent.files else None
-            moved = self._move_refs(intent)
+            tip = patiently(lambda: self._move_refs(intent))
         except (OSError, GitError):
             self._undo(intent)
             raise
-        tip = self._tip_of(intent.ref)
-        if staged is not None and moved and tip == intent.new:
+        if staged is not None and tip == intent.new:
             try:
                 self._tree.install(staged)
             except OSError as exc:
@@ -120,11 +120,12 @@ class LocalBranch:
         elif staged is not None:
             self._tree.discard(intent.files)
         self._forget()
-        return moved
+        return tip
 
     def _undo(self, intent: Intent) -> None:
         """Back to the old state, where the branch has not moved yet."""
-        if self._tip_of(intent.ref) != intent.new:
+        tip = self._repository.ref(intent.ref)
+        if tip is None or tip.sha != intent.new:
             self._tree.discard(intent.files)
             self._forget()
 
@@ -133,45 +134,43 @@ class LocalBranch:
         with contextlib.suppress(OSError):  # should it come back, it is found done
             sync_directory(self._intent.parent)
 
-    def _tip_of(self, ref: str) -> str | None:
-        tip = self._repository.ref(ref)
-        return tip.sha if tip else None
-
-    def _move_refs(self, intent: Intent) -> bool:
+    def _move_refs(self, intent: Intent) -> str | None:
         """Compare and swap the branch, and create the refs, in one transaction of git's."""
-        doing = f"moving {intent.ref}"
-
-        def once() -> bool:
-            tip = self._tip_of(intent.ref)
-            steps = [f"create {ref} {sha}" for ref, sha in self._missing(intent.refs).items()]
-            if tip == intent.old and intent.old != intent.new:
-                old = intent.old or self._repository.zero
-                steps.insert(0, f"update {intent.ref} {intent.new} {old}")
-            elif tip is None or not self._contains(tip, intent.new):
-                return False
-            if steps:
-                content = "\n".join(("start", *steps, "prepare", "commit", ""))
-                done = self._repository.git.attempt(
-                    "update-ref", "-m", "mlops", "--stdin", doing=doing, stdin=content.encode()
-                )
-                if done.code != 0:
-                    raise failure(doing, done.complaint)
-            return True
-
-        return patiently(once)
+        tip, missing = self._look(intent.refs, intent.ref)
+        steps = [f"create {ref} {sha}" for ref, sha in missing.items()]
+        if tip == intent.old and intent.old != intent.new:
+            steps.insert(
+                0, f"update {intent.ref} {intent.new} {intent.old or self._repository.zero}"
+            )
+            tip = intent.new
+        elif tip is None or not self._contains(tip, intent.new):
+            return None
+        if steps:
+            doing = f"moving {intent.ref}"
+            content = "\n".join(("start", *steps, "prepare", "commit", ""))
+            done = self._repository.git.attempt(
+                "update-ref", "-m", "mlops", "--stdin", doing=doing, stdin=content.encode()
+            )
+            if done.code != 0:
+                raise failure(doing, done.complaint)
+        return tip
 
     def _contains(self, tip: str, commit: str) -> bool:
+        if tip == commit:
+            return True
         done = self._repository.git.run(
             "merge-base", "--is-ancestor", commit, tip, doing="looking for our commit", ok=(0, 1)
         )
         return done.code == 0
 
-    def _missing(self, refs: Mapping[str, str]) -> dict[str, str]:
-        """Those refs that are not there yet. Raises GitError where one has another target."""
-        if not refs:
-            return {}
+    def _look(
+        self, refs: Mapping[str, str], branch: str | None = None
+    ) -> tuple[str | None, dict[str, str]]:
+        """The branch's tip, and those refs that are not there yet. Raises GitError where one of
+        them has another target."""
+        branch = branch or self._ref
         text = self._repository.git.text(
-            "for-each-ref", "--format=%(refname) %(objectname)", *refs, doing="reading refs"
+            "for-each-ref", "--format=%(refname) %(objectname)", branch, *refs, doing="reading refs"
         )
         there = dict(line.split(" ", 1) for line in text.splitlines())
         for ref, target in refs.items():
@@ -180,7 +179,7 @@ class LocalBranch:
                     f"{ref} is there already, at {there[ref][:12]} and not {target[:12]}",
                     hint=f"Look at it: git show {ref}",
                 )
-        return {ref: target for ref, target in refs.items() if ref not in there}
+        return there.get(branch), {ref: sha for ref, sha in refs.items() if ref not in there}
 
 
 @contextlib.contextmanager

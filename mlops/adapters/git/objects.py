@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections import OrderedDict
@@ -36,7 +35,7 @@ class ObjectReader:
 
     def __init__(self, git: Git, id_bytes: int) -> None:
         self._git = git
-        self._id_bytes = id_bytes
+        self.id_bytes = id_bytes
         self._lock = threading.RLock()
         self._stream: Stream | None = None
         self._owner = 0
@@ -48,13 +47,6 @@ class ObjectReader:
             if self._stream is not None:
                 self._stream.close()
             self._stream = None
-
-    def blob_id(self, content: bytes) -> str:
-        """The id that git gives to these bytes."""
-        digest = hashlib.sha256() if self._id_bytes == 32 else hashlib.sha1(usedforsecurity=False)
-        digest.update(b"blob %d\0" % len(content))
-        digest.update(content)
-        return digest.hexdigest()
 
     def kind(self, name: str) -> str | None:
         """`commit`, `tree`, `blob` or `tag`; None where there is no such object here."""
@@ -95,7 +87,7 @@ class ObjectReader:
                 content = self.get(tree, "tree")
                 if content is None:
                     raise GitError(f"tree {tree} is not here", hint="Run: git fsck")
-                found = tuple(parse_tree(content, self._id_bytes))
+                found = tuple(parse_tree(content, self.id_bytes))
                 self._trees[tree] = found
                 if len(self._trees) > _KEPT_TREES:
                     self._trees.popitem(last=False)

@@ -6,17 +6,24 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from mlops.adapters.git.changes import PathChange, pathspec, raw_changes
-from mlops.adapters.git.command import Git, check_path, check_ref, check_remote, check_revision
+from mlops.adapters.git.command import (
+    Git,
+    check_path,
+    check_ref,
+    check_remote,
+    check_revision,
+    layout,
+)
 from mlops.adapters.git.commits import REGULAR, CommitObject
 from mlops.adapters.git.export import export
 from mlops.adapters.git.failures import failure
 from mlops.adapters.git.objects import ObjectReader
+from mlops.adapters.git.pack import object_id
 from mlops.adapters.git.remote import Remote
 from mlops.adapters.git.stream import Stream
 from mlops.adapters.git.writing import Writer, identity
@@ -33,7 +40,8 @@ class Repository:
 
     def __init__(self, git: Git) -> None:
         self.git = git
-        self.objects = ObjectReader(git, self._id_bytes)
+        self._layout = layout(git)
+        self.objects = ObjectReader(git, self._layout.id_bytes)
         self.writer = Writer(git, self.objects)
 
     def close(self) -> None:
@@ -52,44 +60,29 @@ class Repository:
         """The root of the work tree; of a bare repository its directory."""
         return self.git.directory
 
-    @cached_property
+    @property
     def git_dir(self) -> Path:
         """The absolute git directory of this work tree (a linked one has its own)."""
-        found = self.git.text(
-            "rev-parse", "--absolute-git-dir", doing="looking for the git directory"
-        )
-        return Path(found)
+        return self._layout.git_dir
 
-    @cached_property
+    @property
     def common_dir(self) -> Path:
         """The git directory that all work trees of the repository share."""
-        found = self.git.text(
-            "rev-parse", "--git-common-dir", doing="looking for the git directory"
-        )
-        return (self.root / found).resolve()
+        return self._layout.common_dir
 
-    @cached_property
+    @property
     def bare(self) -> bool:
-        answer = self.git.text("rev-parse", "--is-bare-repository", doing="looking for a work tree")
-        return answer == "true"
+        return self._layout.bare
 
     @property
     def zero(self) -> str:
         """The id of no object."""
-        return "0" * (2 * self._id_bytes)
+        return "0" * (2 * self._layout.id_bytes)
 
-    @cached_property
-    def _id_bytes(self) -> int:
-        found = self.git.text("rev-parse", "--show-object-format", doing="opening the repository")
-        return 32 if found == "sha256" else 20
-
-    @cached_property
+    @property
     def empty_tree(self) -> str:
         """The id of the tree without files."""
-        done = self.git.run(
-            "hash-object", "-t", "tree", "--stdin", doing="naming the empty tree", stdin=b""
-        )
-        return done.text.strip()
+        return object_id("tree", b"", self._layout.id_bytes)
 
     # -- revisions
 

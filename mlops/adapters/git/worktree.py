@@ -51,11 +51,13 @@ class WorkTree:
         Raises RefusedError where it is checked out in another work tree, or being rebased.
         """
         branch = ref.removeprefix("refs/heads/")
-        for place in self._elsewhere(ref):
-            raise RefusedError(
-                f"the branch {branch} is checked out in {place}, and there is no remote",
-                hint=f"Run it there, or switch that work tree: git -C {place} switch --detach",
-            )
+        places = list(self._places(ref))
+        for place in places:
+            if place != self._root:
+                raise RefusedError(
+                    f"the branch {branch} is checked out in {place}, and there is no remote",
+                    hint=f"Run it there, or switch that work tree: git -C {place} switch --detach",
+                )
         common = self._repository.common_dir
         for git_dir in (common, *sorted(common.glob("worktrees/*"))):
             for kind in ("rebase-merge", "rebase-apply"):
@@ -65,9 +67,10 @@ class WorkTree:
                             f"the branch {branch} is being rebased, and there is no remote",
                             hint="Finish it: git rebase --continue (or --abort)",
                         )
-        return not self._repository.bare and self._repository.branch() == branch
+        return bool(places)
 
-    def _elsewhere(self, ref: str) -> Iterable[Path]:
+    def _places(self, ref: str) -> Iterable[Path]:
+        """The work trees that have the branch checked out, born or not."""
         text = self._repository.git.text(
             "worktree", "list", "--porcelain", "-z", doing="listing work trees"
         )
@@ -75,11 +78,8 @@ class WorkTree:
             facts = {
                 key: value for key, _, value in (line.partition(" ") for line in block.split("\0"))
             }
-            place = Path(facts.get("worktree", ""))
-            if facts.get("branch") != ref or "prunable" in facts:
-                continue
-            if "bare" not in facts and place.resolve() != self._root:
-                yield place
+            if facts.get("branch") == ref and "prunable" not in facts and "bare" not in facts:
+                yield Path(facts["worktree"]).resolve()
 
     # -- git's index lock
 

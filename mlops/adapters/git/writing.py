@@ -11,11 +11,14 @@ from datetime import datetime
 from mlops.adapters.git.command import Git, check_path
 from mlops.adapters.git.commits import REGULAR, SUBMODULE, TREE, TreeEntry
 from mlops.adapters.git.objects import ObjectReader
+from mlops.adapters.git.pack import NewObjects, object_id, tree_content
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
 
 _WHO = re.compile(r"(?P<name>[^<>]*?)\s*<(?P<mail>[^<>]*)>\s*\Z")
 _NOBODY_MAIL = "mlops@localhost"
+
+_Changes = Mapping[str, tuple[str, bytes | None]]  # rest of the path → whole path, content
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,10 @@ class Writer:
 
     def blob(self, content: bytes) -> str:
         """Store bytes as they are (no filters, no line ends), and give the blob's id."""
-        done = self._git.run(
-            "hash-object", "-w", "--no-filters", "--stdin", doing="storing a file", stdin=content
-        )
-        return done.text.strip()
+        new = NewObjects(self._objects.id_bytes)
+        name = new.add("blob", content)
+        new.store(self._git)
+        return name
 
     def tree(self, base: str | None, files: Mapping[str, bytes | None]) -> str:
         """The id of the tree `base` with these files written (None: removed).
@@ -73,10 +76,11 @@ class Writer:
         A file keeps the mode it has, a new one is 100644. Raises UsageError where a path is none,
         GitError where a symlink, a submodule or a directory stands in the way.
         """
-        changes: dict[str, tuple[str, bytes | None]] = {
-            check_path(p): (p, c) for p, c in files.items()
-        }
-        return self._merge(base, "", changes) or self._store_tree({})
+        new = NewObjects(self._objects.id_bytes)
+        changes = {check_path(path): (path, content) for path, content in files.items()}
+        tree = self._merge(new, base, "", changes) or new.add("tree", b"")
+        new.store(self._git)
+        return tree
 
     def commit(
         self,
@@ -111,68 +115,49 @@ class Writer:
         return Commit.parse(done.text.strip())
 
     def _merge(
-        self, base: str | None, before: str, changes: Mapping[str, tuple[str, bytes | None]]
+        self, new: NewObjects, base: str | None, before: str, changes: _Changes
     ) -> str | None:
         """The tree `base` with changes by the path below it; None where nothing is left."""
-        entries = {entry.name: entry for entry in (self._objects.tree(base) if base else ())}
+        old = self._objects.tree(base) if base else ()
+        entries = {entry.name: entry for entry in old}
         below: dict[str, dict[str, tuple[str, bytes | None]]] = {}
         for path, change in changes.items():
             name, slash, rest = path.partition("/")
             below.setdefault(name, {})[rest if slash else ""] = change
         for name, inner in below.items():
-            found = self._entry(entries.get(name), before, name, inner)
+            found = self._entry(new, entries.get(name), before + name, inner)
             if found is None:
                 entries.pop(name, None)
             else:
                 entries[name] = found
-        if base and entries == {entry.name: entry for entry in self._objects.tree(base)}:
+        if base and entries == {entry.name: entry for entry in old}:
             return base
-        return self._store_tree(entries) if entries else None
+        return new.add("tree", tree_content(entries.values())) if entries else None
 
     def _entry(
-        self,
-        old: TreeEntry | None,
-        before: str,
-        name: str,
-        inner: Mapping[str, tuple[str, bytes | None]],
+        self, new: NewObjects, old: TreeEntry | None, path: str, inner: _Changes
     ) -> TreeEntry | None:
-        path = before + name
+        name = path.rpartition("/")[2]
         if "" in inner and len(inner) > 1:
             raise UsageError(f"{path} cannot be both a file and a directory")
         is_file = "" in inner
-        fits = old is None or (old.mode in REGULAR if is_file else old.mode == TREE)
-        if old is not None and not fits:
+        if old is not None and not (old.mode in REGULAR if is_file else old.mode == TREE):
             raise GitError(
                 f"{path} is {_kind(old.mode)} in git, where {'a file' if is_file else 'a directory'}"
                 " is to be written",
                 hint="Remove it from the branch, then try again",
             )
         if not is_file:
-            tree = self._merge(old.id if old else None, f"{path}/", inner)
+            tree = self._merge(new, old.id if old else None, f"{path}/", inner)
             return TreeEntry(TREE, name, tree) if tree else None
         content = inner[""][1]
         if content is None:
             return None
-        if old is not None and old.id == self._objects.blob_id(content):
+        if old is not None and old.id == object_id("blob", content, new.id_bytes):
             return old
-        return TreeEntry(old.mode if old else "100644", name, self.blob(content))
-
-    def _store_tree(self, entries: Mapping[str, TreeEntry]) -> str:
-        """`git mktree` sorts. It is not asked to look for objects: a partial clone lacks some."""
-        lines = b"".join(
-            f"{entry.mode:0>6} {_object_type(entry.mode)} {entry.id}\t".encode("ascii")
-            + os.fsencode(entry.name)
-            + b"\0"
-            for entry in entries.values()
-        )
-        done = self._git.run("mktree", "-z", "--missing", doing="storing a tree", stdin=lines)
-        return done.text.strip()
+        return TreeEntry(old.mode if old else "100644", name, new.add("blob", content))
 
 
 def _kind(mode: str) -> str:
     names = {TREE: "a directory", SUBMODULE: "a submodule"}
     return "a file" if mode in REGULAR else names.get(mode, "a symbolic link")
-
-
-def _object_type(mode: str) -> str:
-    return {TREE: "tree", SUBMODULE: "commit"}.get(mode, "blob")
