@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from mlops.build.server import MODEL_FILE
@@ -34,6 +34,20 @@ def code(root: Path, paths: Sequence[str], artifact: str) -> dict[str, Entry]:
         if isinstance(entry, Link):
             _check_link(root, path, entry)
     return {f"{_BELOW}/{path}": entry for path, entry in kept.items()}
+
+
+def import_places(code: Iterable[str]) -> tuple[str, ...]:
+    """Where the interpreter must look for modules as training found them: /app, what holds packages,
+    and the directories of scripts (`python src/train.py` pickles what lies beside it by bare name).
+
+    `code` are paths in the image without a leading slash.
+    """
+    modules = [PurePosixPath(path) for path in code if path.endswith(".py")]
+    packages = {path.parent for path in modules if path.name == "__init__.py"}
+    inner = {path.parent for path in modules if packages.isdisjoint(path.parents)}
+    roots = {path.parent for path in packages if packages.isdisjoint(path.parents)}
+    found = sorted(f"/{place}" for place in inner | roots)
+    return (APP, *(place for place in found if place != APP))
 
 
 def model(root: Path, artifact: str, name: str) -> dict[str, Entry]:

@@ -253,11 +253,8 @@ def _environment_variables(base: Image) -> tuple[tuple[str, str], ...]:
 
 
 def _release_variables(request: ReleaseRequest, code: tar.Tree) -> tuple[tuple[str, str], ...]:
-    places = [project.APP]
-    if any(path.startswith("app/src/") for path in code):
-        places.append(f"{project.APP}/src")  # `python src/train.py` pickles modules found there
     return (
-        ("PYTHONPATH", ":".join([*places, server.HOME])),
+        ("PYTHONPATH", ":".join([*project.import_places(code), server.HOME])),
         ("HOME", "/tmp"),  # noqa: S108 (of a container that runs as nobody)
         ("MLOPS_MODEL", request.model),
         ("MLOPS_SOURCE", request.source.sha),
