@@ -50,7 +50,11 @@ def test_a_field_outside_the_table_is_refused_by_its_full_path():
     [
         (("spec",), {"colour": "red"}, "spec.colour"),
         (("metadata",), {"generateName": "x-"}, "metadata.generateName"),
-        (("spec", "pipelineSpec", "tasks", 0), {"taskRef": {"name": "x"}}, "spec.pipelineSpec.tasks[0].taskRef"),
+        (
+            ("spec", "pipelineSpec", "tasks", 0),
+            {"taskRef": {"name": "x"}},
+            "spec.pipelineSpec.tasks[0].taskRef",
+        ),
         (
             ("spec", "pipelineSpec", "tasks", 0, "taskSpec", "steps", 0),
             {"env": [{"name": "A", "valueFrom": {}}]},
@@ -94,9 +98,9 @@ def test_fields_without_effect_are_reported():
         taskRunTemplate={"serviceAccountName": "robot"},
     )
     run, _ = read(document)
+    first = "spec.pipelineSpec.tasks[0].taskSpec.steps[0]"
     assert run.notes == (
-        "spec.pipelineSpec.tasks[0].taskSpec.steps[0].computeResources.limits.cpu: "
-        "without effect on one machine",
+        f"{first}.computeResources.limits.cpu: without effect on one machine",
         "spec.taskRunTemplate.serviceAccountName: without effect on one machine",
     )
     assert run.tasks[0].spec.steps[0].memory == 1 << 30
@@ -119,24 +123,39 @@ REFUSALS = {
         params=[{"name": "p", "value": {}}],
     ),
     "tasks[0].params: nothing is given for 'q'": doc(task("a", spec={"params": [{"name": "q"}]})),
-    "script: $(params.nobody) refers to nothing": doc(task("a", step={"script": "$(params.nobody)"})),
+    "script: $(params.nobody) refers to nothing": doc(
+        task("a", step={"script": "$(params.nobody)"})
+    ),
     "$(params.p.z) refers to nothing": doc(
-        task("a", spec={"params": [{"name": "p", "default": {"k": "v"}}]}, step={"script": "$(params.p.z)"})
+        task(
+            "a",
+            spec={"params": [{"name": "p", "default": {"k": "v"}}]},
+            step={"script": "$(params.p.z)"},
+        )
     ),
     "task a declares no result 'r'": doc(
         task("a"), task("b", params=[{"name": "x", "value": "$(tasks.a.results.r)"}])
     ),
-    "there is no task 'z'": doc(task("b", when=[{"input": "$(tasks.z.results.r)", "operator": "in", "values": []}])),
+    "there is no task 'z'": doc(
+        task("b", when=[{"input": "$(tasks.z.results.r)", "operator": "in", "values": []}])
+    ),
     "$(tasks.a.status) refers to nothing": doc(
         task("a"), task("b", params=[{"name": "x", "value": "$(tasks.a.status)"}])
     ),
     "cannot be used inside a taskSpec": doc(
-        task("a", spec={"results": [{"name": "r"}]}), task("b", step={"script": "$(tasks.a.results.r)"})
+        task("a", spec={"results": [{"name": "r"}]}),
+        task("b", step={"script": "$(tasks.a.results.r)"}),
     ),
-    "tasks[0].workspaces: nothing is given for 'w'": doc(task("a", spec={"workspaces": [{"name": "w"}]})),
-    "spec.workspaces: nothing is given for 'w'": doc(task("a"), pipeline={"workspaces": [{"name": "w"}]}),
+    "tasks[0].workspaces: nothing is given for 'w'": doc(
+        task("a", spec={"workspaces": [{"name": "w"}]})
+    ),
+    "spec.workspaces: nothing is given for 'w'": doc(
+        task("a"), pipeline={"workspaces": [{"name": "w"}]}
+    ),
     "the pipeline has no workspace 'v'": doc(
-        task("a", spec={"workspaces": [{"name": "w"}]}, workspaces=[{"name": "w", "workspace": "v"}])
+        task(
+            "a", spec={"workspaces": [{"name": "w"}]}, workspaces=[{"name": "w", "workspace": "v"}]
+        )
     ),
     "the task has no workspace 'v'": doc(task("a", step={"workspaces": [{"name": "v"}]})),
     "this container does not list workspace 'w'": doc(
@@ -154,7 +173,9 @@ REFUSALS = {
     ),
     "spec.workspaces[0]: needs either": doc(task("a"), workspaces=[{"name": "w"}]),
     "has both script and command": doc(task("a", step={"command": ["x"]})),
-    "there is no volume 'v'": doc(task("a", step={"volumeMounts": [{"name": "v", "mountPath": "/v"}]})),
+    "there is no volume 'v'": doc(
+        task("a", step={"volumeMounts": [{"name": "v", "mountPath": "/v"}]})
+    ),
     "mountPath: '../v' is no absolute path": doc(
         task("a", step={"volumeMounts": [{"name": "v", "mountPath": "../v"}]})
     ),
@@ -168,7 +189,9 @@ REFUSALS = {
     "tasks[0].name: '../x' is no name": doc(task("../x")),
     "retries: must be a whole number": doc(task("a", retries=True)),
     "timeout: 'soon' is no duration": doc(task("a", timeout="soon")),
-    "tasks and finally together": doc(task("a"), timeouts={"pipeline": "1m", "tasks": "50s", "finally": "20s"}),
+    "tasks and finally together": doc(
+        task("a"), timeouts={"pipeline": "1m", "tasks": "50s", "finally": "20s"}
+    ),
     "limits.memory: 'much' is no quantity": doc(
         task("a", step={"computeResources": {"limits": {"memory": "much"}}})
     ),
@@ -192,7 +215,11 @@ def test_runafter_and_results_make_the_order():
     document = doc(
         task("c", runAfter=["a"], params=[{"name": "x", "value": ["$(tasks.b.results.r)"]}]),
         task("a"),
-        task("b", spec={"results": [{"name": "r"}]}, when=[{"input": "x", "operator": "in", "values": ["x"]}]),
+        task(
+            "b",
+            spec={"results": [{"name": "r"}]},
+            when=[{"input": "x", "operator": "in", "values": ["x"]}],
+        ),
     )
     assert read(document)[1] == {"c": ("a", "b"), "a": (), "b": ()}
 
@@ -251,7 +278,10 @@ SCOPE = {
         ("$(params.o.k)", "v"),
         ("$(tasks.t.results.o.k)", "w"),
         ("$(tasks.t.results.r)", "$(params.s)"),  # what a value brings in is data
-        ("$(date) $(params) $(results --x) $((1 + 1))", "$(date) $(params) $(results --x) $((1 + 1))"),
+        (
+            "$(date) $(params) $(results --x) $((1 + 1))",
+            "$(date) $(params) $(results --x) $((1 + 1))",
+        ),
         ("$$(params.s)", "$text"),
     ],
 )
@@ -329,7 +359,15 @@ def test_no_durations(text):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("1", 1), ("1k", 1000), ("4Gi", 4 << 30), ("1.5Mi", 3 << 19), ("1e3", 1000), ("1E", 10**18), ("500m", 0)],
+    [
+        ("1", 1),
+        ("1k", 1000),
+        ("4Gi", 4 << 30),
+        ("1.5Mi", 3 << 19),
+        ("1e3", 1000),
+        ("1E", 10**18),
+        ("500m", 0),
+    ],
 )
 def test_quantities(text, expected):
     assert quantities.size(text, "q") == expected

@@ -57,6 +57,13 @@ class Runtimes:
             raise ExecutorError(f"the sandbox is not available here: {why}", hint=self.probe.hint)
         return "process"
 
+    def _told(self) -> str:
+        """The runtime's name for our own steps, which run without one too."""
+        try:
+            return self.name
+        except ExecutorError:
+            return ""
+
     def notes(self) -> Iterator[str]:
         """What a user must hear about the choice."""
         if self.name == "process":
@@ -84,7 +91,7 @@ class Runtimes:
         """Where a container of an image starts."""
         if self.tool is not None and self.is_tool(ref):
             _write_command(bin_directory / "mlops", self.tool)
-            return tool_process(self.tool, bin_directory, mark, self.name)
+            return tool_process(self.tool, bin_directory, mark, self._told())
         image = self.image(ref.digest)
         if self.name == "process":
             return image_process(image, self._filesystems, home, mark)
