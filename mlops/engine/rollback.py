@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 
 from mlops.domain.digest import Digest, ReleaseId
-from mlops.domain.environment import Hold, QuarantineEntry
+from mlops.domain.environment import QuarantineEntry
 from mlops.domain.history import ROLLBACK, PinRow
 from mlops.domain.message import INCIDENT, REASON, one_line
 from mlops.domain.reference import TimeReference, When
@@ -321,8 +321,3 @@ def _quarantine(
         if note:
             notes.append(note)
     return tuple(entries), tuple(notes)
-
-
-def holds_of(found: RolledBack) -> tuple[Hold, ...]:
-    """The holds that a rollback wrote, or found in place."""
-    return tuple(move.hold for move in found.moves if move.hold is not None)

@@ -61,6 +61,7 @@ def test_backwards_says_so():
 def test_the_same_release_twice_is_no_difference():
     (found,) = diff(recorded().environments(), LINE, release("A"), release("A"))
     assert (found.commits, found.data, found.metrics, found.base) == ((), (), (), None)
+    assert not found.backwards
 
 
 def test_environments_compare_model_by_model():

@@ -46,7 +46,7 @@ class Pins(RuleBasedStateMachine):
         environments = self.estate.environments()
         for name in ENVIRONMENTS:
             pins = dict(environments.state(name).pins)
-            for model, pinned in sorted(pins.items()):
+            for model, pinned in sorted(pins.items(), reverse=True):  # as rows of one commit stand
                 if self.seen[name].get(model) == pinned:
                     continue
                 self.began[name].append((model, pinned))

@@ -237,6 +237,17 @@ def test_automation_decides_again_after_a_lost_race():
     assert (moved, left.environment) == ((), "staging")
 
 
+def test_what_automation_left_is_told_once_whatever_the_races():
+    estate = released("A", to=("dev",))
+    estate.released("E", model="eggs", to=("dev",))
+    let_automation(estate, "staging", "dev")
+    held(estate, "staging", "eggs")
+    estate.gitops.before_push = lambda: estate.write("README.md", b"news")
+    (moved,), left = automatic(estate)
+    assert [move.release for move in moved.decision] == [release("A")]
+    assert [each.release for each in left] == [release("E", "eggs")]
+
+
 def test_a_dry_run_of_automation_writes_nothing():
     estate = released("A", to=("dev",))
     let_automation(estate, "staging", "dev")

@@ -200,6 +200,15 @@ def test_the_same_incident_may_concern_another_model_or_another_target():
     assert prod(estate) == "A"
 
 
+def test_the_same_incident_and_another_time_is_another_rollback():
+    estate = released("A", "B", "C")
+    b, a = [row.since for row in estate.environments().history("prod").rows()][1:]
+    roll_back(estate, "spam", at=Instant(b), incident="INC-7")
+    assert roll_back(estate, "spam", at=Instant(b), incident="INC-7").decision.repeated
+    assert not roll_back(estate, "spam", at=Instant(a), incident="INC-7").decision.repeated
+    assert prod(estate) == "A"
+
+
 def test_a_colleague_who_rolled_back_at_the_same_time_is_not_rolled_back_further():
     estate = released("A", "B", "C")
     estate.gitops.before_push = lambda: roll_back(estate, reason="mine")
@@ -231,6 +240,18 @@ def test_where_somebody_promoted_meanwhile_a_person_must_look():
     with pytest.raises(RefusedError, match=r"somebody else was faster: prod now pins .* \(promote"):
         roll_back(estate)
     assert prod(estate) == "C"
+
+
+def test_another_model_that_moved_meanwhile_does_not_change_what_is_rolled_back():
+    """Without MODEL: what the last commit moved when the command was typed."""
+    estate = released("A", "B")
+    estate.released("E", model="eggs", to=("prod",))
+    estate.ours("promote", "prod", spam="A")
+    estate.record("F", "eggs")
+    estate.released("C", to=("prod",))
+    estate.gitops.before_push = lambda: estate.ours("promote", "prod", eggs="F")
+    roll_back(estate)
+    assert estate.pins("prod") == {"spam": digest("A"), "eggs": digest("F")}
 
 
 def test_another_file_that_moved_meanwhile_does_not_matter():
