@@ -18,13 +18,8 @@ _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def _keeps(text: str) -> bool:
-    # Several lines that stay as they are in a literal block, after an editor that trims too.
-    return (
-        "\n" in text
-        and not text[0].isspace()
-        and not text.endswith("\n\n")
-        and all(line == line.rstrip() for line in text.split("\n"))
-    )
+    # Several lines that an editor which trims leaves alone; libyaml itself sees to ends of lines.
+    return "\n" in text and not text[0].isspace() and not text.endswith("\n\n")
 
 
 class _Dumper(_DUMPER):  # type: ignore[misc] # the class depends on libyaml

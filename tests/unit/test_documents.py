@@ -369,8 +369,8 @@ def test_size_is_capped_before_anything_is_read():
 
 
 def test_a_large_file_within_the_cap_is_read():
-    content = b"- {a: 1, b: [x, y]}\n" * 50_000
-    assert len(load(content, "f").value) == 50_000
+    content = b"- {a: 1, b: [x, y]}\n" * 10_000
+    assert len(load(content, "f").value) == 10_000
 
 
 @calm
