@@ -21,6 +21,10 @@ from mlops.errors import DvcError
 
 Line = Callable[[str], None]
 
+# -P: not even a `dvc.py` that training planted in the directory is imported; unlike the environment
+# variable, the flag does not reach the commands that DVC starts
+PYTHON = (sys.executable, "-P", "-u", "-m")
+_DVC = (*PYTHON, "dvc")
 _LONGEST_LINE = 64 * 1024  # bytes: a progress bar without line ends must not fill the memory
 _TRANSIENT = re.compile(
     r"timed? ?out|connection|temporar|unavailable|reset by peer|throttl|\b(?:429|50[0234])\b|Unable to acquire lock",
@@ -62,7 +66,7 @@ def call(
 ) -> Completed:
     """Run `dvc ARGUMENTS` quietly. Raises DvcError with DVC's own words."""
     done = process.run(
-        [sys.executable, "-m", "dvc", *arguments],
+        [*_DVC, *arguments],
         doing=doing,
         cwd=cwd,
         env=environment() if env is None else env,
@@ -112,7 +116,7 @@ def follow(
     with all it started then, and when the caller is interrupted.
     """
     running = process.start(
-        [sys.executable, "-u", "-m", "dvc", *arguments],
+        [*_DVC, *arguments],
         doing=doing,
         cwd=cwd,
         env=environment() if env is None else env,

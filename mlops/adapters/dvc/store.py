@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -88,19 +87,23 @@ class DvcStore:
             data for data in self.tracked(commit) if not data.foreign and _among(data.path, paths)
         ]
         objects = [(data.path, data.md5, data.legacy, data.remote) for data in wanted]
-        return self._missing(commit, objects)
+        lacking = self._lacking(commit, objects)
+        return tuple(_text(item["path"], item["md5"], item["inside"]) for item in lacking)
 
     def absent(self, commit: Commit, objects: Iterable[DataObject]) -> tuple[str, ...]:
-        """Of any objects (outputs of a release's dvc.lock), those that the remote lacks."""
-        return self._missing(commit, [(item.path, item.md5, False, "") for item in objects])
+        """The paths of those objects (outputs that a dvc.lock records) that the remote lacks, in
+        whole or in part."""
+        asked = [(item.path, item.md5, False, "") for item in objects]
+        return tuple(dict.fromkeys(item["path"] for item in self._lacking(commit, asked)))
 
-    def _missing(
+    def _lacking(
         self, commit: Commit, objects: Sequence[tuple[str, str, bool, str]]
-    ) -> tuple[str, ...]:
+    ) -> Sequence[Mapping[str, str]]:
+        """Path, md5 and (of a file within a directory object) `inside` of what is not there."""
         if not objects:
             return ()
         if not self.has_remote(commit) and not all(remote for *_, remote in objects):
-            return tuple(_text(path, md5) for path, md5, _, _ in objects)
+            return [{"path": path, "md5": md5, "inside": ""} for path, md5, _, _ in objects]
         names = ("path", "md5", "legacy", "remote")
         request = {
             "what": "missing",
@@ -109,7 +112,7 @@ class DvcStore:
         }
         entries = [e for e in self._reader.files(commit, ".dvc") if e.path == ".dvc/config"]
         found = self._probe(entries, request, "asking the DVC remote for the data of a commit")
-        return tuple(_text(i["path"], i["md5"], i["inside"]) for i in found["missing"])
+        return list(found["missing"])
 
     def add(self, paths: Sequence[str]) -> None:
         """`dvc add`: version files or directories, given from the root."""
@@ -157,10 +160,10 @@ class DvcStore:
 def ask(request: Mapping[str, Any], cwd: Path, site: Path, doing: str) -> Mapping[str, Any]:
     """One question to the probe. Raises ConfigError or DvcError as it answers."""
     done = process.run(
-        [sys.executable, "-m", "mlops.adapters.dvc.probe"],
+        [*program.PYTHON, "mlops.adapters.dvc.probe"],
         doing=doing,
         cwd=cwd,
-        env=program.environment({"PYTHONSAFEPATH": "1"}, site=site),
+        env=program.environment(site=site),
         stdin=json.dumps(request).encode(),
         timeout=_TIMEOUT,
         check=False,
@@ -193,7 +196,7 @@ def stage_of(document: Mapping[str, Any]) -> Stage:
     )
 
 
-def _text(path: str, md5: str, inside: str = "") -> str:
+def _text(path: str, md5: str, inside: str) -> str:
     where = f"{path}/{inside}" if inside else path
     return f"{where} (md5 {md5[:4]}…)"
 

@@ -11,6 +11,7 @@ import pytest
 
 from mlops.adapters.dvc import DvcStore
 from mlops.adapters.git import Git, Repository
+from mlops.domain.source import Commit
 
 ENV = {
     **{k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "DVC_"))},
@@ -141,10 +142,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir()
     git(root, "init", "-q", "-b", "main")
     dvc(root, "init", "-q")
-    dvc(root, "remote", "add", "-q", "-d", "store", "../remote")
+    config = "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../remote\n"
+    write(root, {".dvc/config": config})
     write(root, FILES | {"data/raw.csv": "a,b\n1,2\n", "old.txt": "old\n"})
     dvc(root, "add", "-q", "data/raw.csv")
     dvc(root, "repro", "-q", "--all-pipelines")
-    commit(root, "first")
+    source = commit(root, "first")
     dvc(root, "push", "-q")
+    store(root).stages(Commit(source))  # copies have the resolved graph with them
     return root

@@ -83,15 +83,25 @@ def test_a_failing_command_gives_dvc_s_exit_code_and_its_output(workspace: Works
     assert "err" in said
 
 
-def test_a_command_that_hangs_is_ended_with_its_children(workspace: Workspace) -> None:
-    write(
-        workspace.tree,
-        {"dvc.yaml": "stages:\n  train:\n    cmd: echo $$ > pid; sleep 600\n    outs: [x]\n"},
-    )
+def test_training_that_takes_too_long_is_ended(workspace: Workspace) -> None:
+    write(workspace.tree, {"dvc.yaml": "stages:\n  train:\n    cmd: sleep 600\n    outs: [x]\n"})
     with pytest.raises(DvcError, match="took over"):
-        _repro(workspace, "train", timeout=5.0)
-    pid = int((workspace.tree / "pid").read_text())
-    state = Path(f"/proc/{pid}/stat")
+        _repro(workspace, "train", timeout=0.1)
+
+
+def test_an_interrupt_ends_the_command_with_its_children(workspace: Workspace) -> None:
+    text = "stages:\n  train:\n    cmd: echo pid $$; sleep 600; true\n    outs: [x]\n"
+    write(workspace.tree, {"dvc.yaml": text})
+    pids: list[int] = []
+
+    def line(said: str) -> None:
+        if said.startswith("pid "):
+            pids.append(int(said.removeprefix("pid ")))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _repro(workspace, "train", line=line)
+    state = Path(f"/proc/{pids[0]}/stat")
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
@@ -157,6 +167,16 @@ def test_push_goes_where_the_source_says_whatever_training_planted(
         .md5
     )
     assert (project.parent / "remote" / "files" / "md5" / md5[:2] / md5[2:]).is_file()
+
+
+def test_modules_that_training_planted_are_not_imported(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    trap = f"open({str(tmp_path / 'sprung')!r}, 'w')\n"
+    write(workspace.tree, {"dvc.py": trap, "yaml.py": trap, "ruamel/__init__.py": trap})
+    workspace.pull()
+    workspace.push(["model.bin"])
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_dvc_directory_that_became_a_link_is_replaced_not_followed(
