@@ -10,7 +10,7 @@ that this process died.
 """
 
 # pathlib would be paid at each start of this program, and names here are bytes
-# ruff: noqa: PTH104, PTH108, PTH118
+# ruff: noqa: PTH104, PTH108, PTH118, PTH123, PTH208
 from __future__ import annotations
 
 import contextlib
@@ -27,10 +27,14 @@ VERSION = b"1"
 SOCKET = "socket"
 _CHUNK = 65536
 _LARGEST_REQUEST = 16 << 20
+_OWN = (b"MLOPS_EXCHANGE", b"MLOPS_SOURCE")  # what only this program needs
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
+_commands: set[int] = set()  # process ids of the commands that are running
 
 
 def serve(exchange: str, source: str) -> None:
     """Answer requests on a socket in `exchange` for ever; commands start below `source`."""
+    _adopt()
     os.chdir(exchange)  # a Unix socket's name holds 108 bytes: relative always fits
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with contextlib.suppress(FileNotFoundError):
@@ -56,6 +60,8 @@ def _answer(connection: socket.socket, source: str) -> None:
         finally:
             os.close(output)
             _end(process)
+            _commands.discard(process.pid)
+            _end_orphans()
         if code is not None:
             _send(connection, b"x", str(code if code >= 0 else 128 - code).encode())
 
@@ -67,7 +73,7 @@ def _request(connection: socket.socket, source: str) -> tuple[bytes, bytes, dict
     version, below, command, *pairs = _exactly(connection, size).split(b"\0")
     if version != VERSION:
         raise ValueError("the step and this image speak different versions of the exchange")
-    env = {name: value for name, value in os.environb.items() if not name.startswith(b"MLOPS_")}
+    env = {name: value for name, value in os.environb.items() if name not in _OWN}
     for pair in pairs:
         name, _, value = pair.partition(b"=")
         env[name] = value
@@ -94,6 +100,7 @@ def _start(
         raise
     finally:
         os.close(writing)
+    _commands.add(process.pid)
     return process, reading
 
 
@@ -140,6 +147,45 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """End what is left of the command's group: a command's leftovers end with it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _adopt() -> None:
+    """Become the parent of processes that lose theirs: none outlives its command unseen."""
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 - an image may lack it
+
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_orphans() -> None:
+    """End what fled a command's group: it could change outputs after they were looked at."""
+    for _ in range(100):  # an orphan's own children become orphans in their turn
+        orphans = [pid for pid in _children() if pid not in _commands]
+        if not orphans:
+            return
+        for pid in orphans:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    """The process ids whose parent this process is (Linux; elsewhere nothing is known)."""
+    me, found = os.getpid(), []
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    for name in names:
+        if name.isdigit():
+            with (
+                contextlib.suppress(OSError, ValueError, IndexError),
+                open(f"/proc/{name}/stat", "rb") as file,
+            ):
+                if int(file.read().rpartition(b")")[2].split()[1]) == me:
+                    found.append(int(name))
+    return found
 
 
 def _send(connection: socket.socket, kind: bytes, payload: bytes) -> None:

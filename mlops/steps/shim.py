@@ -7,17 +7,20 @@ each command. `MLOPS_SHIM` names a directory of the step's own, which the user's
 reported in `failure` (lines: stage, exit code, kind, command). The protocol stands in runner.py.
 """
 
-# importing pathlib would double the start of each command
-# ruff: noqa: PTH109, PTH118, PTH123
+# pathlib, socket and their like would triple the start of each command: `_socket` is what `socket`
+# itself stands on, with all that is needed here
+# ruff: noqa: PTH109, PTH118, PTH123, SIM105
 from __future__ import annotations
 
-import contextlib
+import _socket
 import os
-import socket
 import stat
 import struct
 import sys
-from collections.abc import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VERSION = b"1"
 SOCKET = "socket"
@@ -25,11 +28,13 @@ LOST = 125  # the sidecar died: no exit code came back
 _CHUNK = 65536
 _FROM_DVC = (b"DVC_STAGE",)
 
-Sink = Callable[[bytes], None]
-
 
 def forward(
-    exchange: str, below: bytes, command: bytes, env: dict[bytes, bytes], sink: Sink
+    exchange: str,
+    below: bytes,
+    command: bytes,
+    env: dict[bytes, bytes],
+    sink: Callable[[bytes], None],
 ) -> tuple[int, str]:
     """Run `command` in the directory `below` the source workspace, in the environment image.
 
@@ -39,18 +44,20 @@ def forward(
     os.chdir(exchange)
     if not stat.S_ISSOCK(os.lstat(SOCKET).st_mode):
         return LOST, "the exchange holds no socket"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        try:
-            connection.connect(SOCKET)
-            fields = [VERSION, below, command, *(n + b"=" + v for n, v in env.items())]
-            request = b"\0".join(fields)
-            connection.sendall(struct.pack("!I", len(request)) + request)
-            return _answer(connection, sink)
-        except (ConnectionError, EOFError, ValueError):
-            return LOST, "the environment image's container ended; out of memory?"
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.connect(SOCKET)
+        fields = [VERSION, below, command, *(n + b"=" + v for n, v in env.items())]
+        request = b"\0".join(fields)
+        connection.sendall(struct.pack("!I", len(request)) + request)
+        return _answer(connection, sink)
+    except (ConnectionError, EOFError, ValueError):
+        return LOST, "the environment image's container ended; out of memory?"
+    finally:
+        connection.close()
 
 
-def _answer(connection: socket.socket, sink: Sink) -> tuple[int, str]:
+def _answer(connection: _socket.socket, sink: Callable[[bytes], None]) -> tuple[int, str]:
     while True:
         kind, size = struct.unpack("!cI", _exactly(connection, 5))
         if kind == b"o":
@@ -67,7 +74,7 @@ def _answer(connection: socket.socket, sink: Sink) -> tuple[int, str]:
         raise ValueError(kind)
 
 
-def _stream(connection: socket.socket, size: int, sink: Sink) -> None:
+def _stream(connection: _socket.socket, size: int, sink: Callable[[bytes], None]) -> None:
     while size:
         part = connection.recv(min(size, _CHUNK))
         if not part:
@@ -76,7 +83,7 @@ def _stream(connection: socket.socket, size: int, sink: Sink) -> None:
         size -= len(part)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytes:
+def _exactly(connection: _socket.socket, size: int) -> bytes:
     parts: list[bytes] = []
     _stream(connection, size, parts.append)
     return b"".join(parts)
@@ -95,6 +102,25 @@ def report(directory: str, stage: str, code: int, reason: str, command: str) -> 
         file.write("\n".join(lines))
 
 
+def leading_out(root: bytes) -> list[bytes]:
+    """Symlinks below `root` that lead out of it, relative to it, sorted.
+
+    DVC would follow them here, where they can lead to what the command itself never saw.
+    """
+    found = []
+    inside = os.path.join(root, b"")
+    pending = [root]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    if not os.path.join(os.path.realpath(entry.path), b"").startswith(inside):
+                        found.append(os.path.relpath(entry.path, root))
+                elif entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+    return sorted(found)
+
+
 def main(argv: list[str]) -> int:
     """The shell: `-c COMMAND`, in the current directory."""
     command = argv[argv.index("-c") + 1]
@@ -109,11 +135,16 @@ def main(argv: list[str]) -> int:
         code, reason = forward(exchange, below, os.fsencode(command), env, to_stdout)
     except FileNotFoundError:
         code, reason = LOST, "the environment image's container is not there"
+    links = leading_out(root) if not code else []
+    if links:
+        code, reason = LOST, f"{os.fsdecode(links[0])} is a symlink that leads out of the project"
     if code:
         report(own, os.environ.get("DVC_STAGE", ""), code, reason, command)
     if reason:
-        with contextlib.suppress(OSError):
+        try:
             to_stdout(f"error: {command!r}: {reason}\n".encode(errors="surrogateescape"))
+        except OSError:
+            pass
     return code
 
 
