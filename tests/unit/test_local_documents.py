@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from mlops.adapters.executors.local import fields, parse, quantities, substitution, validate
 from mlops.adapters.executors.local.fields import Support
+from mlops.domain.digest import ImageRef
+from mlops.domain.run import Resources, RunSpec
+from mlops.domain.source import Commit
 from mlops.errors import ConfigError
+from mlops.manifests import pipelinerun
 
 IMAGE = "image@sha256:" + "0" * 64
 
@@ -79,6 +83,29 @@ def test_each_unsupported_field_is_named(where, value, path):
         node = node[key]
     node.update(value)
     assert refused(document).startswith(f"{path}: not supported")
+
+
+def test_our_own_pipeline_is_accepted():
+    spec = RunSpec(
+        name="spam-0123456789ab-1",
+        attempt=1,
+        model="spam",
+        source=Commit("a" * 40),
+        repository="/somewhere",
+        registry="oci:/somewhere",
+        tool=ImageRef.parse(IMAGE),
+        environment="dev",
+        gitops_path="environments",
+        gitops_branch="main",
+        resources=Resources(cpu="2", memory="4Gi"),
+    )
+    run, waits = read(pipelinerun.generate(spec))
+    train = next(task for task in run.tasks if task.name == "train")
+    assert not train.spec.network
+    assert train.spec.sidecars[0].memory == 4 << 30
+    assert "build" in waits["train"]
+    (note,) = run.notes
+    assert note.endswith("limits.cpu: without effect on one machine")
 
 
 def test_every_refusal_of_the_table_refuses():

@@ -227,6 +227,17 @@ def test_a_host_step_that_eats_memory_is_killed(tool, doc):
     )
 
 
+def test_memory_that_processes_share_counts_once(tool, doc):
+    step = {"image": str(TOOL), "computeResources": {"limits": {"memory": "160Mi"}}}
+    program = (
+        "import os, time; shared = b'x' * (64 << 20)\n"
+        "for _ in range(4): os.fork() or (time.sleep(0.5), os._exit(0))\n"
+        "for _ in range(4): assert os.wait()[1] == 0"
+    )
+    task = tool.task("a", f"#!{sys.executable}\n{program}", step=step)
+    assert tool.run(doc(task)).phase is Phase.SUCCEEDED
+
+
 def test_exit_codes_and_missing_programs(tool, doc):
     steps = [
         {"name": name, "image": str(TOOL), "onError": "continue", **step}

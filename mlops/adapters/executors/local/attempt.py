@@ -21,7 +21,7 @@ from mlops.adapters.executors.local.substitution import Scope
 from mlops.adapters.rootfs import remove
 from mlops.domain.digest import ImageRef
 from mlops.domain.run import Phase, StepState
-from mlops.errors import MlopsError
+from mlops.errors import ExecutorError, MlopsError
 
 SIDECAR_GRACE = 0.5  # seconds that a sidecar has to end in order
 _TOOL = "host-tool"
@@ -66,6 +66,8 @@ class _Sidecar:
             self.ended = self.running.attend()
         except MlopsError as exc:
             self.failure = exc
+        except OSError as exc:
+            self.failure = ExecutorError(f"sidecar {self.container.name}: {exc.strerror}")
         finally:
             self.up.set()
             self.running.log.close()
