@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
 from collections.abc import Iterator, Mapping
+from itertools import count
 from types import MappingProxyType
 
 from mlops.adapters.git.command import check_path, check_ref
@@ -17,6 +19,7 @@ from mlops.errors import GitError, UsageError
 from mlops.ports import FileEntry, LineChange, LostRace, Published
 
 _ATTEMPTS = 6
+_PATIENCE = 30.0  # seconds after which a push is not tried again
 _NO_REFS: Mapping[str, Commit] = MappingProxyType({})
 
 
@@ -131,7 +134,8 @@ class GitOpsBranch:
         if commit != base:
             branch = f"refs/heads/{self.branch}"
             updates.insert(0, RefUpdate(branch, commit.sha, base.sha if base else None))
-        for number in range(_ATTEMPTS):
+        latest = time.monotonic() + _PATIENCE
+        for number in count():
             answer = remote.push(updates, doing=f"pushing {self.branch} to {remote.name}")
             if answer.error is None:
                 self._advance(remote, base, commit)
@@ -140,10 +144,11 @@ class GitOpsBranch:
             if settled is not None:
                 return settled
             self._check_refs(remote, refs)
-            if not answer.error.retryable or number == _ATTEMPTS - 1:
+            spent = number + 1 == _ATTEMPTS or time.monotonic() > latest
+            if spent or not answer.error.retryable:
                 raise answer.error
             pause(number)
-        raise AssertionError  # the last attempt returns or raises
+        raise AssertionError  # not reached: counting does not end
 
     def _settle(
         self, answer: PushAnswer, base: Commit | None, commit: Commit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 
 from mlops.adapters.git.failures import failure
@@ -149,7 +150,7 @@ class LocalBranch:
             doing = f"moving {intent.ref}"
             content = "\n".join(("start", *steps, "prepare", "commit", ""))
             done = self._repository.git.attempt(
-                "update-ref", "-m", "mlops", "--stdin", doing=doing, stdin=content.encode()
+                "update-ref", "-m", "mlops", "--stdin", doing=doing, stdin=os.fsencode(content)
             )
             if done.code != 0:
                 raise failure(doing, done.complaint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from mlops.errors import GitError
 
 _TIMEOUT = 300.0  # seconds for one exchange with a remote
 _ATTEMPTS = 4
+_PATIENCE = 20.0  # seconds after which nothing is tried again
 _PAUSE, _CAP = 0.1, 2.0  # seconds: the first pause and the longest
 
 _Answer = TypeVar("_Answer")
@@ -78,7 +80,7 @@ class Remote:
                 "--",
                 self.name,
                 doing=doing,
-                stdin="".join(f"{spec}\n" for spec in refspecs).encode(),
+                stdin=os.fsencode("".join(f"{spec}\n" for spec in refspecs)),
                 timeout=_TIMEOUT,
             )
             if done.code == 0:
@@ -153,12 +155,16 @@ def _porcelain(text: str) -> tuple[dict[str, str], list[str]]:
 
 
 def patiently(attempt: Callable[[], _Answer]) -> _Answer:
-    """The answer of `attempt`, tried again a few times where its GitError is retryable."""
+    """The answer of `attempt`, tried again a few times where its GitError is retryable.
+
+    One that took long to fail is not: a remote that hangs would hang us that many times.
+    """
+    latest = time.monotonic() + _PATIENCE
     for number in range(_ATTEMPTS - 1):
         try:
             return attempt()
         except GitError as exc:
-            if not exc.retryable:
+            if not exc.retryable or time.monotonic() > latest:
                 raise
         pause(number)
     return attempt()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from mlops.adapters.git import remote
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
 from mlops.ports import GitOps, LostRace, Published
@@ -212,6 +214,21 @@ class TestRefusals:
         with pytest.raises(GitError, match="cannot be reached") as raised:
             sandbox.gitops(where).refresh()
         assert raised.value.retryable
+
+    def test_a_remote_that_hangs(self, sandbox, monkeypatch):
+        where = sandbox.clone("a")
+        gitops = sandbox.gitops(where)
+        base = gitops.refresh()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/a.git"
+            sandbox.git(where, "remote", "set-url", "origin", url)
+            monkeypatch.setattr(remote, "_TIMEOUT", 0.3)
+            monkeypatch.setattr(remote, "_PATIENCE", 0.0)
+            with pytest.raises(GitError, match=r"took over 0\.3 s while fetching") as raised:
+                gitops.refresh()
+            assert raised.value.retryable
+            with pytest.raises(GitError, match=r"took over 0\.3 s while pushing"):
+                gitops.publish(base, {PIN: b"1\n"}, "pin")
 
     def test_a_protocol_that_runs_programs(self, sandbox):
         where = sandbox.clone("a")
