@@ -82,7 +82,7 @@ def _moved(settled: tuple[Answer, ...], dry_run: bool) -> list[dict[str, Any]]:
                 each.commit,
                 changed=each.commit is not None and not move.unchanged,
             )
-            | {"reason": None, "notes": list(move.notes)}
+            | {"reason": None, "notes": list(move.notes), "gates": _gates(move)}
             for move in each.decision
         ]
         found += pins.with_diff(answers, each, dry_run=dry_run)
@@ -91,7 +91,11 @@ def _moved(settled: tuple[Answer, ...], dry_run: bool) -> list[dict[str, Any]]:
 
 def _left(left: Left) -> dict[str, Any]:
     answer = pins.move_json(left.environment, left.release, None, None, changed=False)
-    return answer | {"reason": left.refusal.reason, "notes": []}
+    return answer | {"reason": left.refusal.reason, "notes": [], "gates": []}
+
+
+def _gates(move: Promotion) -> list[dict[str, Any]]:
+    return [{"rule": v.rule, "value": v.value, "verdict": v.verdict} for v in move.verdicts]
 
 
 def _print(settled: tuple[Answer, ...], left: tuple[Left, ...], auto: bool) -> None:

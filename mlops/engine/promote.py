@@ -11,7 +11,7 @@ from mlops.domain.environment import GateRule, Hold
 from mlops.domain.history import PROMOTE, PinRow
 from mlops.domain.message import MODEL, PREVIOUS, REASON, RUN, SOURCE
 from mlops.domain.project import Project
-from mlops.domain.release import ReleaseRecord
+from mlops.domain.release import GateVerdict, ReleaseRecord
 from mlops.engine import references
 from mlops.engine.history import kustomization_path
 from mlops.engine.hold import holds_file, kept_holds
@@ -178,7 +178,11 @@ class Promoter:
         subject = f"promote {', '.join(m.release.short for m in moved)} to {environment}"
         trailers = pin_trailers(environments, [(move.release, move.previous) for move in moved])
         message = self.publisher.message(
-            subject, PROMOTE, [*trailers, (REASON, reason)], environment
+            subject,
+            PROMOTE,
+            [*trailers, (REASON, reason)],
+            environment,
+            body="; ".join(_told(verdict) for move in moved for verdict in move.verdicts),
         )
         return Change(files, message)
 
@@ -252,6 +256,11 @@ def _allowed(found: Sequence[Promotion | Refusal]) -> list[Promotion]:
     if refusals:
         raise refused(refusals)
     return [each for each in found if isinstance(each, Promotion)]
+
+
+def _told(verdict: GateVerdict) -> str:
+    value = "" if verdict.value is None else f" is {verdict.value:.6g}"
+    return f"gate {verdict.rule}:{value} {verdict.verdict}"
 
 
 def refused(refusals: Sequence[Refusal]) -> RefusedError:

@@ -104,10 +104,11 @@ class Publisher:
         action: str,
         trailers: Iterable[tuple[str, str]],
         environment: str = "",
+        body: str = "",
     ) -> str:
         """A commit message of ours with the trailers that every one carries."""
         always = [(ACTION, action), (ENVIRONMENT, environment), (ACTOR, self.actor)]
-        return compose(subject, [*always, *trailers])
+        return compose(subject, [*always, *trailers], body)
 
 
 def _backoff(attempt: int) -> float:

@@ -123,6 +123,10 @@ def test_the_models_own_gates_are_asked_again():
     publisher = replace(estate.publisher, project=Project("demo", (model,)))
     with pytest.raises(RefusedError, match="accuracy"):
         Promoter(publisher, LINE).promote(PromoteOrder(("spam@dev",)))
+    lower = ModelConfig("spam", gates=(GateRule("accuracy", min=0.9),))
+    publisher = replace(publisher, project=Project("demo", (lower,)))
+    (move,) = Promoter(publisher, LINE).promote(PromoteOrder(("spam@dev",))).decision
+    assert [verdict.verdict for verdict in move.verdicts] == ["pass"]
 
 
 def test_a_held_environment_needs_a_word_and_keeps_its_hold():
@@ -254,3 +258,19 @@ def test_a_dry_run_of_automation_writes_nothing():
     (moved,), _ = automatic(estate, dry_run=True)
     assert digest("A").hex in moved.diff
     assert estate.pins("staging") == {}
+
+
+def test_gate_verdicts_go_into_the_commit_that_pins():
+    estate = released("A")
+    messages = []
+    real = estate.gitops.publish
+
+    def heard(base, changes, message, refs=None):
+        messages.append(message)
+        return real(base, changes, message, refs)
+
+    estate.gitops.publish = heard
+    model = ModelConfig("spam", gates=(GateRule("accuracy", min=0.9),))
+    publisher = replace(estate.publisher, project=Project("demo", (model,)))
+    Promoter(publisher, LINE).promote(PromoteOrder(("spam@dev",)))
+    assert "gate accuracy ≥ 0.9: is 0.95 pass" in messages[0]
