@@ -83,15 +83,22 @@ def parse(ref: str, project: Path) -> Place:
     archive = prefix != LAYOUT
     if match := _DIGEST.match(text):
         found = Place(project / match["path"], archive, digest=Digest.parse(match["digest"]))
-    elif (project / text).exists() or ":" not in text:
-        found = Place(project / text, archive)
     else:
-        path, _, tag = text.rpartition(":")
-        found = Place(project / path, archive, tag)
+        found = _tagged(project, text, archive)
     if not (found.path.is_file() if archive else (found.path / "index.json").is_file()):
         what = "an image archive" if archive else "an OCI image layout"
         raise BuildError(f"the base {ref} is not there: {found.path} is not {what}")
     return found
+
+
+def _tagged(project: Path, text: str, archive: bool) -> Place:
+    """Both a path and a tag may have colons: the path is the shortest one that is there."""
+    parts = text.split(":")
+    for count in range(1, len(parts)):
+        path = project / ":".join(parts[:count])
+        if path.exists():
+            return Place(path, archive, ":".join(parts[count:]))
+    return Place(project / text, archive)
 
 
 def _chosen(layout: OciLayout, place: Place, ref: str) -> Digest:
@@ -114,7 +121,7 @@ def _chosen(layout: OciLayout, place: Place, ref: str) -> Digest:
 
 def _is_named(entry: Descriptor, tag: str) -> bool:
     names = (ociindex.annotation(entry, REF_NAME), ociindex.annotation(entry, _NAMED))
-    return any(name == tag or name.endswith(f":{tag}") for name in names)
+    return any(name == tag or name.endswith((f":{tag}", f"/{tag}")) for name in names)
 
 
 def _manifest(layout: OciLayout, top: Digest, platform: str, ref: str, depth: int = 0) -> Digest:

@@ -1,0 +1,121 @@
+"""Commands inside a base image, for builds: in the executor's own sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops.adapters import process
+from mlops.adapters.executors.local import sandbox
+from mlops.adapters.executors.local.launch import Inside, Launch, Mount
+from mlops.adapters.rootfs import RootFilesystems, read_image, remove
+from mlops.domain.digest import Digest
+from mlops.errors import BuildError
+from mlops.ports import Bind, ImageStore
+
+_TAIL = 4000  # characters of a command's complaint that an error repeats
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxedBase:
+    """Meets `build.toolchain.BaseRunner`; `cache` is where layers are unpacked."""
+
+    images: ImageStore
+    cache: Path
+
+    def run(
+        self,
+        manifest: Digest,
+        argv: Sequence[str],
+        *,
+        doing: str,
+        binds: Sequence[Bind] = (),
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+        network: bool = False,
+        timeout: float = 600.0,
+    ) -> bytes:
+        """The command's stdout; `timeout` in seconds.
+
+        Raises BuildError where it fails, or where no sandbox starts here.
+        """
+        mounts = tuple(Mount(bind.source, bind.target, writable=bind.writable) for bind in binds)
+        inside = Inside(tuple(argv), dict(env or {}), "/", mounts, network, "build")
+        with self._scratch() as scratch:
+            return _finish(self._launch(manifest, inside, scratch), stdin, doing, timeout)
+
+    def _launch(self, manifest: Digest, inside: Inside, scratch: Path) -> Launch:
+        probe = sandbox.probe(self.cache, scratch.parent)
+        if probe.reasons:
+            raise BuildError(
+                f"commands cannot run in the base {manifest}: {'; '.join(probe.reasons)}",
+                hint=f"{probe.hint}, or use `base: host`",
+            )
+        box = sandbox.Sandbox(
+            read_image(self.images, manifest),
+            RootFilesystems(self.images, self.cache),
+            mark=secrets.token_hex(8),
+            overlay=probe.overlay,
+        )
+        return box.launch(inside, scratch)
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """An empty directory beside the unpacked layers: an overlay's upper one may lie there."""
+        try:
+            (self.cache / "builds").mkdir(parents=True, exist_ok=True)
+            path = Path(tempfile.mkdtemp(dir=self.cache / "builds"))
+        except OSError as exc:
+            raise BuildError(f"cannot write to the cache {self.cache}: {exc.strerror}") from exc
+        try:
+            yield path
+        finally:
+            remove(path)
+
+
+def _finish(launch: Launch, stdin: bytes | None, doing: str, timeout: float) -> bytes:
+    try:
+        out, err, code = _communicate(launch, stdin, doing, timeout)
+    finally:
+        if launch.status is not None:  # kept until now: bubblewrap dies of a reader that is gone
+            os.close(launch.status)
+    if code != 0:
+        text = (err.strip() or out.strip()).decode(errors="replace")[-_TAIL:]
+        raise BuildError(f"failed while {doing} (exit {code}): {text}")
+    return out
+
+
+def _communicate(
+    launch: Launch, stdin: bytes | None, doing: str, timeout: float
+) -> tuple[bytes, bytes, int]:
+    try:
+        program = process.start(
+            launch.argv,
+            doing=doing,
+            cwd=launch.cwd,
+            env=launch.env,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=launch.descriptors,
+            error=BuildError,
+        )
+    finally:
+        for descriptor in launch.descriptors:
+            os.close(descriptor)
+    try:
+        out, err = program.communicate(stdin, timeout=timeout)
+    except subprocess.TimeoutExpired as exc:
+        process.kill_group(program.pid)
+        program.communicate()
+        raise BuildError(f"it took over {timeout:g} s while {doing}", retryable=True) from exc
+    except BaseException:
+        process.kill_group(program.pid)
+        program.wait()
+        raise
+    return out, err, program.returncode
