@@ -31,5 +31,5 @@ tensor = {"name": "bottles", "shape": [2, 13], "datatype": "FP64", "data": BOTTL
 answer = json.loads(get("/v2/models/wine/infer", {"inputs": [tensor]}))
 print("cultivars:", answer["outputs"][0]["data"])
 for line in get("/metrics").splitlines():
-    if "release=" in line and "prediction" in line and not line.startswith("#"):
+    if line.startswith("mlops_predictions_total"):
         print(line)
