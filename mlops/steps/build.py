@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
-from mlops.build.strategy import EnvironmentRequest, PinnedBase, build_environment
+from mlops.adapters.baserunner import SandboxedBase
+from mlops.adapters.bases import LocalBases
+from mlops.adapters.uv import Uv
+from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, build_environment
 from mlops.errors import ConfigError
-from mlops.steps.images import open_store, toolchain
+from mlops.steps.images import open_store
 from mlops.steps.sources import Source, open_source
 from mlops.steps.telling import say
 
@@ -25,7 +30,9 @@ def run(env: Mapping[str, str]) -> None:
         allow_builds=source.model.build.allow_sdist,
         rebuild=source.inputs.flag("rebuild"),
     )
-    built = build_environment(store, request, toolchain(store, place))
+    # the user's own settings of uv (package indexes) hold
+    tools = Toolchain(Uv(place), SandboxedBase(store, machine_cache()), LocalBases())
+    built = build_environment(store, request, tools)
     source.state.write("environment.json", {"image": str(built.ref), "base": dict(built.base)})
     source.inputs.result("environment", str(built.ref))
     say(f"{built.ref}{' (built before)' if built.reused else ''}")
@@ -54,3 +61,11 @@ def _requirements(source: Source) -> bytes:
             hint="Run mlops lock, and commit what it wrote",
         )
     return content or b""
+
+
+def machine_cache() -> Path:
+    """Where unpacked layers are kept between projects (docs/explanation/contract.md)."""
+    chosen = os.environ.get("MLOPS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops"

@@ -21,11 +21,12 @@ def run(env: Mapping[str, str]) -> None:
         return
     tree = source.inputs.directory("source")
     found = credentials.settings(source.dvc_config, source.home)
-    if source.dvc.has_remote(source.commit):
+    tracked = source.dvc.tracked(source.commit)
+    if source.dvc.has_remote(source.commit) or any(data.remote or data.foreign for data in tracked):
         _pull(source, tree, found)
     else:
         say("no DVC remote: nothing to pull")
-    _require(tree, source.dvc.tracked(source.commit))
+    _require(tree, tracked)
 
 
 def _pull(source: Source, tree: Path, found: credentials.DvcSettings) -> None:

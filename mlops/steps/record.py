@@ -61,6 +61,7 @@ def _run(source: Source, here: Circumstances, finished: str) -> dict[str, Any]:
         "started": here.started,
         "finished": finished,
         "document": f"sha256:{source.inputs.text('document')}",
+        "env": dict(source.model.train.env),
         "plan": source.inputs.text("plan"),
     }
 

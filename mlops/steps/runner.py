@@ -30,6 +30,7 @@ _LARGEST_REQUEST = 16 << 20
 _OWN = (b"MLOPS_EXCHANGE", b"MLOPS_SOURCE")  # what only this program needs
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
 _commands: set[int] = set()  # process ids of the commands that are running
+_starting = threading.Lock()  # nobody takes a command that has just been started for an orphan
 
 
 def serve(exchange: str, source: str) -> None:
@@ -86,21 +87,22 @@ def _start(
     """Start the command, both its outputs on one pipe; gives the pipe's end to read."""
     reading, writing = os.pipe()
     try:
-        process = subprocess.Popen(
-            [b"/bin/sh", b"-c", command],
-            cwd=directory,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=writing,
-            stderr=writing,
-            start_new_session=True,
-        )
+        with _starting:
+            process = subprocess.Popen(
+                [b"/bin/sh", b"-c", command],
+                cwd=directory,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                start_new_session=True,
+            )
+            _commands.add(process.pid)
     except BaseException:
         os.close(reading)
         raise
     finally:
         os.close(writing)
-    _commands.add(process.pid)
     return process, reading
 
 
@@ -159,15 +161,16 @@ def _adopt() -> None:
 
 def _end_orphans() -> None:
     """End what fled a command's group: it could change outputs after they were looked at."""
-    for _ in range(100):  # an orphan's own children become orphans in their turn
-        orphans = [pid for pid in _children() if pid not in _commands]
-        if not orphans:
-            return
-        for pid in orphans:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                os.waitpid(pid, 0)
+    with _starting:
+        for _ in range(100):  # an orphan's own children become orphans in their turn
+            orphans = [pid for pid in _children() if pid not in _commands]
+            for pid in orphans:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, 0)
+            if not orphans:
+                return
 
 
 def _children() -> list[int]:
@@ -177,15 +180,16 @@ def _children() -> list[int]:
         names = os.listdir("/proc")
     except OSError:
         return []
-    for name in names:
-        if name.isdigit():
-            with (
-                contextlib.suppress(OSError, ValueError, IndexError),
-                open(f"/proc/{name}/stat", "rb") as file,
-            ):
-                if int(file.read().rpartition(b")")[2].split()[1]) == me:
-                    found.append(int(name))
+    for name in filter(str.isdigit, names):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if _parent(name) == me:
+                found.append(int(name))
     return found
+
+
+def _parent(process: str) -> int:
+    with open(f"/proc/{process}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
 
 
 def _send(connection: socket.socket, kind: bytes, payload: bytes) -> None:

@@ -67,7 +67,9 @@ class Source:
 
     @cached_property
     def dvc(self) -> DvcStore:
-        return DvcStore(self.repository, self.home or self.state.root, self.state.root / "graphs")
+        # the stage graph was resolved by whoever planned this run here
+        graphs = self.home / ".mlops/cache/dvc" if self.home else self.state.root / "graphs"
+        return DvcStore(self.repository, self.home or self.state.root, graphs)
 
     @cached_property
     def dvc_config(self) -> bytes | None:

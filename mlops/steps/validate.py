@@ -82,7 +82,7 @@ def _take_locks(source: Source, tree: Path) -> dict[str, LockedStage]:
         if content is None:
             raise RefusedError(
                 f"{path} is not there: no stage of {source.model.name} was ever run",
-                hint="Run again with training: mlops run --again",
+                hint="Was the release before fetched? git fetch origin 'refs/tags/mlops/*:refs/tags/mlops/*'",
             )
         write_file(source.state.lock / path, content)
         found |= parse_lock(content, path)

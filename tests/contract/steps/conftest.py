@@ -240,8 +240,7 @@ class Run:
 
     def step(self, name: str) -> None:
         task = self.tasks[name]
-        step = task["taskSpec"]["steps"][0]
-        env = self._env(name, step["env"])
+        env = self.environment(name)
         declared = [each["name"] for each in task["taskSpec"].get("results", [])]
         if name == "train":
             with self._sidecar(task["taskSpec"]["sidecars"][0]):
@@ -249,6 +248,10 @@ class Run:
         else:
             self._call(name, env)
         self.results[name] = {r: (self.root / "results" / r).read_text() for r in declared}
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What the step of a task is told."""
+        return self._env(name, self.tasks[name]["taskSpec"]["steps"][0]["env"])
 
     def _call(self, name: str, env: dict[str, str]) -> None:
         here = Path.cwd()
