@@ -152,8 +152,7 @@ class Planner:
                 whole = posixpath.normpath(posixpath.join(stage.wdir, path))
                 if whole in cached:
                     objects.append(DataObject(whole, entry.md5, entry.size, entry.nfiles))
-        lacking = self.data.absent(source, objects)
-        return frozenset(text.partition(" (md5 ")[0] for text in lacking)
+        return frozenset(self.data.absent(source, objects))
 
     def _recorded(self, record: ReleaseRecord | None) -> Mapping[str, bytes]:
         """What the release's tag holds beyond its source: dvc.lock and `cache: false` outputs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -54,6 +55,16 @@ class Exchange:
         new = self.directory / "runner.py.new"
         new.write_bytes((_HERE / "runner.py").read_bytes())
         new.replace(laid)  # the sidecar waits for the name: it must never see half a file
+
+    def keep(self, tree: Path) -> None:
+        """Remember DVC's configuration of `tree`, which the shim puts back after each command."""
+        kept = self.own / "kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for name in ("config", "config.local"):
+            path = tree / ".dvc" / name
+            if path.is_file():
+                (kept / name).write_bytes(path.read_bytes())
 
     @property
     def shell(self) -> Path:

@@ -9,7 +9,7 @@ reported in `failure` (lines: stage, exit code, kind, command). The protocol sta
 
 # pathlib, socket and their like would triple the start of each command: `_socket` is what `socket`
 # itself stands on, with all that is needed here
-# ruff: noqa: PTH109, PTH118, PTH123, SIM105
+# ruff: noqa: PTH104, PTH108, PTH109, PTH112, PTH113, PTH114, PTH118, PTH123, SIM105
 from __future__ import annotations
 
 import _socket
@@ -121,6 +121,25 @@ def leading_out(root: bytes) -> list[bytes]:
     return sorted(found)
 
 
+def restore(kept: str, root: bytes) -> None:
+    """Put DVC's configuration back as it was: DVC reads it again between commands."""
+    directory = os.path.join(root, b".dvc")
+    if not os.path.isdir(kept) or not os.path.isdir(directory) or os.path.islink(directory):
+        return
+    for name in (b"config", b"config.local"):
+        there = os.path.join(directory, name)
+        if os.path.isdir(there) and not os.path.islink(there):
+            os.rename(there, there + b".%d" % os.getpid())
+        try:
+            os.unlink(there)
+        except FileNotFoundError:
+            pass
+        before = os.path.join(os.fsencode(kept), name)
+        if os.path.isfile(before):
+            with open(before, "rb") as file, open(there, "xb") as new:
+                new.write(file.read())
+
+
 def main(argv: list[str]) -> int:
     """The shell: `-c COMMAND`, in the current directory."""
     command = argv[argv.index("-c") + 1]
@@ -135,6 +154,7 @@ def main(argv: list[str]) -> int:
         code, reason = forward(exchange, below, os.fsencode(command), env, to_stdout)
     except FileNotFoundError:
         code, reason = LOST, "the environment image's container is not there"
+    restore(os.path.join(own, "kept"), root)
     links = leading_out(root) if not code else []
     if links:
         code, reason = LOST, f"{os.fsdecode(links[0])} is a symlink that leads out of the project"

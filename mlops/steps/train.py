@@ -57,6 +57,7 @@ def variables(source: Source) -> dict[str, str]:
 
 def _repro(source: Source, exchange: Exchange, tree: Path) -> None:
     workspace = prepare(tree, source.state.cache, source.dvc_config, project=source.home)
+    exchange.keep(tree)
     said: list[str] = []
 
     def tell(line: str) -> None:

@@ -75,7 +75,9 @@ def test_an_output_that_is_a_symlink_to_a_secret(live, output, tmp_path):
 def test_a_stage_that_changes_dvc_config(live, tmp_path):
     thief = tmp_path / "thief"
     thief.mkdir()
-    config = f"[core]\\n    remote = thief\\n['remote \"thief\"']\\n    url = {thief}\\n"
+    config = "\n".join(
+        ("[core]", "    remote = thief", "['remote \"thief\"']", f"    url = {thief}", "")
+    )
     spoil(
         live,
         "import pathlib\n"
