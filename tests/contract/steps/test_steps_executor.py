@@ -81,6 +81,24 @@ def test_from_commit_to_pin(play, cache, runtime):
     assert json.loads(found.read_text()) == [[], runtime == "process"]
 
 
+def test_a_run_that_trains_nothing_releases_the_recorded_model(run, cache):
+    run.step("propose")
+    before = run.play.record(run.results["package"]["release"])
+    source = run.play.commit({"src/more.py": "print('served')\n"})
+    again = run.play.run(
+        source=source, train=False, baseline=str(before.release.digest), since=str(before.source)
+    )
+    heard = Listener()
+    result = carry_out(run.play, again, "process", cache, heard)
+    assert result.phase is Phase.SUCCEEDED, heard.lines
+    states = {task.name: task.phase for task in result.tasks}
+    assert states["train"] is Phase.SKIPPED
+    record = run.play.record(result.results["release"])
+    assert record.artifact == before.artifact
+    assert record.release != before.release
+    assert result.results["pinned"] == "true"
+
+
 def test_a_step_that_fails_prints_one_line_and_exits_1(run):
     text = (run.play.work / "mlops.yaml").read_text().replace("min: 0.5", "min: 0.9")
     failing = run.again(source=run.play.commit({"mlops.yaml": text}))
