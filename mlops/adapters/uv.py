@@ -59,7 +59,7 @@ class Uv:
         self, python: Path, requirements: Path, venv: Path, allow_builds: Sequence[str] = ()
     ) -> None:
         """Meets `build.toolchain.Installer`."""
-        create = ["venv", "--quiet", "--no-project", "--no-config", "--python", str(python)]
+        create = ["venv", "--quiet", "--no-project", "--python", str(python)]
         self._uv([*create, str(venv)], "creating a virtual environment")
         # links into uv's cache will do: what is installed here is read once, and goes
         argv = self.arguments(

@@ -66,8 +66,9 @@ def requirements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
     directory = tmp_path_factory.mktemp("wheels")
     line = wheel(directory)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("UV_FIND_LINKS", str(directory))
-        patch.setenv("UV_NO_INDEX", "1")
+        settings = directory / "uv.toml"
+        settings.write_text(f'no-index = true\nfind-links = ["{directory}"]\n')
+        patch.setenv("UV_CONFIG_FILE", str(settings))
         yield line.encode()
 
 
