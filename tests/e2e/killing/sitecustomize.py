@@ -18,7 +18,11 @@ _PATH = re.compile(r"(/[^\s:,]+)+")
 
 def _shape(words):
     """A command or path without what differs from run to run."""
-    text = " ".join(os.fsdecode(word) for word in words)
+    words = [os.fsdecode(word) for word in words]
+    while "-c" in words[:-1]:  # git's settings, alike in every call
+        at = words.index("-c")
+        del words[at : at + 2]
+    text = " ".join(words)
     text = re.sub(r"-[0-9]+\b|tmp\S*", "N", _HEX.sub("H", text))
     return _PATH.sub("P", text)[:160]
 
