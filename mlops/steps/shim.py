@@ -111,13 +111,16 @@ def leading_out(root: bytes) -> list[bytes]:
     inside = os.path.join(root, b"")
     pending = [root]
     while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    if not os.path.join(os.path.realpath(entry.path), b"").startswith(inside):
-                        found.append(os.path.relpath(entry.path, root))
-                elif entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
+        try:
+            entries = list(os.scandir(pending.pop()))
+        except OSError:  # what we cannot read, DVC cannot either
+            continue
+        for entry in entries:
+            if entry.is_symlink():
+                if not os.path.join(os.path.realpath(entry.path), b"").startswith(inside):
+                    found.append(os.path.relpath(entry.path, root))
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
     return sorted(found)
 
 

@@ -238,3 +238,41 @@ def test_the_runner_is_python_3_8():
     assert imported <= set(sys.stdlib_module_names)
     assert shim.VERSION == runner.VERSION
     assert shim.SOCKET == runner.SOCKET
+
+
+def test_a_link_out_of_the_project_fails_the_command_that_made_it(sidecar, tmp_path):
+    """DVC, which runs where the link leads somewhere, would follow it."""
+    sidecar.start()
+    (tmp_path / "secret").write_text("token")
+    assert sidecar.run("mkdir d; ln -s ../d d/in; echo x >d/x; ln -s x d/y") == (0, b"")
+    code, out = sidecar.run(f"ln -s {tmp_path}/secret d/model.pkl", DVC_STAGE="train")
+    assert code == shim.LOST
+    assert b"d/model.pkl is a symlink that leads out of the project" in out
+    failure = sidecar.exchange.failure()
+    assert failure is not None
+    assert failure.stage == "train"
+
+
+def test_dvcs_configuration_is_put_back_after_each_command(sidecar):
+    (sidecar.source / ".dvc").mkdir()
+    (sidecar.source / ".dvc/config").write_text("ours")
+    sidecar.start()
+    sidecar.exchange.keep(sidecar.source)
+    code, _ = sidecar.run("echo theirs >.dvc/config; echo planted >.dvc/config.local")
+    assert code == 0
+    assert (sidecar.source / ".dvc/config").read_text() == "ours"
+    assert not (sidecar.source / ".dvc/config.local").exists()
+
+
+def test_what_fled_its_group_ends_with_its_command(sidecar, tmp_path):
+    sidecar.start()
+    fifo = sidecar.source / "fifo"
+    os.mkfifo(fifo)
+    seen: list[bytes] = []
+    reader = threading.Thread(target=lambda: seen.append(fifo.read_bytes()), daemon=True)
+    reader.start()
+    os.mkfifo(sidecar.source / "told")
+    fleeing = "setsid sh -c 'echo fled >told; exec sleep 1000'"
+    assert sidecar.run(f"exec 3>{fifo}; {fleeing} & cat told") == (0, b"fled\n")
+    reader.join(30)
+    assert seen == [b""]
