@@ -42,11 +42,11 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def run(
-    directory: Path, env: dict[str, str], *argv: str, code: int = 0
+    directory: Path, env: dict[str, str], *argv: str, code: int = 0, timeout: float = 600.0
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program; its exit code must be `code`."""
+    """Run a program to its end, `timeout` in seconds; its exit code must be `code`."""
     done = subprocess.run(
-        argv, cwd=directory, env=env, capture_output=True, text=True, timeout=280, check=False
+        argv, cwd=directory, env=env, capture_output=True, text=True, timeout=timeout, check=False
     )
     assert done.returncode == code, f"{argv} exited {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done

@@ -1,0 +1,89 @@
+"""`mlops doctor`: what is missing here, and the command that mends it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from mlops.adapters import process
+from mlops.adapters.checkout import Checkout
+from mlops.adapters.executors.local import sandbox
+from mlops.adapters.git.command import discover
+from mlops.adapters.git.repository import Repository
+from mlops.adapters.kustomize import Kustomize
+from mlops.cli import options, render, wiring
+from mlops.config.project import parse_project
+from mlops.engine import doctor as engine
+from mlops.engine.doctor import Finding, Machine, Setup
+from mlops.errors import ConfigError, GitError, MlopsError, OutsideError
+
+
+def doctor(
+    *,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> int:
+    """Look for what is missing or misconfigured here, and name the command that mends it.
+
+    Exits 1 where something is missing that mlops needs.
+    """
+    found = tuple(_examine(repo))
+    value = [asdict(finding) for finding in found]
+    render.answer(value, output, lambda: _print(found))
+    return 1 if any(finding.needed and not finding.fine for finding in found) else 0
+
+
+def _examine(start: Path) -> Iterator[Finding]:
+    machine = _machine()
+    yield from engine.machine(machine)
+    if not machine.git:
+        return
+    try:
+        tree = Checkout(start)
+    except MlopsError as exc:
+        yield Finding("repository", False, True, exc.message, "git init")
+        return
+    yield from engine.project(tree, _setup(start))
+
+
+def _machine() -> Machine:
+    try:
+        git = process.run(["git", "--version"], doing="asking git for its version").text.strip()
+    except OutsideError:
+        git = ""
+    with tempfile.TemporaryDirectory(prefix="mlops-doctor-") as scratch:
+        probe = sandbox.probe(Path(scratch) / "layers", Path(scratch) / "runs")
+    return Machine(git, probe.reasons, probe.hint, Kustomize().name)
+
+
+def _setup(start: Path) -> Setup | None:
+    repository = Repository(discover(start))
+    path = repository.root / wiring.PROJECT_FILE
+    if not path.is_file():
+        return None
+    faults, _ = wiring.check_configuration(start)
+    try:
+        project = parse_project(path.read_bytes(), wiring.PROJECT_FILE)
+        registry = project.registry
+        same = not project.gitops.url and project.gitops.branch in ("", *project.branches)
+    except ConfigError:
+        registry, same = "", False
+    return Setup(faults, registry, same, _identity(repository), repository.is_shallow())
+
+
+def _identity(repository: Repository) -> str:
+    try:
+        return repository.identity()
+    except GitError:
+        return ""
+
+
+def _print(found: tuple[Finding, ...]) -> None:
+    for finding in found:
+        mark = "ok" if finding.fine else ("missing" if finding.needed else "note")
+        render.line(f"{mark:8}{finding.subject}: {render.safe(finding.said)}")
+        if finding.remedy:
+            render.line(f"        → {finding.remedy}")
