@@ -46,7 +46,10 @@ class Source:
     def project(self) -> Project:
         content = self.repository.read(self.commit, "mlops.yaml")
         if content is None:
-            raise ConfigError(f"no mlops.yaml in commit {self.commit.short}", hint="mlops init")
+            raise ConfigError(
+                f"no mlops.yaml in commit {self.commit.short}",
+                hint="Run mlops init, and commit what it wrote",
+            )
         return parse_project(content)
 
     @cached_property
