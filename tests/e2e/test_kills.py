@@ -92,7 +92,7 @@ def actions(project, branch: str, key: str, value: str) -> list[str]:
     """Commits of the branch that carry this trailer."""
     shape = f"--format=%H %(trailers:key={key},valueonly,separator=%x20)"
     lines = project.git("log", shape, branch).splitlines()
-    return [line.split()[0] for line in lines if value in line.split(" ", 1)[1]]
+    return [line.split()[0] for line in lines if value in line.partition(" ")[2]]
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
