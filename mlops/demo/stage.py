@@ -112,4 +112,6 @@ class Stage:
             raise
         finally:
             watchdog.cancel()
+            if running.stdout is not None:
+                running.stdout.close()
         return Output("\n".join(lines), code)
