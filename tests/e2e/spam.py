@@ -177,7 +177,8 @@ def copy(made: Spam, base: Path) -> Spam:
     shutil.copytree(made.path.parent, base, symlinks=True, ignore=skipped, copy_function=_copy)
     env = {**environment(base / "home"), "MLOPS_CACHE": made.env["MLOPS_CACHE"]}
     spam = Spam(base / "work", base / "remote.git", base / "data-remote", env)
-    spam.git("remote", "set-url", "origin", str(spam.remote))
+    if spam.git("remote"):
+        spam.git("remote", "set-url", "origin", str(spam.remote))
     spam.run(
         sys.executable, "-m", "dvc", "remote", "modify", "--local", "store", "url", str(spam.data)
     )
