@@ -7,6 +7,7 @@ released or a checkout installed as editable.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ from mlops.build import dependencies, environment, host
 from mlops.build.files import HostTree, fingerprint
 from mlops.build.image import complete, load, put
 from mlops.build.interpreter import Interpreter, of_base
-from mlops.build.layers import COMPRESSOR, LayerKind, put_layer
-from mlops.build.tar import Entry, File, read_tree
+from mlops.build.layers import COMPRESSOR, Layer, LayerKind, put_layer
+from mlops.build.tar import Entry, File, Tree, read_tree
 from mlops.build.toolchain import Installer
 from mlops.domain.digest import Digest
 from mlops.domain.lock import TOOL
@@ -41,29 +42,45 @@ _BESIDE_GIT = ("git", "git-receive-pack", "git-upload-archive", "git-upload-pack
 def build(store: ImageStore, installer: Installer) -> Digest:
     """Build the tool image into the repository `mlops`, or find the one built of these files.
 
-    Raises BuildError, RegistryError.
+    mlops itself is a layer above all that it needs, which is seldom another. Raises BuildError,
+    RegistryError.
     """
     manifest, _ = host.pack(store, installer)
     base = load(store, manifest)
     python = of_base(base, manifest, None, host.HOST)
-    git, packages = _git(), _packages(python)
-    tag = f"tool-{fingerprint(git | packages, str(manifest), COMPRESSOR)}"
-    known = store.resolve(TOOL, tag)
-    if known is not None and complete(store, known):
-        return known
     site = dependencies.Site(manifest, python, installer, None)
-    tree = environment.laid_out(packages, Path(sys.prefix), python)
-    layers = [put_layer(store, LayerKind.DEPENDENCIES, dependencies.compiled(site, tree))]
-    if git:
-        layers.insert(0, put_layer(store, LayerKind.BASE, git))
+    git, packages = _git(), _packages(_needed(DISTRIBUTION) - {DISTRIBUTION}, python)
+    tag = f"ground-{fingerprint(git | packages, str(manifest), COMPRESSOR)}"
+    ground = _found(store, tag)
+    if ground is None:
+        layers = [_layer(store, LayerKind.DEPENDENCIES, packages, site)]
+        if git:
+            layers.insert(0, put_layer(store, LayerKind.BASE, git))
+        ground = put(store, replace(base, layers=(*base.layers, *layers)), TOOL, tag)
+    own = _packages({DISTRIBUTION}, python)
+    tag = f"tool-{fingerprint(own, str(ground), COMPRESSOR)}"
+    known = _found(store, tag)
+    if known is not None:
+        return known
+    below = load(store, ground)
     image = replace(
-        base,
-        layers=(*base.layers, *layers),
+        below,
+        layers=(*below.layers, _layer(store, LayerKind.CODE, own, site)),
         env=(*base.env, ("PATH", f"{environment.VENV}/bin:{dict(base.env)['PATH']}")),
         labels=(*base.labels, ("org.opencontainers.image.version", mlops.__version__)),
         command=(TOOL, "--help"),
     )
     return put(store, image, TOOL, tag)
+
+
+def _found(store: ImageStore, tag: str) -> Digest | None:
+    known = store.resolve(TOOL, tag)
+    return known if known is not None and complete(store, known) else None
+
+
+def _layer(store: ImageStore, kind: LayerKind, files: Tree, site: dependencies.Site) -> Layer:
+    tree = environment.laid_out(files, Path(sys.prefix), site.interpreter)
+    return put_layer(store, kind, dependencies.compiled(site, tree))
 
 
 def _git() -> dict[str, Entry]:
@@ -80,11 +97,11 @@ def _git() -> dict[str, Entry]:
     return files.tree
 
 
-def _packages(python: Interpreter) -> dict[str, Entry]:
-    """The files of mlops and of every distribution that it needs, relative to an environment."""
+def _packages(names: set[str], python: Interpreter) -> dict[str, Entry]:
+    """The files of distributions, relative to an environment."""
     site = f"lib/{python.directory}/site-packages"
     tree: dict[str, Entry] = {}
-    for name in sorted(_needed(DISTRIBUTION)):
+    for name in sorted(names):
         distribution = metadata.distribution(name)
         if _is_editable(distribution):
             tree |= _own(site)
@@ -125,22 +142,26 @@ def _files(distribution: metadata.Distribution, site: str) -> Iterator[tuple[str
             hint="Install mlops with pip or uv into an environment of its own",
         )
     editable = _is_editable(distribution)
+    root, homes = Path(str(distribution.locate_file(""))).resolve(), _homes(site)
     for file in distribution.files:
-        path = Path(str(distribution.locate_file(file)))
-        place = _place(path, site)
+        path = Path(os.path.normpath(root / str(file)))
+        place = _place(path, homes)
         is_hook = editable and path.suffix in (".pth", ".py") and path.parent.name != "bin"
         if place is not None and not is_hook and path.is_file():
-            executable = bool(path.stat().st_mode & 0o100)
-            yield place, File(path, executable)
+            yield place, File(path, os.access(path, os.X_OK))
 
 
-def _place(path: Path, site: str) -> str | None:
+def _homes(site: str) -> list[tuple[str, str]]:
+    """Directories of this environment, and where they stand in one of an image."""
+    places = (("purelib", site), ("platlib", site), ("scripts", "bin"), ("data", ""))
+    return [(f"{Path(sysconfig.get_path(key)).resolve()}/", place) for key, place in places]
+
+
+def _place(path: Path, homes: list[tuple[str, str]]) -> str | None:
     """Where an installed file stands in an environment; None for what belongs to none."""
-    normal = PurePosixPath(path.parent.resolve() / path.name)
-    for key, place in (("purelib", site), ("platlib", site), ("scripts", "bin"), ("data", "")):
-        home = Path(sysconfig.get_path(key)).resolve()
-        if normal.is_relative_to(home):
-            return str(PurePosixPath(place, normal.relative_to(home)))
+    for home, place in homes:
+        if str(path).startswith(home):
+            return str(PurePosixPath(place, str(path).removeprefix(home)))
     return None
 
 
