@@ -22,7 +22,7 @@ _STYLES = {"title": "1;36", "tell": "2", "command": "1", "check": "32"}
 _Directory = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[DIR]", help="Where to play; default: mlops-demo, or the next free name."
+        metavar="DIR", help="Where to play; default: mlops-demo, or the next free name."
     ),
 ]
 

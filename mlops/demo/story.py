@@ -111,7 +111,7 @@ def _data(story: Story) -> None:
     stage.type('mlops data push && git commit -q -a -m "Add seventy labels" && git push -q')
     said = stage.type("mlops plan").text
     stage.check("the data is the reason", holds="data/labels.csv" in said)
-    second = released(stage.type("mlops run"))
+    second = released(stage.type("mlops run --quiet"))
     first = story.releases[0]
     story.releases.append(second)
     same = evidence.layers(first, *_INSTALLED) == evidence.layers(second, *_INSTALLED)
@@ -130,7 +130,7 @@ def _worse(story: Story) -> None:
         "git pull -q --rebase && sed -i 's/trees: .*/trees: 1/; s/depth: .*/depth: 1/' params.yaml"
     )
     stage.type('git commit -q -a -m "Train faster" && git push -q')
-    said = stage.type("mlops run", code=1).text
+    said = stage.type("mlops run --quiet", code=1).text
     stage.check("the gate refused it", holds="accuracy" in said)
     story.pinned("dev", second)
     stage.type("git revert --no-edit HEAD > /dev/null && git push -q")
@@ -219,10 +219,10 @@ def _again(story: Story) -> None:
     stage.tell(
         "From nothing but the commit, its locks and its data: the same digest, here and elsewhere."
     )
-    here = released(stage.type(f"mlops run {source} --again"))
+    here = released(stage.type(f"mlops run {source} --again --quiet"))
     stage.check("here: the same digest", holds=here == second)
     stage.type("git clone -q ../remote.git ../second-clone")
-    there = released(stage.type(f"cd ../second-clone && mlops run {source} --again"))
+    there = released(stage.type(f"cd ../second-clone && mlops run {source} --again --quiet"))
     stage.check("in another clone: the same digest", holds=there == second)
 
 
