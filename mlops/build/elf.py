@@ -40,7 +40,7 @@ def read(path: Path) -> Program | None:
         return None
     try:
         return _parse(data, path)
-    except (struct.error, ValueError, UnicodeDecodeError) as exc:
+    except (struct.error, OverflowError, ValueError) as exc:
         raise BuildError(f"{path} is damaged: no ELF file that can be read") from exc
 
 

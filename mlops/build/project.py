@@ -12,6 +12,7 @@ from mlops.errors import BuildError
 
 APP = "/app"
 _BELOW = APP.lstrip("/")
+_PINS = "environments/"
 # state of tools, never application code
 _NEVER = frozenset({".git", ".dvc", ".mlops", "__pycache__", ".venv", ".pytest_cache"})
 
@@ -19,9 +20,10 @@ _NEVER = frozenset({".git", ".dvc", ".mlops", "__pycache__", ".venv", ".pytest_c
 def code(root: Path, paths: Sequence[str], artifact: str) -> dict[str, Entry]:
     """Files, and what lies in directories, at their places below /app; the artifact left out.
 
-    Raises BuildError where a path is missing, or leads out of the project.
+    Without `paths` it is the whole tree, except hidden directories and `environments/`. Raises
+    BuildError where a path is missing, or leads out of the project.
     """
-    tree: dict[str, Entry] = {}
+    tree: dict[str, Entry] = {} if paths else _everything(root)
     for text in paths:
         at = _inside(root, text)
         entry = entry_of(at)
@@ -71,6 +73,11 @@ def model(root: Path, artifact: str, name: str) -> dict[str, Entry]:
     text = json.dumps(note, sort_keys=True, ensure_ascii=False) + "\n"
     whole[MODEL_FILE.lstrip("/")] = Content(text.encode())
     return whole
+
+
+def _everything(root: Path) -> dict[str, Entry]:
+    tree = read_tree(root)
+    return {path: entry for path, entry in tree.items() if not path.startswith((".", _PINS))}
 
 
 def _is_code(path: str, artifact: str) -> bool:

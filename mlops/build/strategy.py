@@ -85,7 +85,7 @@ class ReleaseRequest:
 
     `environment` is the environment image's manifest. `committed` is the source's commit time (aware).
     `tree` is the directory of the project's files; `code` names files or directories in it, relative,
-    that go below /app: name the tracked files where directories hold outputs too. `artifact` is
+    that go below /app; none means the whole tree, except hidden directories and environments/. `artifact` is
     the model's path in the project; its bytes are read from `tree / artifact`. An empty `command`
     means the built-in server.
     """

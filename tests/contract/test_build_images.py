@@ -294,6 +294,21 @@ def test_what_of_the_project_is_in_the_image(
     assert [layer.kind for layer in made.layers].count(LayerKind.MODEL) == 1
 
 
+def test_without_paths_the_code_is_the_whole_tree(
+    built: tuple[OciLayout, strategy.BuiltImage, strategy.BuiltImage], tmp_path: Path
+):
+    store, environment, _ = built
+    tree = project(tmp_path / "tree")
+    for name in ("serve.py", ".github/x.yml", "environments/dev/kustomization.yaml"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("x")
+    made = strategy.build_release(store, replace(release(environment.manifest, tree), code=()))
+    (layer,) = [layer for layer in made.layers if layer.kind is LayerKind.CODE]
+    with tarfile.open(store.blob_path(layer.digest)) as tar:
+        found = {member.name for member in tar if not member.isdir()}
+    assert found == {"app/serve.py", "app/run.sh", "app/src/train.py", "app/src/link.py"}
+
+
 def test_everybody_may_read_it(
     built: tuple[OciLayout, strategy.BuiltImage, strategy.BuiltImage],
 ):
