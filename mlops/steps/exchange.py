@@ -44,7 +44,7 @@ class Exchange:
     def prepare(self, env: Mapping[str, str]) -> None:
         """Lay the runner down for the sidecar, and `shell` and the variables for the shim."""
         self.own.mkdir(parents=True, exist_ok=True)
-        for left in (self.own / "failure", self.directory / shim.SOCKET):
+        for left in (self.own / "failure", self.own / "took", self.directory / shim.SOCKET):
             left.unlink(missing_ok=True)  # of an attempt before this one
         pairs = (os.fsencode(f"{name}={value}") for name, value in env.items())
         (self.own / "environment").write_bytes(b"\0".join(pairs))
@@ -92,6 +92,18 @@ class Exchange:
             if time.monotonic() > end:
                 raise ExecutorError(f"the sidecar of {image} did not answer in {timeout:g} s")
             time.sleep(_POLL)
+
+    def took(self) -> dict[str, float]:
+        """Stage → seconds that its commands took, in the order they ran."""
+        found: dict[str, float] = {}
+        try:
+            text = (self.own / "took").read_text(errors="surrogateescape")
+        except FileNotFoundError:
+            return found
+        for line in text.splitlines():
+            stage, _, seconds = line.rpartition("\t")
+            found[stage] = found.get(stage, 0.0) + float(seconds)
+        return found
 
     def failure(self) -> Failure | None:
         """What failed last, None where nothing did."""

@@ -17,6 +17,7 @@ import os
 import stat
 import struct
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,10 +154,13 @@ def main(argv: list[str]) -> int:
         env = dict(pair.split(b"=", 1) for pair in file.read().split(b"\0") if pair)
     env.update((name, os.environb[name]) for name in _FROM_DVC if name in os.environb)
     exchange = os.environ["MLOPS_EXCHANGE"]
+    started = time.monotonic()
     try:
         code, reason = forward(exchange, below, os.fsencode(command), env, to_stdout)
     except FileNotFoundError:
         code, reason = LOST, "the environment image's container is not there"
+    with open(os.path.join(own, "took"), "a", errors="surrogateescape") as took:
+        took.write(f"{os.environ.get('DVC_STAGE', '')}\t{time.monotonic() - started:.3f}\n")
     restore(os.path.join(own, "kept"), root)
     links = leading_out(root) if not code else []
     if links:

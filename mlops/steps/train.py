@@ -71,6 +71,12 @@ def _repro(source: Source, exchange: Exchange, tree: Path) -> None:
         env=exchange.variables(tree),
         line=tell,
     )
+    took = exchange.took()
+    if took:
+        say(
+            "commands took "
+            + ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in took.items())
+        )
     if code == 0:
         return
     failure = exchange.failure()
