@@ -28,7 +28,9 @@ def machine() -> str:
     )
 
 
-def seconds(argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> float:
+def seconds(
+    argv: Sequence[str], env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> float:
     """How long one run of a command takes, from start to exit. Raises where it fails."""
     started = time.perf_counter()
     subprocess.run(list(argv), check=True, capture_output=True, env=env, cwd=cwd)
@@ -56,7 +58,9 @@ def median_ratio(times: Sequence[float], reference: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(times, reference, strict=True))
 
 
-def write(name: str, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], remark: str) -> None:
+def write(
+    name: str, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], remark: str
+) -> None:
     """Print the table, and write it to `results/<name>.md` as the docs show it."""
     lines = [
         f"### {title}",

@@ -47,7 +47,9 @@ def main() -> None:
         for name, took in times.items()
     ]
     remark = f"Whole processes, {rounds} rounds in turn, with bytecode."
-    write("startup", "Start-up", ("command", "median, ms", "ratio to the empty program"), rows, remark)
+    write(
+        "startup", "Start-up", ("command", "median, ms", "ratio to the empty program"), rows, remark
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -91,10 +92,17 @@ def _task(task: Any) -> dict[str, Any]:
         "reason": task.reason,
         "message": task.message,
         "runtime": task.runtime,
-        "started": render.stamp(task.started) if task.started else None,
-        "finished": render.stamp(task.finished) if task.finished else None,
+        "started": _instant(task.started),
+        "finished": _instant(task.finished),
         "results": dict(task.results),
     }
+
+
+def _instant(when: datetime | None) -> str | None:
+    """RFC 3339 to the millisecond: durations of tasks are told from it."""
+    if when is None:
+        return None
+    return when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _print(run: RunResult) -> None:
