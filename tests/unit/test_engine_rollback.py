@@ -59,6 +59,15 @@ def test_rollback_twice_never_returns_to_what_was_rolled_back_from():
     assert set(hold.avoid) == {digest("B"), digest("C")}
 
 
+def test_what_a_rollback_left_is_not_gone_back_to_even_where_it_was_promoted_again():
+    estate = released("A", "B")
+    roll_back(estate)
+    estate.ours("promote", "prod", spam="B")
+    estate.released("C", to=("prod",))
+    roll_back(estate)
+    assert prod(estate) == "A"
+
+
 def test_after_a_git_revert_a_rollback_does_not_return_to_what_was_reverted():
     estate = released("Z", "A", "B")
     estate.pin("prod", spam="A")
