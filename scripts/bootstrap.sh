@@ -160,7 +160,9 @@ go_kustomize() {
     esac
     say "building kustomize $version with $(go version | cut -d' ' -f3)"
     mkdir -p "$tools"
-    GOBIN=$tools GOFLAGS=-trimpath go install "sigs.k8s.io/kustomize/kustomize/v5@$version" >&2
+    # 5.0 does not know its own version unless it is told
+    GOBIN=$tools go install -trimpath -ldflags "-X sigs.k8s.io/kustomize/api/provenance.version=$version" \
+        "sigs.k8s.io/kustomize/kustomize/v5@$version" >&2
 }
 
 bring_kustomize() {
