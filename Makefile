@@ -22,15 +22,15 @@ demo: setup  ## the whole story on a sample project (DIR=where, default ./mlops-
 test:  ## all tests: the quick ones first, then the end-to-end ones
 	@scripts/bootstrap.sh test
 	$(PYTEST) tests/unit tests/contract tests/golden -q -n $(JOBS) --dist loadfile
-	$(PYTEST) tests/e2e -q -n $(JOBS) --dist loadfile
+	$(PYTEST) tests/system tests/e2e -q -n $(JOBS) --dist worksteal
 
 test-fast:  ## unit, contract and golden tests: under a minute
 	@scripts/bootstrap.sh test
 	$(PYTEST) tests/unit tests/contract tests/golden -q -n $(JOBS) --dist loadfile
 
-test-e2e:  ## the commands as a user types them
+test-e2e:  ## real git, DVC, images and sandboxes at length, and the commands as a user types them
 	@scripts/bootstrap.sh test
-	$(PYTEST) tests/e2e -q -n $(JOBS) --dist loadfile
+	$(PYTEST) tests/system tests/e2e -q -n $(JOBS) --dist worksteal
 
 lint: setup  ## ruff, mypy, import-linter, documentation
 	$(BIN)/ruff check .
