@@ -32,14 +32,22 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# apt SUBCOMMAND…: what it prints is kept for when it fails.
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1; }
+
 # packages NAME…: install them, or name them and the command and stop.
 packages() {
     if may_apt; then
         say "installing with apt: $*"
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2 && return
-        # A fresh machine has no package lists yet, and a stale one asks for versions that are gone.
-        as_root apt-get update -qq >&2 || true
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2 && return
+        log=$(mktemp)
+        # A fresh machine has no package lists, and stale ones name versions that are gone.
+        if apt install -y --no-install-recommends "$@" ||
+            { apt update && apt install -y --no-install-recommends "$@"; }; then
+            rm -f "$log"
+            return
+        fi
+        cat "$log" >&2
+        rm -f "$log"
         die "apt could not install: $*"
     fi
     say "error: missing: $*"
@@ -161,8 +169,13 @@ go_kustomize() {
     say "building kustomize $version with $(go version | cut -d' ' -f3)"
     mkdir -p "$tools"
     # 5.0 does not know its own version unless it is told
-    GOBIN=$tools go install -trimpath -ldflags "-X sigs.k8s.io/kustomize/api/provenance.version=$version" \
+    GOBIN=$tools CGO_ENABLED=0 go install -trimpath -ldflags "-X sigs.k8s.io/kustomize/api/provenance.version=$version" \
         "sigs.k8s.io/kustomize/kustomize/v5@$version" >&2
+}
+
+# The tests rebuild a release a year ahead.
+bring_faketime() {
+    has faketime || packages faketime
 }
 
 bring_kustomize() {
@@ -173,7 +186,9 @@ bring_kustomize() {
         go_kustomize || true
     elif may_apt; then
         say "the tests render overlays: looking for kubectl or Go among the packages"
-        as_root apt-get update -qq >&2 || true
+        log=$(mktemp)
+        apt update || cat "$log" >&2
+        rm -f "$log"
         apt_kubectl || { packages golang-go && go_kustomize; } || true
     fi
     hash -r
@@ -194,4 +209,4 @@ if [ "$want" != "$(cat "$ready" 2>/dev/null || true)" ]; then
     printf '%s\n' "$want" >"$ready"
 fi
 compile
-[ "$purpose" != test ] || bring_kustomize
+[ "$purpose" != test ] || { bring_faketime && bring_kustomize; }

@@ -88,9 +88,18 @@ class Opened:
 
     @cached_property
     def gitops(self) -> GitOpsBranch:
-        return GitOpsBranch(
-            self.repository, self.branch, self.project.gitops.path, self.repository.remote_name()
-        )
+        home = self.deployment
+        return GitOpsBranch(home, self.branch, self.project.gitops.path, home.remote_name())
+
+    @cached_property
+    def deployment(self) -> Repository:
+        """The repository of the GitOps branch: this one, or a bare clone of `gitops.url`."""
+        url = self.project.gitops.url
+        if not url:
+            return self.repository
+        from mlops.steps.sources import open_repository  # noqa: PLC0415
+
+        return open_repository(url, self.state / "gitops", fetch=True)
 
     @cached_property
     def claims(self) -> RunClaims:
