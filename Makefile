@@ -8,7 +8,7 @@ JOBS ?= 2
 DIR ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast test-e2e lint docs docs-check lock clean
+.PHONY: help setup demo test test-fast test-e2e test-kills lint docs docs-check lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,10 @@ test-fast:  ## unit, contract and golden tests: under a minute
 test-e2e:  ## real git, DVC, images and sandboxes at length, and the commands as a user types them
 	@scripts/bootstrap.sh test
 	$(PYTEST) tests/system tests/e2e -q -n $(JOBS) --dist worksteal
+
+test-kills:  ## kill -9 at every program and rename of run and rollback, those that only read included
+	@scripts/bootstrap.sh test
+	MLOPS_TEST_KILLS=all $(PYTEST) tests/e2e/test_kills.py -q -n $(JOBS)
 
 lint: setup  ## ruff, mypy, import-linter, documentation
 	$(BIN)/ruff check .

@@ -1,12 +1,14 @@
 """kill -9 at every program that is started and every file that is renamed, by `run` and `rollback`.
 
 The places are taken from a trace of a command that was left alone. After each kill the same command,
-typed again, must work, and the project must look as if nothing had happened.
+typed again, must work, and the project must look as if nothing had happened. `make test` leaves out, for `run`, the
+places at which a program starts that only reads; `make test-kills` has them too.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,7 +16,13 @@ from pathlib import Path
 import pytest
 
 KILLING = Path(__file__).parent / "killing"
-CHUNKS = 4
+CHUNKS = 6
+EVERYWHERE = os.environ.get("MLOPS_TEST_KILLS") == "all"  # make test-kills
+# Programs that only read: a kill there is a kill between what comes before and after.
+READING = re.compile(
+    r"start (git --no-pager (rev-parse|rev-list|cat-file|config|remote|symbolic-ref|log|ls-remote|"
+    r"merge-base|for-each-ref|check-ref-format|diff|status|ls-files|var)|kubectl|kustomize|uv (--version|cache))\b"
+)
 ROLLBACK = ("rollback", "prod", "--reason", "wrong prices", "--incident", "I-7", "--yes")
 
 
@@ -95,11 +103,14 @@ def actions(project, branch: str, key: str, value: str) -> list[str]:
     return [line.split()[0] for line in lines if value in line.partition(" ")[2]]
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_run_survives_a_kill_anywhere(changed, tmp_path, chunk):
     copy = sys.modules["spam"].copy
     found = places(copy(changed, tmp_path / "traced"), "run", "--quiet")
     assert len(found) > 40
+    if not EVERYWHERE:
+        found = [place for place in found if not READING.search(place)]
     assert any("push" in place for place in found)
     assert any("rename" in place for place in found)
     killed = 0
@@ -130,6 +141,7 @@ def test_run_survives_a_kill_anywhere(changed, tmp_path, chunk):
     assert killed, "no place of the trace was come to again"
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("remote", [True, False])
 def test_rollback_survives_a_kill_anywhere(twice, alone, tmp_path, remote):
     copy = sys.modules["spam"].copy

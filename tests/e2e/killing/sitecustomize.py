@@ -13,6 +13,7 @@ import sys
 _TRACE = os.environ.get("KILLING_TRACE")
 _AT = os.environ.get("KILLING_AT", "")
 _HEX = re.compile(r"[0-9a-f]{7,64}")
+_RANDOM = re.compile(r"[\w-]{20,}")  # names of temporary files
 _PATH = re.compile(r"(/[^\s:,]+)+")
 
 
@@ -32,7 +33,8 @@ def _hook(event, args):
         words = list(args[1]) if isinstance(args[1], (list, tuple)) else [args[1]]
         kind = "start " + os.path.basename(os.fsdecode(words[0])) + " " + _shape(words[1:])
     elif event == "os.rename":
-        kind = "rename " + os.path.basename(_HEX.sub("H", os.fsdecode(args[1])))
+        name = os.path.basename(os.fsdecode(args[1]))
+        kind = "rename " + _RANDOM.sub("N", _HEX.sub("H", name))
     else:
         return
     line = f"{_ROLE} | {kind}"
