@@ -35,7 +35,7 @@ KEPT = (
     r"  prod stays",
 )
 COMMANDS = ("$ mlops ", "$ cd ../second-clone")
-LEFT_OUT = ("$ mlops data", "$ mlops diff", "$ mlops show", "$ mlops status")
+LEFT_OUT = ("$ mlops watch", "$ mlops data", "$ mlops diff", "$ mlops show", "$ mlops status")
 STYLES = {"─": "#56b6c2", "#": "#7f848e", "$": "#ffffff", "✓": "#98c379", " ": "#abb2bf"}
 SIZE, LEADING, MARGIN, BAR = 13, 18, 18, 34
 ADVANCE = 0.6 * SIZE  # the width of a character in the usual monospaced fonts
