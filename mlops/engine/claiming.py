@@ -14,6 +14,7 @@ from mlops.domain.source import Commit
 from mlops.ports import Claim, Claims, Clock
 
 SETTLED = "outcome"
+INTERRUPTED = "interrupted"
 _NAME_BUDGET = 40
 
 
@@ -42,8 +43,13 @@ class Decision:
         return str(self.claim.document.get("state", ""))
 
     @property
+    def open(self) -> bool:
+        """Whether the decision is still to be carried out: claimed, submitted, or interrupted."""
+        return self.state != SETTLED or self.outcome == INTERRUPTED
+
+    @property
     def outcome(self) -> str:
-        """`succeeded`, `failed` or `nothing`; empty before the outcome."""
+        """`succeeded`, `failed`, `nothing` or `interrupted`; empty before the outcome."""
         return str(self.claim.document.get("outcome", "")) if self.state == SETTLED else ""
 
     @property

@@ -91,9 +91,10 @@ class Runner:
     def _attempt(self, order: Order, last: Decision | None) -> int:
         if last is None:
             return 1
-        if last.state == claiming.SETTLED:
+        if not last.open:
             return last.attempt + 1
-        self._must_be_dead(order, last)
+        if last.state != claiming.SETTLED:
+            self._must_be_dead(order, last)
         return last.attempt
 
     def _must_be_dead(self, order: Order, last: Decision) -> None:
@@ -159,13 +160,18 @@ class Runner:
         try:
             result = self.executor.run(document, complaints)
         except (MlopsError, KeyboardInterrupt) as exc:
-            self._move(claim, claiming.SETTLED, outcome="failed", reason=str(exc) or "interrupted")
+            reason = str(exc) or claiming.INTERRUPTED
+            self._move(claim, claiming.SETTLED, outcome=claiming.INTERRUPTED, reason=reason)
             raise
         return self._finish(order, claim, result, complaints)
 
     def _finish(
         self, order: Order, claim: Claim | None, result: RunResult, complaints: _Complaints
     ) -> Outcome:
+        if result.phase is Phase.CANCELLED:
+            outcome, why = claiming.INTERRUPTED, claiming.INTERRUPTED
+            self._move(claim, claiming.SETTLED, outcome=outcome, reason=why)
+            raise KeyboardInterrupt
         self.gitops.refresh()
         if result.phase is Phase.SUCCEEDED:
             release = result.results.get("release", "")
@@ -177,7 +183,7 @@ class Runner:
 
     def _claim(self, order: Order, plan: Plan, name: str, last: Decision | None) -> Claim | None:
         """Win the claim, or say who has it. None where the remote takes no such refs."""
-        dead = last.claim if last is not None and last.state != claiming.SETTLED else None
+        dead = last.claim if last is not None and last.open else None
         fresh = claiming.document(
             name, order.model, order.source, plan.summary, self.holder, self.now, order.actor
         )

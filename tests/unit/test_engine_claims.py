@@ -1,0 +1,240 @@
+"""One decision for each commit and model: who wins, who waits, who takes over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from mlops.domain.digest import Digest, ImageRef
+from mlops.domain.plan import Impact, Plan, PlanStep
+from mlops.domain.run import Phase, RunResult, RunSpec, TaskState
+from mlops.domain.source import Commit
+from mlops.engine import claiming
+from mlops.engine.claiming import Holder
+from mlops.engine.run import Order, Runner
+from mlops.errors import ExecutorError, GitError, RefusedError
+from mlops.ports import Claim
+
+SOURCE = Commit("1" * 40)
+RELEASE = f"spam@sha256:{'a' * 64}"
+ME = {"host": "here", "pid": 1}
+
+
+@dataclass
+class Claims:
+    """Create-only refs in memory, moved by compare-and-swap."""
+
+    kept: dict[str, Claim] = field(default_factory=dict)
+    refuses: GitError | None = None
+    count: int = 0
+
+    def read(self, run):
+        return self.kept.get(run)
+
+    def list(self, prefix=""):
+        return tuple(claim for run, claim in self.kept.items() if run.startswith(prefix))
+
+    def put(self, run, document, previous):
+        if self.refuses:
+            raise self.refuses
+        if self.kept.get(run) != previous:
+            return None
+        self.count += 1
+        self.kept[run] = Claim(f"refs/mlops/runs/{run}", str(self.count), dict(document))
+        return self.kept[run]
+
+    def outcome(self, attempt=1):
+        return self.kept[claiming.run_name("spam", SOURCE, attempt)].document
+
+
+@dataclass
+class Executor:
+    """Carries everything out at once; `result` or `fails` says how."""
+
+    name = "local"
+    phase: Phase = Phase.SUCCEEDED
+    fails: Exception | None = None
+    ran: list[str] = field(default_factory=list)
+    living: bool = False
+
+    def run(self, document, observer):
+        name = document["metadata"]["name"]
+        self.ran.append(name)
+        if self.fails:
+            raise self.fails
+        when = datetime(2026, 1, 1, tzinfo=UTC)
+        if self.phase is Phase.FAILED:
+            observer.log("validate", "validate", "error: gate accuracy ≥ 0.9: 0.84")
+            task = TaskState("validate", Phase.FAILED)
+            return RunResult(name, self.phase, "Failed", "", when, when, (task,))
+        results = {"release": RELEASE, "note": ""}
+        return RunResult(name, self.phase, "Succeeded", "", when, when, results=results)
+
+    def alive(self, run):
+        return self.living
+
+
+@dataclass
+class Planner:
+    """Plans one step, or none."""
+
+    nothing: bool = False
+    missing: bool = False
+
+    def plan(self, model, source, known, since=None):
+        steps = () if self.nothing else (PlanStep("package", "code"),)
+        summary = "nothing to do: only docs/ changed" if self.nothing else "src/a.py changed"
+        return SimpleNamespace(
+            plan=Plan(model, source, None, Impact(), steps, summary), baseline=None
+        )
+
+    def require_data(self, planned):
+        if self.missing:
+            raise RefusedError("data is missing")
+
+    def spec(self, planned, name, attempt):
+        tool = ImageRef("mlops", Digest("b" * 64))
+        return RunSpec(
+            name, attempt, "spam", SOURCE, "/r", "oci:/r", tool, "dev", "environments", "main"
+        )
+
+
+class GitOps:
+    """A branch without records."""
+
+    path = "environments"
+
+    def refresh(self):
+        return None
+
+
+@pytest.fixture
+def runner():
+    said: list[str] = []
+    return Runner(
+        planner=Planner(),
+        gitops=GitOps(),
+        claims=Claims(),
+        executor=Executor(),
+        holder=Holder(lambda: ME, lambda holder: holder.get("pid") != 1),
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        observer=SimpleNamespace(task=said.count, log=lambda *_: None),
+        say=said.append,
+    )
+
+
+def order(**more) -> Order:
+    return Order("spam", SOURCE, **more)
+
+
+def held(runner, state: str, pid: int, **more) -> None:
+    """A claim that somebody else left behind."""
+    name = claiming.run_name("spam", SOURCE, 1)
+    document = {"run": name, "state": state, "holder": {"host": "here", "pid": pid}, **more}
+    runner.claims.put(name, document, None)
+
+
+def test_a_run_is_claimed_and_its_outcome_kept(runner):
+    outcome = runner.carry_out(order())
+    assert (outcome.release, outcome.failed) == (RELEASE, False)
+    assert runner.claims.outcome()["outcome"] == "succeeded"
+    assert runner.claims.outcome()["release"] == RELEASE
+
+
+def test_what_failed_is_answered_at_once(runner):
+    failing = replace(runner, executor=Executor(phase=Phase.FAILED))
+    first = failing.carry_out(order())
+    assert first.note == "validate: gate accuracy ≥ 0.9: 0.84"
+    again = failing.carry_out(order())
+    assert again.failed
+    assert not again.fresh
+    assert failing.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
+
+
+def test_again_is_the_next_attempt(runner):
+    replace(runner, executor=Executor(phase=Phase.FAILED)).carry_out(order())
+    assert runner.carry_out(order(again=True)).release == RELEASE
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 2)]
+    assert runner.claims.outcome(1)["outcome"] == "failed"
+
+
+def test_one_that_is_at_it_is_left_alone(runner):
+    held(runner, "submitted", pid=1)
+    with pytest.raises(RefusedError, match="is being carried out by process 1 on here"):
+        runner.carry_out(order())
+    assert runner.executor.ran == []
+
+
+@pytest.mark.parametrize("state", ["claimed", "submitted"])
+def test_a_dead_ones_claim_is_taken_over_as_the_same_attempt(runner, state):
+    held(runner, state, pid=2)
+    assert runner.carry_out(order()).release == RELEASE
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
+    assert runner.claims.outcome()["holder"] == ME
+
+
+def test_a_run_that_an_executor_still_carries_is_not_taken_over(runner):
+    held(runner, "submitted", pid=2)
+    with pytest.raises(RefusedError, match="is being carried out"):
+        replace(runner, executor=Executor(living=True)).carry_out(order())
+
+
+def test_the_loser_of_a_race_runs_nothing(runner):
+    class Late(Claims):
+        def put(self, run, document, previous):
+            return None
+
+    late = replace(runner, claims=Late())
+    with pytest.raises(RefusedError, match="somebody else has just claimed"):
+        late.carry_out(order())
+    assert late.executor.ran == []
+
+
+def test_nothing_to_do_is_a_decision_too(runner):
+    idle = replace(runner, planner=Planner(nothing=True))
+    outcome = idle.carry_out(order())
+    assert outcome.note == "nothing to do: only docs/ changed"
+    assert idle.executor.ran == []
+    assert idle.claims.outcome()["outcome"] == "nothing"
+    assert not idle.carry_out(order()).fresh
+
+
+def test_missing_data_claims_nothing(runner):
+    poor = replace(runner, planner=Planner(missing=True))
+    with pytest.raises(RefusedError, match="data is missing"):
+        poor.carry_out(order())
+    assert poor.claims.kept == {}
+
+
+def test_an_executor_that_cannot_is_no_decision_on_the_commit(runner):
+    broken = replace(runner, executor=Executor(fails=ExecutorError("no sandbox here")))
+    with pytest.raises(ExecutorError):
+        broken.carry_out(order())
+    assert "no sandbox here" in broken.claims.outcome()["reason"]
+    assert runner.carry_out(order()).release == RELEASE
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
+
+
+def test_an_interrupted_run_is_carried_out_when_asked_for_again(runner):
+    with pytest.raises(KeyboardInterrupt):
+        replace(runner, executor=Executor(phase=Phase.CANCELLED)).carry_out(order())
+    assert runner.claims.outcome()["outcome"] == "interrupted"
+    assert runner.carry_out(order()).fresh
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
+
+
+def test_a_remote_without_claims_is_told_and_does_not_stop_a_run(runner):
+    said: list[str] = []
+    refusing = replace(runner, claims=Claims(refuses=GitError("hidden ref")), say=said.append)
+    assert refusing.carry_out(order()).release == RELEASE
+    assert any("two runs are possible" in text for text in said)
+
+
+def test_a_remote_that_cannot_be_reached_stops_a_run(runner):
+    gone = replace(runner, claims=Claims(refuses=GitError("no route", retryable=True)))
+    with pytest.raises(GitError):
+        gone.carry_out(order())
+    assert gone.executor.ran == []
