@@ -53,7 +53,9 @@ def promote(
     if auto and (refs or to or despite_hold):
         raise UsageError("--auto decides by itself", hint="Leave out REF, --to and --despite-hold")
     if not auto and not refs:
-        raise UsageError("which release?", hint="Name one, as in mlops promote spam@dev, or --auto")
+        raise UsageError(
+            "no release is named", hint="Name one: mlops promote spam@dev; or use --auto"
+        )
     opened = wiring.open_project(repo)
     promoter = Promoter(pins.publisher(opened), opened.repository)
     left: tuple[Left, ...] = ()

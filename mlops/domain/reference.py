@@ -18,11 +18,12 @@ MIN_PREFIX = 6
 _LONGEST = 300  # characters: two names, a digest, punctuation
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?"
 _FORM = re.compile(
-    rf"(?P<model>{_NAME})@(?:sha256:(?P<hex>[0-9a-f]{{6,64}})"
+    rf"(?P<model>{_NAME})@(?:sha256:(?P<hex>[0-9a-f]{{{MIN_PREFIX},64}})"
     rf"|(?P<environment>{_NAME})(?:~(?P<back>[0-9]{{1,6}})|@\{{(?P<when>[^{{}}]+)\}})?)",
     re.ASCII,
 )
 _ALONE = re.compile(_NAME, re.ASCII)
+_SHORT = re.compile(rf"{_NAME}@sha256:[0-9a-f]{{0,{MIN_PREFIX - 1}}}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
@@ -120,13 +121,22 @@ def parse_release(text: str, zone: tzinfo = UTC) -> ReleaseReference:
     """Read a reference to a release. Raises UsageError on anything else."""
     match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:
-        raise UsageError(f"{_shown(text)} names no release", hint=_FORMS)
+        raise UsageError(f"{_shown(text)} names no release", hint=_hint(text))
     model, environment = match["model"], match["environment"]
     if environment is None:
         return DigestReference(model, match["hex"])
     if match["when"] is not None:
         return TimeReference(model, environment, parse_when(match["when"], zone))
     return PinReference(model, environment, int(match["back"] or 0))
+
+
+def _hint(text: str) -> str:
+    """How a release is named, with the words of `text` where they can be told."""
+    if _ALONE.fullmatch(text):
+        return f"Of a model {text}: {text}@staging, {text}@prod~1 or {text}@sha256:9f2c41"
+    if _SHORT.fullmatch(text):
+        return f"A digest is named by at least {MIN_PREFIX} of its digits, as in spam@sha256:9f2c41"
+    return _FORMS
 
 
 def parse_when(text: str, zone: tzinfo = UTC) -> When:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, tzinfo
 from typing import assert_never
 
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.history import PinRow
 from mlops.domain.reference import (
+    MIN_PREFIX,
     DigestReference,
     EnvironmentReference,
     Instant,
@@ -24,6 +26,7 @@ from mlops.errors import RefusedError, UsageError
 from mlops.policy import rollback as policy
 from mlops.policy.quarantine import quarantined
 
+_DIGITS = re.compile(rf"[0-9a-f]{{{MIN_PREFIX},64}}", re.ASCII)
 _LISTED = 20  # candidates that an error names
 
 
@@ -50,6 +53,8 @@ def release_or_environment(
 def resolve(environments: Environments, reference: ReleaseReference) -> ReleaseId:
     """The one release that a parsed reference names; errors as for `release`."""
     environments.model(reference.model)
+    if isinstance(reference, PinReference):
+        _no_bare_digest(environments, reference)
     match reference:
         case DigestReference():
             return _by_digest(environments, reference)
@@ -59,6 +64,16 @@ def resolve(environments: Environments, reference: ReleaseReference) -> ReleaseI
             return _by_time(environments, reference)
         case _:
             assert_never(reference)
+
+
+def _no_bare_digest(environments: Environments, reference: PinReference) -> None:
+    """Raise UsageError for `spam@3943090c`: digits of a digest where an environment belongs."""
+    name = reference.environment
+    if name not in environments.names and not reference.back and _DIGITS.fullmatch(name):
+        raise UsageError(
+            f"no environment {name!a} here",
+            hint=f"Did you mean {reference.model}@sha256:{name}?",
+        )
 
 
 def _by_digest(environments: Environments, reference: DigestReference) -> ReleaseId:
@@ -95,14 +110,20 @@ def _by_pin(environments: Environments, reference: PinReference) -> ReleaseId:
     found = predecessors(environments, environment, model)
     if len(found) < reference.back:
         past = environments.history(environment)
-        few = f"{len(found)} good release{'' if len(found) == 1 else 's'}" if found else "none"
         raise RefusedError(
-            past.cut_off
-            or f"{reference} is before the first: {environment} had {few} of {model} "
-            "before this one",
+            past.cut_off or _too_far(reference, len(found)),
             hint=UNSHALLOW if past.cut_off else f"See: mlops history {environment} {model}",
         )
     return ReleaseId(model, found[reference.back - 1])
+
+
+def _too_far(reference: PinReference, found: int) -> str:
+    few = f"only {found}" if found else "no"
+    return (
+        f"{reference} names no release: before the one it pins now, {reference.environment} had "
+        f"{few} good release{'' if found == 1 else 's'} of {reference.model} (what a rollback left, "
+        "what is in quarantine and what has no record do not count)"
+    )
 
 
 def predecessors(environments: Environments, environment: str, model: str) -> tuple[Digest, ...]:

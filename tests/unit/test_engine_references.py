@@ -163,8 +163,25 @@ def test_what_an_environment_pins_and_pinned_before():
     assert resolved(estate, "spam@prod") == release("C")
     assert resolved(estate, "spam@prod~1") == release("B")
     assert resolved(estate, "spam@prod~2") == release("A")
-    with pytest.raises(RefusedError, match="before the first: prod had 2 good releases"):
+    with pytest.raises(RefusedError, match="had only 2 good releases of spam"):
         resolved(estate, "spam@prod~3")
+
+
+def test_what_a_rollback_left_is_not_one_back_and_the_message_says_so():
+    estate = Estate()
+    estate.released("A", "B")
+    estate.ours("rollback", "prod", spam="A")
+    with pytest.raises(RefusedError, match="had no good releases of spam") as caught:
+        resolved(estate, "spam@prod~1")
+    assert "what a rollback left" in str(caught.value)
+    assert "mlops history prod" in caught.value.hint
+
+
+def test_a_digest_in_the_place_of_an_environment_is_recognised():
+    with pytest.raises(UsageError, match=r"Did you mean spam@sha256:3943090c\?"):
+        resolved(Estate(), "spam@3943090c")
+    with pytest.raises(UsageError, match="There is: dev, staging, prod"):
+        resolved(Estate(), "spam@39430")
 
 
 def test_one_back_after_a_rollback_is_what_stood_before_its_target():
