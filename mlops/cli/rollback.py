@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 import typer
@@ -75,10 +76,17 @@ def rollback(
         preflight=not skip_preflight,
         zone=zone,
     )
-    preflight = Preflight(images=lambda: opened.images, renderer=Kustomize())
+    preflight = Preflight(lambda: opened.images, Kustomize(), own=_own(opened))
     roller = Roller(pins.publisher(opened), preflight, lambda found: _approve(found, yes=yes))
     settled = roller.roll_back(order, dry_run=dry_run)
     render.answer(_json(settled, dry_run), output, lambda: _print(settled))
+
+
+def _own(opened: wiring.Opened) -> str:
+    """The embedded registry, where it lies in this clone; empty where others have it too."""
+    layout = opened.project.layout
+    parts = PurePosixPath(layout or "/").parts
+    return layout if layout and not {"/", ".."} & set(parts) else ""
 
 
 def _approve(found: RolledBack, *, yes: bool) -> bool:

@@ -51,11 +51,16 @@ Check = tuple[str, str, Callable[[], Verdict]]  # name, subject, the check
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """The outside systems that checks ask; None where there is none."""
+    """The outside systems that checks ask; None where there is none.
+
+    `own` names the registry where it belongs to this clone alone: an image that another clone built
+    is not in it, and that says nothing against the image.
+    """
 
     images: Callable[[], ImageStore] | None = None
     renderer: Renderer | None = None
     deadline: float = DEADLINE
+    own: str = ""
 
     def inspect(
         self,
@@ -87,7 +92,12 @@ class Preflight:
         if self.images is None:
             return verdict(Mark.UNKNOWN, "there is no image store")
         try:
-            missing = _missing(self.images(), release.digest)
+            images = self.images()
+            if self.own and not images.has_manifest(release.digest):
+                return verdict(
+                    Mark.UNKNOWN, f"the registry {self.own} belongs to the clone that built it"
+                )
+            missing = _missing(images, release.digest)
         except UsageError as exc:  # a kind of registry that this version cannot ask
             return verdict(Mark.UNKNOWN, str(exc))
         except MlopsError as exc:

@@ -94,6 +94,22 @@ def test_a_missing_layer_config_or_manifest_fails_by_name():
     assert verdicts(Estate(), release("A"), images=Store)["image"] is Mark.FAIL
 
 
+def test_an_image_that_this_clone_has_not_built_is_not_checked():
+    found = Preflight(images=Store, own=".mlops/registry").inspect(
+        Estate().environments(), "prod", [release("A")], {}
+    )
+    (image,) = [verdict for verdict in found if verdict.check == "image"]
+    assert image.mark is Mark.UNKNOWN
+    assert image.detail == "the registry .mlops/registry belongs to the clone that built it"
+    store, target = stored("a", "b")
+    store.blobs.remove(digest("b"))
+    assert verdicts(Estate(), target, images=lambda: store, own="x")["image"] is Mark.FAIL
+    good, gone = store.image("a"), digest("gone")
+    index = store.put({"manifests": [{"digest": str(good)}, {"digest": str(gone)}]})
+    partly = ReleaseId("spam", index)
+    assert verdicts(Estate(), partly, images=lambda: store, own="x")["image"] is Mark.FAIL
+
+
 def test_every_manifest_of_an_index_is_looked_at():
     store = Store()
     good, bad = store.image("a"), store.image("b")
