@@ -9,7 +9,7 @@ import typer
 from mlops.cli import options, pins, render, wiring
 from mlops.domain.environment import Hold
 from mlops.domain.reference import parse_until
-from mlops.engine.hold import EVERY, HoldOrder, Resumed
+from mlops.engine.hold import EVERY, Held, HoldOrder, Resumed
 from mlops.engine.hold import hold as hold_it
 from mlops.engine.hold import resume as resume_it
 from mlops.engine.publishing import Settled
@@ -43,7 +43,8 @@ def hold(
     settled = hold_it(pins.publisher(opened), order, dry_run=dry_run)
     answer = {
         "environment": environment,
-        **(pins.hold_json(settled.decision) or {}),
+        **(pins.hold_json(settled.decision.hold) or {}),
+        "replaces": pins.hold_json(settled.decision.replaced),
         "commit": settled.commit.sha if settled.commit else None,
         "changed": settled.commit is not None,
     }
@@ -80,13 +81,16 @@ def resume(
     render.answer(answers, output, lambda: _print_resumed(environment, model, settled))
 
 
-def _print_hold(environment: str, settled: Settled[Hold]) -> None:
+def _print_hold(environment: str, settled: Settled[Held]) -> None:
     pins.print_diff(settled)
     if settled.diff:
         return
-    hold = settled.decision
+    hold, replaced = settled.decision.hold, settled.decision.replaced
     state = "is held" if settled.commit else "is held already, in these words"
     render.line(f"{_what(environment, hold.model)} {state}{_until(hold)}: {hold.reason}")
+    if replaced:
+        end = f"until {render.stamp(replaced.until)}" if replaced.until else "until resumed"
+        render.line(f"replaces: {replaced.reason}, {end}")
     render.line(f"lift it: {_command(environment, hold.model)}")
 
 

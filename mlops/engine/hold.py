@@ -18,6 +18,14 @@ EVERY = "*"
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The hold that stands now, and the one in force that it took the place of."""
+
+    hold: Hold
+    replaced: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """What `resume` lifted, and the holds that still stop what was resumed."""
 
@@ -35,14 +43,14 @@ class HoldOrder:
     until: datetime | None = None
 
 
-def hold(publisher: Publisher, order: HoldOrder, *, dry_run: bool = False) -> Settled[Hold]:
+def hold(publisher: Publisher, order: HoldOrder, *, dry_run: bool = False) -> Settled[Held]:
     """Write the hold. One that stands already in the same words changes nothing.
 
     Raises UsageError without a reason, or where environment or model are unknown.
     """
     reason = required_reason(order.reason)
 
-    def decide(environments: Environments) -> tuple[Hold, Change | None]:
+    def decide(environments: Environments) -> tuple[Held, Change | None]:
         state = environments.state(order.environment)
         if order.model != EVERY:
             environments.model(order.model)
@@ -57,17 +65,18 @@ def hold(publisher: Publisher, order: HoldOrder, *, dry_run: bool = False) -> Se
             incident=old.incident if old else None,
             avoid=old.avoid if old else (),
         )
-        if old and _in_force(old, environments.now) and _same_words(old, fresh):
-            return old, None
+        standing = old if old and _in_force(old, environments.now) else None
+        if standing and _same_words(standing, fresh):
+            return Held(standing), None
         files = holds_file(environments, order.environment, (fresh,))
         pinned = state.pins.get(order.model)
         message = publisher.message(
-            f"hold {order.environment}{_of(order.model)}",
+            f"Hold {order.environment}{_of(order.model)}",
             "hold",
             [(MODEL, _named(order.model, pinned)), (REASON, reason)],
             order.environment,
         )
-        return fresh, Change(files, message)
+        return Held(fresh, standing), Change(files, message)
 
     return publisher.settle(decide, dry_run=dry_run)
 
@@ -89,7 +98,7 @@ def resume(
         content = _written(environments, environment, left)
         named = [(MODEL, _named(hold.model, hold.digest)) for hold in lifted]
         message = publisher.message(
-            f"resume {environment}{_of(model)}", "resume", named, environment
+            f"Resume {environment}{_of(model)}", "resume", named, environment
         )
         return Resumed(lifted, still), Change(content, message)
 

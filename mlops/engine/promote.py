@@ -175,7 +175,7 @@ class Promoter:
         to = {move.release.model: move.release.digest for move in moved}
         files = pinned_files(environments, environment, to)
         files |= holds_file(environments, environment, kept_holds(environments, environment, to))
-        subject = f"promote {', '.join(m.release.short for m in moved)} to {environment}"
+        subject = f"Promote {', '.join(m.release.short for m in moved)} to {environment}"
         trailers = pin_trailers(environments, [(move.release, move.previous) for move in moved])
         message = self.publisher.message(
             subject,

@@ -57,7 +57,7 @@ def quarantine(
         if old is not None and (old.artifact == entry.artifact or old.artifact is not None):
             return Quarantined(old, pinned), None
         message = publisher.message(
-            f"quarantine {release.short}",
+            f"Quarantine {release.short}",
             "quarantine",
             [(MODEL, str(release)), (SOURCE, entry.source or ""), (REASON, text)],
         )
@@ -82,7 +82,7 @@ def lift(
             return None, None
         left = [each for each in environments.quarantine if each != entry]
         message = publisher.message(
-            f"lift the quarantine of {release.short}", "lift", [(MODEL, str(release))]
+            f"Lift the quarantine of {release.short}", "lift", [(MODEL, str(release))]
         )
         content = dump_quarantine(left, _content(environments))
         return Quarantined(entry), Change({environments.quarantine_path: content}, message)

@@ -144,7 +144,7 @@ class Roller:
         trailers = pin_trailers(environments, [(m.release, m.previous) for m in moved])
         said = [(REASON, order.reason), (INCIDENT, order.incident)]
         message = self.publisher.message(
-            f"rollback {name} to {targets}", ROLLBACK, [*trailers, *said], name
+            f"Roll back {name} to {targets}", ROLLBACK, [*trailers, *said], name
         )
         return Change(files, message), found
 

@@ -68,6 +68,12 @@ class Cli:
         self.git("add", "-A")
         self.git("commit", "-q", "-m", message)
 
+    def damage(self, name: str) -> None:
+        """Put a broken manifest of a release into this clone's registry."""
+        path = self.clone / ".mlops/registry/blobs/sha256" / digest(name).hex
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"{}")
+
     def pin(self, environment: str, name: str) -> None:
         """By hand, pushed."""
         path = f"environments/{environment}/kustomization.yaml"
@@ -166,8 +172,9 @@ def test_rollback_without_a_terminal(cli: Cli):
     cli.pin("prod", "A")
     cli.pin("prod", "B")
     assert "--reason" in cli("rollback", "prod", code=2).stderr
+    cli.damage("A")
     refused = cli("rollback", "prod", "--reason", "bad", code=1)
-    assert "has no manifest" in refused.stderr
+    assert "preflight: image" in refused.stderr
     assert "--skip-preflight" in refused.stderr
     dry = cli("rollback", "prod", "--reason", "bad", "--dry-run")
     changed = [line for line in dry.stdout.splitlines() if line[:1] in "+-"]
@@ -180,9 +187,25 @@ def test_rollback_without_a_terminal(cli: Cli):
     assert answer["commit"] == cli.json("history", "prod")[0]["commit"]
 
 
+def test_rollback_from_a_clone_that_built_nothing(cli: Cli):
+    cli.pin("prod", "A")
+    cli.pin("prod", "B")
+    done = cli("rollback", "prod", "--reason", "bad")
+    assert "not checked: the registry .mlops/registry belongs to the clone" in done.stderr
+    assert cli.git("log", "-1", "--format=%s", "origin/main").startswith("Roll back prod to spam@")
+
+
+def test_a_hold_says_what_it_replaces(cli: Cli):
+    assert "replaces" not in cli("hold", "prod", "--reason", "freeze", "--until", "2d").stdout
+    assert "replaces: freeze, until 2" in cli("hold", "prod", "--reason", "longer").stdout
+    (answer,) = cli.json("hold", "prod", "--reason", "longest")
+    assert answer["replaces"]["reason"] == "longer"
+
+
 def test_rollback_on_a_terminal_asks_for_the_reason_and_before_going_on(cli: Cli):
     cli.pin("prod", "A")
     cli.pin("prod", "B")
+    cli.damage("A")
     out, code = on_a_terminal(
         cli,
         ["rollback", "prod"],
@@ -319,7 +342,10 @@ def test_automation_says_why_not(cli: Cli):
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [
-        (["promote"], 2, "which release?"),
+        (["promote"], 2, "error: no release is named. Name one: mlops promote spam@dev"),
+        (["promote", "spam", "--to", "prod"], 2, "spam@staging, spam@prod~1 or spam@sha256:"),
+        (["show", f"spam@{A[7:15]}"], 2, f"Did you mean spam@{A[:15]}?"),
+        (["show", "spam@sha256:3943"], 2, "at least 6"),
         (["promote", "$(id)@prod"], 2, "names no release"),
         (["promote", "spam@prod"], 1, "prod has never pinned spam"),
         (["rollback", "prod", "spam", "--reason", "x"], 1, "prod has never pinned spam"),

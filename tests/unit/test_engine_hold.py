@@ -41,7 +41,9 @@ def test_the_same_hold_again_changes_nothing_and_other_words_keep_what_it_keeps_
     assert held(estate, reason="bad").commit is None
     settled = held(estate, reason="still bad")
     assert settled.commit is not None
-    assert (settled.decision.avoid, settled.decision.incident) == ((digest("B"),), "7")
+    fresh = settled.decision.hold
+    assert (fresh.avoid, fresh.incident) == ((digest("B"),), "7")
+    assert settled.decision.replaced == old
 
 
 def test_a_hold_ends_by_itself():
@@ -52,7 +54,9 @@ def test_a_hold_ends_by_itself():
     assert state.hold("spam", end - timedelta(seconds=1)) is not None
     assert state.hold("spam", end) is None
     estate.gitops.clock.pass_time(hours=2)
-    assert held(estate).commit is not None
+    settled = held(estate)
+    assert settled.commit is not None
+    assert settled.decision.replaced is None
 
 
 def test_a_hold_needs_a_reason_and_names_that_are_known():
