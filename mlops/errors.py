@@ -62,6 +62,12 @@ class GitError(OutsideError):
     """git refused or failed."""
 
 
+class GitUsageError(GitError):
+    """What was asked of git cannot be meant: no repository, no such commit (exit 2)."""
+
+    exit_code = 2
+
+
 class DvcError(OutsideError):
     """DVC refused or failed."""
 

@@ -75,8 +75,8 @@ def parse(ref: str, project: Path) -> Place:
     """Take a reference apart. Raises BuildError where it is of no such form, or nothing is there."""
     prefix = next((word for word in (LAYOUT, *ARCHIVES) if ref.startswith(word)), None)
     if prefix is None:
-        raise BuildError(
-            f"the base {ref} would come from a registry, which is not supported yet",
+        raise ConfigError(
+            f"mlops.yaml: build.base: {ref} would come from a registry, which is not supported yet",
             hint="Use `base: host`, oci:DIRECTORY[:TAG] or oci-archive:FILE",
         )
     text = ref.removeprefix(prefix)

@@ -32,18 +32,35 @@ def _started(pid: int) -> str:
     return "" if fields[0] == "Z" else fields[19]
 
 
+def _pids() -> str:
+    """The process id namespace: containers of one name on one machine may each have their own."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
 def me() -> dict[str, Any]:
     """This process, as a JSON value to leave in a lock or claim."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "started": _started(pid)}
+    return {
+        "host": socket.gethostname(),
+        "boot": _boot(),
+        "pids": _pids(),
+        "pid": pid,
+        "started": _started(pid),
+    }
 
 
 def dead(holder: Mapping[str, Any]) -> bool:
-    """Whether the holder is known to be gone; False where it lives or is on another machine."""
+    """Whether the holder is known to be gone; False where it lives, or is on another machine or in
+    another container, of which nothing is known."""
     if holder.get("host") != socket.gethostname():
         return False
     if holder.get("boot") != _boot():
         return True
+    if holder.get("pids", _pids()) != _pids():
+        return False
     pid = holder.get("pid")
     if not isinstance(pid, int) or pid <= 0:
         return True

@@ -40,7 +40,7 @@ def status(
     opened = wiring.open_project(repo)
     head = opened.repository.resolve("HEAD")
     missing = list(opened.data.missing(head)) if opened.data.has_remote(head) else []
-    changed = list(opened.data.status())
+    changed = [text for text in opened.data.status() if text.partition(":")[0].endswith(".dvc")]
     value = {"missing": missing, "changed": changed, "remote": opened.data.has_remote(head)}
     render.answer([value], output, lambda: _print(missing, changed, remote=bool(value["remote"])))
     return 1 if missing or changed or not value["remote"] else 0

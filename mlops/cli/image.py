@@ -35,7 +35,7 @@ def run(
 ) -> int:
     """Start the default command of a release's image here, in the sandbox, until it ends.
 
-    Example:  mlops image run spam@prod --port 8080
+    Examples:  mlops image run spam@prod --port 8080    curl http://127.0.0.1:8080/v2/models/spam
     """
     opened = wiring.open_project(repo)
     record = opened.record(ref)

@@ -44,12 +44,15 @@ def init(
     tree = Checkout(repo)
     found = plan(tree, _templates(), Order(gitops_branch, gitops_url))
     _explain(found)
+    if dry_run or not yes:
+        _changes(found, "would be added")
     if dry_run:
         _diff(found)
         return 0
-    if not render.ask(f"Write {len(found.files)} files?", yes=yes):
+    if _wanting(found) and not render.ask(f"Write {_wanting(found)}?", yes=yes):
         raise UsageError("nothing was written", hint="Repeat with --yes to write these files")
     written = write(tree, found)
+    _changes(found, "added")
     value = [
         {
             "written": list(written),
@@ -82,11 +85,23 @@ def _explain(found: Scaffold) -> None:
         render.note(f"kept: {render.safe(path)} is there already")
     for path in found.files:
         render.note(f"new: {render.safe(path)}")
+
+
+def _wanting(found: Scaffold) -> str:
+    """What is still to be written, in words; empty where all is there."""
+    count = len(found.files) + bool(found.ignored)
+    if count:
+        return f"{count} file{'' if count == 1 else 's'}"
+    return "git's settings" if found.fetch else ""
+
+
+def _changes(found: Scaffold, added: str) -> None:
+    """What comes into files that are there; `added` is the verb in its tense."""
     if found.ignored:
-        render.note(f"added to .gitignore: {' '.join(found.ignored)}")
+        render.note(f"{added} to .gitignore: {' '.join(found.ignored)}")
     if found.fetch:
         render.note(
-            f"added to git's settings: git fetch {render.safe(found.fetch)} brings the tags of "
+            f"{added} to git's settings: git fetch {render.safe(found.fetch)} brings the tags of "
             "releases too (without them dvc gc would take their data for unused)"
         )
 

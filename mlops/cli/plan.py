@@ -36,6 +36,11 @@ def plan(
     plans, documents = [], []
     for name in opened.models_at(source, model):
         known = baseline.records(opened.gitops, tip, name)
+        released = baseline.of_source(known, source)
+        if released is not None:
+            render.note(
+                f"{source.short} ran already: {released.release}; this is what a run of it was for"
+            )
         planned = opened.planner.plan(name, source, known, against)
         plans.append(planned.plan)
         if output is options.Output.YAML and not planned.plan.nothing:

@@ -11,7 +11,7 @@ from mlops.adapters import process
 from mlops.cli import options, render, wiring
 from mlops.cli.progress import Progress
 from mlops.engine.run import Order, Outcome, outcome_json
-from mlops.errors import UsageError
+from mlops.errors import MlopsError, UsageError
 
 
 def run(
@@ -49,15 +49,18 @@ def run(
     if detach:
         return _detach(opened)
     runner = opened.runner(Progress(logs=not quiet), source)
-    outcomes = []
+    outcomes, code = [], 0
     for name in opened.models_at(source, model):
-        outcome = runner.carry_out(
-            Order(name, source, again=again, pin=not no_pin, actor=opened.actor)
-        )
+        order = Order(name, source, again=again, pin=not no_pin, actor=opened.actor)
+        try:
+            outcome = runner.carry_out(order)
+        except MlopsError as exc:  # the other models' releases are told all the same
+            code = max(code, exc.exit_code)
+            outcome = Outcome(name, "", "", str(exc), failed=True)
         _tell(outcome)
         outcomes.append(outcome)
     render.answer([outcome_json(o) for o in outcomes], output, lambda: _print(outcomes))
-    return 1 if any(outcome.failed for outcome in outcomes) else 0
+    return code or int(any(outcome.failed for outcome in outcomes))
 
 
 def _note_left_out(opened: wiring.Opened, short: str, rev: str) -> None:
@@ -71,7 +74,10 @@ def _note_left_out(opened: wiring.Opened, short: str, rev: str) -> None:
 
 def _tell(outcome: Outcome) -> None:
     if outcome.failed:
-        render.fail(f"{outcome.model}: {outcome.note}. The logs: mlops runs logs {outcome.run}")
+        next_command = f". The logs: mlops runs logs {outcome.run}" if outcome.run else ""
+        if outcome.run and not outcome.fresh:
+            next_command += "; another attempt: mlops run --again"
+        render.fail(f"{outcome.model}: {outcome.note}{next_command}")
     elif outcome.note:
         render.note(outcome.note)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -66,12 +66,47 @@ def _print(shown: Shown, attestations: list[str] | None) -> None:
     rest = sorted(key for key in document if key not in (*_FIRST, "schema", "model"))
     for key in (*_FIRST, *rest):
         if key in document:
-            _print_value(key, document[key])
+            _print_value(key, _PLAINER.get(key, _same)(document[key]))
     render.line(f"environments: {', '.join(shown.environments) or 'none pins it'}")
     if shown.quarantine:
         render.line(f"quarantine: {render.safe(shown.quarantine.reason)}")
     if attestations is not None:
         render.line(f"attestations: {', '.join(attestations) or 'none'}")
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _platforms(value: Any) -> Any:
+    """Without each platform's layers, which stand in `layers` or, in full, in the JSON."""
+    return _each(value, lambda entry: {key: entry[key] for key in entry if key != "layers"})
+
+
+def _layers(value: Any) -> Any:
+    return _each(value, _layer)
+
+
+def _each(value: Any, shown: Callable[[Mapping[str, Any]], Any]) -> Any:
+    """Each entry as it is shown; what is no list of mappings is left as it is."""
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        return value
+    return [shown(entry) for entry in value]
+
+
+def _layer(layer: Mapping[str, Any]) -> str:
+    size = layer.get("size")
+    told = f"{size / 1e6:.1f} MB" if isinstance(size, int) else ""
+    return f"{layer.get('kind', '')!s:14}{str(layer.get('digest', ''))[:19]}  {told:>10}"
+
+
+def _picked(value: Any, keys: tuple[str, ...]) -> Any:
+    if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
+        return value
+    return [{key: each[key] for key in keys if key in each} for each in value]
+
+
+_PLAINER: Mapping[str, Callable[[Any], Any]] = {"layers": _layers, "platforms": _platforms}
 
 
 def _print_value(key: str, value: Any) -> None:

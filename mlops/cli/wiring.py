@@ -27,7 +27,14 @@ from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
 from mlops.domain.release import ReleaseRecord
 from mlops.domain.source import Commit
-from mlops.errors import ConfigError, RefusedError, UsageError
+from mlops.errors import (
+    ConfigError,
+    GitUsageError,
+    OutsideError,
+    RefusedError,
+    RegistryError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from mlops.adapters.dvc import DvcStore
@@ -49,6 +56,8 @@ __all__ = [
 
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
+_LOOK_BACK = 200  # commits
+_STOPPED = (130, 143)  # 128 + SIGINT, SIGTERM: what ends a server that is asked to end
 
 
 def now() -> datetime:
@@ -213,9 +222,20 @@ class Opened:
         for text in images.notes():
             render.note(text)
         chosen = port or self.project.model(release.model).serve.port
-        render.note(f"{release} listens on port {chosen}; stop it with Ctrl-C")
+        _free(chosen)
+        if not self.images.has_manifest(release.digest):
+            raise RegistryError(
+                f"{release} is not in {self.images.location}, the registry of this clone",
+                hint="Serve it in the clone where it was built, or build it here: mlops run COMMIT --again",
+            )
+        render.note(f"starting {release.short} on port {chosen}; stop it with Ctrl-C")
         image = ImageRef(release.model, release.digest)
-        return images.serve(image, {"MLOPS_RELEASE": str(release)}, chosen)
+        code = images.serve(image, {"MLOPS_RELEASE": str(release)}, chosen)
+        if code in _STOPPED:
+            return 0
+        if code:
+            raise OutsideError(f"the server of {release.short} ended with exit code {code}")
+        return 0
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file of the work tree: beside its target, synced and renamed."""
@@ -258,6 +278,20 @@ class Opened:
         )
 
 
+def _free(port: int) -> None:
+    """Raises UsageError where somebody listens on the port already."""
+    import socket  # noqa: PLC0415
+
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError as exc:
+            raise UsageError(
+                f"port {port} cannot be used: {exc.strerror}", hint="Choose one with --port"
+            ) from exc
+
+
 def open_work_tree(start: Path) -> Opened:
     """The project as its files stand on disk: what `mlops lock` and `mlops config` look at.
 
@@ -276,7 +310,12 @@ def open_project(start: Path) -> Opened:
     mlops.yaml is read from HEAD, so that what is not committed decides nothing; before its first commit
     from the work tree. Raises UsageError where there is none.
     """
-    repository = Repository(discover(start))
+    try:
+        repository = Repository(discover(start))
+    except GitUsageError as exc:
+        if not start.is_dir():
+            raise
+        raise UsageError("no mlops.yaml here or above: run mlops init") from exc
     content = None
     if repository.has_commits():
         content = repository.read(repository.head(), PROJECT_FILE)
@@ -284,7 +323,35 @@ def open_project(start: Path) -> Opened:
         content = _work_tree(repository.root, PROJECT_FILE)
     if content is None:
         raise UsageError("no mlops.yaml here or above: run mlops init")
-    return Opened(repository.root, repository, parse_project(content, PROJECT_FILE))
+    try:
+        project = parse_project(content, PROJECT_FILE)
+    except ConfigError as exc:
+        project = _before(repository, exc)
+    return Opened(repository.root, repository, project)
+
+
+def _before(repository: Repository, fault: ConfigError) -> Project:
+    """The newest mlops.yaml before HEAD's that can be read: an incident must not wait for a typo.
+
+    What runs or plans a commit reads that commit's own, and refuses it. Raises `fault` where none is found.
+    """
+    from mlops.cli import render  # noqa: PLC0415
+
+    if not repository.has_commits():
+        raise fault
+    for number, commit in enumerate(repository.ancestors(repository.head())):
+        content = repository.read(commit, PROJECT_FILE)
+        if content is None or number > _LOOK_BACK:
+            break
+        try:
+            project = parse_project(content, PROJECT_FILE)
+        except ConfigError:
+            continue
+        render.warn(
+            f"HEAD's {fault.message.splitlines()[0]}; going by mlops.yaml of {commit.short}"
+        )
+        return project
+    raise fault
 
 
 def _work_tree(root: Path, name: str) -> bytes | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from mlops.domain.source import Commit
@@ -60,6 +61,14 @@ class Decision:
     def release(self) -> str:
         return str(self.claim.document.get("release", ""))
 
+    def expired(self, now: datetime) -> bool:
+        """Whether the time that the run could take has passed: it counts where the holder was on
+        another machine, of which nothing else is known."""
+        try:
+            return now > datetime.fromisoformat(str(self.claim.document.get("expires")))
+        except ValueError:
+            return False
+
     @property
     def holder(self) -> Mapping[str, Any]:
         found = self.claim.document.get("holder")
@@ -78,9 +87,16 @@ def newest(claims: Claims, model: str, source: Commit) -> Decision | None:
 
 
 def document(
-    name: str, model: str, source: Commit, plan: str, holder: Holder, now: Clock, actor: str
+    name: str,
+    model: str,
+    source: Commit,
+    plan: str,
+    holder: Holder,
+    now: Clock,
+    actor: str,
+    lasts: float,
 ) -> dict[str, Any]:
-    """A fresh claim, in state `claimed`."""
+    """A fresh claim, in state `claimed`; after `lasts` seconds its holder must be dead."""
     return {
         "run": name,
         "model": model,
@@ -91,6 +107,7 @@ def document(
         "holder": dict(holder.me()),
         "actor": actor,
         "since": now().isoformat(),
+        "expires": (now() + timedelta(seconds=lasts)).isoformat(),
     }
 
 

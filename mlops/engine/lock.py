@@ -22,6 +22,8 @@ from mlops.ports import BaseImages, Resolver
 LOCK_FILE = "mlops.lock"
 ALL = "*"  # as an upgrade: everything
 BASE = "base"  # as an upgrade: the base images
+SERVER = ("prometheus-client", "starlette", "uvicorn")  # what the built-in server needs
+_TOLD_ONLY = ("python", "uv")  # another patch version of these makes no lock stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Installed:
 
     tools: Mapping[str, str]
     builder: str
-    server: tuple[str, ...] = ("prometheus-client", "starlette", "uvicorn")
+    server: tuple[str, ...] = SERVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Locker:
     def _stale(self, current: ProjectLock) -> Iterator[str]:
         if current.image(TOOL) is None:
             yield f"{LOCK_FILE}: the tool image is not locked"
-        yield from _differences(current, self.installed)
+        yield from _differences(current, self.installed, but=_TOLD_ONLY)
         named = _bases(self.project)
         for name, platform in named:
             if current.image(name, platform) is None:
@@ -99,13 +101,10 @@ class Locker:
         for image in current.images:
             if image.name != TOOL and (image.name, image.platform) not in named:
                 yield f"{LOCK_FILE}: base {image.name} ({image.platform}) is locked, and no model names it"
+        server = self.installed.server
+        for _, fault in requirement_faults(self.project, current, self.read, server):
+            yield fault
         groups = requirements.groups(self.project, self.read)
-        for group in groups:
-            base = current.image(group.base, group.platform)
-            if self.read(group.lock) is None:
-                yield f"{group.lock}: missing"
-            elif base is not None and current.inputs(group.lock) != self._inputs(group, base):
-                yield f"{group.lock}: {group.source or 'its base'} changed since it was locked"
         for entry in current.requirements:
             if entry.path not in {group.lock for group in groups}:
                 yield f"{LOCK_FILE}: {entry.path} is locked, and no model uses it"
@@ -150,6 +149,21 @@ class Locker:
             yield from _package_changes(path, self.read(path), files[path])
 
 
+def requirement_faults(
+    project: Project, current: ProjectLock, read: Read, server: tuple[str, ...] = SERVER
+) -> Iterator[tuple[str, str]]:
+    """Requirements locks that are missing, or older than what they were made from: path, and text."""
+    for group in requirements.groups(project, read):
+        base = current.image(group.base, group.platform)
+        if read(group.lock) is None:
+            yield group.lock, f"{group.lock}: missing"
+        elif base is not None:
+            wanted = requirements.inputs(group, server if group.server else (), base, read)
+            if current.inputs(group.lock) != wanted:
+                what = group.source or "its base"
+                yield group.lock, f"{group.lock}: {what} changed since it was locked"
+
+
 def _bases(project: Project) -> tuple[tuple[str, str], ...]:
     """Name and platform of every base that a model is built on."""
     return tuple(dict.fromkeys((m.build.base, platform_of(m)) for m in project.models))
@@ -170,11 +184,13 @@ def _called(image: LockedImage) -> str:
     return "tool image" if image.name == TOOL else f"base {image.name}"
 
 
-def _differences(lock: ProjectLock, installed: Installed) -> Iterator[str]:
+def _differences(
+    lock: ProjectLock, installed: Installed, but: tuple[str, ...] = ()
+) -> Iterator[str]:
     if lock.builder != installed.builder:
         yield f"{LOCK_FILE}: builder: {lock.builder or 'not locked'} → {installed.builder}"
     for name, version in sorted(installed.tools.items()):
-        if (known := lock.tool(name)) != version:
+        if name not in but and (known := lock.tool(name)) != version:
             yield f"{LOCK_FILE}: {name}: {known or 'not locked'} → {version}"
     for name, version in lock.tools:
         if name not in installed.tools:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from mlops.config.lockfile import parse_lock
@@ -18,11 +19,12 @@ from mlops.domain.run import RunSpec
 from mlops.domain.source import Commit, DataObject
 from mlops.domain.view import Pipeline, SourceView, Tree
 from mlops.engine.baseline import baseline as last_release
+from mlops.engine.lock import requirement_faults
 from mlops.errors import ConfigError, GitError, RefusedError, UsageError
 from mlops.policy import impact, plan, sides
 from mlops.policy.hashes import overlaps
 from mlops.policy.stale import in_scope
-from mlops.ports import DataStore, SourceReader
+from mlops.ports import DataStore, GitOps, SourceReader
 
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
@@ -169,6 +171,34 @@ class Planner:
             }
         except (GitError, UsageError):
             return {}  # the tag was never fetched, or is gone: the source's own dvc.lock is what there is
+
+    def require_locks(self, planned: Planned, say: Callable[[str], None] | None = None) -> None:
+        """Raises ConfigError where requirements changed since they were locked, or have no lock.
+
+        With `say` a stale lock is told, not refused: what was released once may be built again.
+        """
+        source = planned.plan.source
+        if planned.lock is None:
+            return  # `spec` says so
+        read = partial(self.reader.read, source)
+        for path, fault in requirement_faults(planned.project, planned.lock, read):
+            if path != planned.model.build.lock:
+                continue
+            if say is None or read(path) is None:
+                raise ConfigError(
+                    f"{fault} (commit {source.short})",
+                    hint="Run mlops lock, and commit what it wrote",
+                )
+            say(f"warning: {fault}")
+
+    def require_overlay(self, planned: Planned, gitops: GitOps, tip: Commit | None) -> None:
+        """Raises ConfigError where the first environment is not on the GitOps branch yet."""
+        path = f"{gitops.path}/{planned.project.environments[0]}/kustomization.yaml"
+        if tip is None or gitops.read(tip, path) is None:
+            raise ConfigError(
+                f"{path} is not on the GitOps branch {self.place.gitops_branch} yet",
+                hint="Commit what mlops init wrote, and push it: git push",
+            )
 
     def require_data(self, planned: Planned) -> None:
         """Raises RefusedError, with the list, where data that the source needs is not on the remote."""

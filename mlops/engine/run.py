@@ -14,11 +14,12 @@ from mlops.engine import baseline as baselines
 from mlops.engine import claiming
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.planning import Planned, Planner
-from mlops.errors import GitError, MlopsError, RefusedError
+from mlops.errors import GitError, MlopsError, OutsideError, RefusedError
 from mlops.manifests.pipelinerun import generate
 from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
 
 Say = Callable[[str], None]
+_SLACK = 1800.0  # seconds that a run may take beside what its timeouts allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,9 @@ class Runner:
         planned = self.planner.plan(order.model, order.source, known)
         if planned.plan.nothing and not order.again:
             return self._nothing(order, planned, attempt, last)
+        self.planner.require_locks(planned, self.say if order.again else None)
+        if order.pin:
+            self.planner.require_overlay(planned, self.gitops, tip)
         self.planner.require_data(planned)
         return self._execute(order, planned, attempt, last)
 
@@ -93,19 +97,23 @@ class Runner:
             return 1
         if not last.open:
             return last.attempt + 1
-        if last.state != claiming.SETTLED:
-            self._must_be_dead(order, last)
-        return last.attempt
-
-    def _must_be_dead(self, order: Order, last: Decision) -> None:
+        if last.state == claiming.SETTLED:
+            return last.attempt
         name = claiming.run_name(order.model, order.source, last.attempt)
-        if not self.executor.alive(name) and self.holder.dead(last.holder):
-            return
-        holder = last.holder
-        raise RefusedError(
-            f"run {name} is being carried out by process {holder.get('pid')} on {holder.get('host')}",
-            hint=f"Follow it: mlops runs logs {name}",
-        )
+        holder, living = last.holder, self.executor.alive(name)
+        if not living and (self.holder.dead(holder) or last.expired(self.now())):
+            return last.attempt
+        told = f"run {name} is being carried out by process {holder.get('pid')} on {holder.get('host')}"
+        if holder.get("host") == self.holder.me().get("host"):
+            raise RefusedError(told, hint=f"Follow it: mlops runs logs {name}")
+        if not order.again:
+            until = last.claim.document.get("expires", "it ends")
+            raise RefusedError(
+                told,
+                hint=f"Wait until {until}, or make another attempt if that machine is gone: mlops run --again",
+            )
+        self.say(f"warning: {told}, as far as is known; this is another attempt")
+        return last.attempt + 1
 
     def _answered(
         self, order: Order, known: tuple[ReleaseRecord, ...], last: Decision | None
@@ -136,7 +144,7 @@ class Runner:
     ) -> Outcome:
         name = claiming.run_name(order.model, order.source, attempt)
         release = str(planned.baseline.release) if planned.baseline else ""
-        claim = self._claim(order, planned.plan, name, last)
+        claim = self._claim(order, planned.plan, name, last, _SLACK)
         if claim is not None:
             summary = planned.plan.summary
             self._move(claim, claiming.SETTLED, outcome="nothing", reason=summary, release=release)
@@ -153,7 +161,8 @@ class Runner:
             rebuild=order.again,
         )
         document = generate(spec)
-        claim = self._claim(order, planned.plan, name, last)
+        lasts = max(spec.timeout, spec.train_timeout) + 2 * _SLACK
+        claim = self._claim(order, planned.plan, name, last, lasts)
         if claim is not None:
             claim = self._move(claim, "submitted", executor=self.executor.name)
         complaints = _Complaints(self.observer)
@@ -178,14 +187,18 @@ class Runner:
             self._move(claim, claiming.SETTLED, outcome="succeeded", release=release, reason="")
             return Outcome(order.model, result.name, release, result.results.get("note", ""))
         reason = complaints.first_of(result) or result.message or result.reason
-        self._move(claim, claiming.SETTLED, outcome="failed", reason=reason)
+        outcome = claiming.INTERRUPTED if _outside(result) else "failed"
+        self._move(claim, claiming.SETTLED, outcome=outcome, reason=reason)
         return Outcome(order.model, result.name, "", reason, failed=True)
 
-    def _claim(self, order: Order, plan: Plan, name: str, last: Decision | None) -> Claim | None:
+    def _claim(
+        self, order: Order, plan: Plan, name: str, last: Decision | None, lasts: float
+    ) -> Claim | None:
         """Win the claim, or say who has it. None where the remote takes no such refs."""
-        dead = last.claim if last is not None and last.open else None
+        taken = last is not None and last.open and last.claim.ref.endswith(f"/{name}")
+        dead = last.claim if last is not None and taken else None
         fresh = claiming.document(
-            name, order.model, order.source, plan.summary, self.holder, self.now, order.actor
+            name, order.model, order.source, plan.summary, self.holder, self.now, order.actor, lasts
         )
         try:
             won = self.claims.put(name, fresh, dead)
@@ -212,6 +225,12 @@ class Runner:
             self.say(f"warning: the claim {claim.ref} could not be moved to {state}: {exc}")
             return claim
         return moved if moved is not None else claim
+
+
+def _outside(result: RunResult) -> bool:
+    """Whether an outside system failed the run: that says nothing about the commit."""
+    codes = {step.exit_code for task in result.tasks for step in task.steps if step.exit_code}
+    return OutsideError.exit_code in codes
 
 
 class _Complaints:

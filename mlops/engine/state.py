@@ -71,7 +71,10 @@ class Environments:
     ) -> Environments:
         """Raises ConfigError where the branch does not exist yet."""
         if tip is None:
-            raise ConfigError("the GitOps branch has no commit yet", hint="Run: mlops init")
+            raise ConfigError(
+                "the GitOps branch has no commit yet",
+                hint="Commit and push what mlops init wrote: it prints the commands",
+            )
         return cls(gitops, tip, project, now, note)
 
     @property

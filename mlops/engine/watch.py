@@ -29,8 +29,15 @@ class Watcher:
         """
         outcomes: list[Outcome] = []
         for tip in tips:
-            source = self.reader.source_of(tip, self.transparent)
-            outcomes.extend(self._decide(source, model) for model in models(source))
+            try:
+                source = self.reader.source_of(tip, self.transparent)
+                named = models(source)
+            except MlopsError as exc:  # one bad branch must not keep the others waiting
+                outcomes.append(
+                    Outcome("", "", "", f"{tip.short} is not decided: {exc}", failed=True)
+                )
+                continue
+            outcomes.extend(self._decide(source, model) for model in named)
         return tuple(outcomes)
 
     def _decide(self, source: Commit, model: str) -> Outcome:

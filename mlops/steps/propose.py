@@ -84,7 +84,7 @@ def settle(
                 assert_never(other)
     raise GitError(
         f"somebody else was faster {_TRIES} times in a row: nothing was changed",
-        hint="Run again: mlops runs retry",
+        hint="Make another attempt: mlops run --again",
         retryable=True,
     )
 

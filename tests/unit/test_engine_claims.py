@@ -10,12 +10,12 @@ import pytest
 
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.plan import Impact, Plan, PlanStep
-from mlops.domain.run import Phase, RunResult, RunSpec, TaskState
+from mlops.domain.run import Phase, RunResult, RunSpec, StepState, TaskState
 from mlops.domain.source import Commit
 from mlops.engine import claiming
 from mlops.engine.claiming import Holder
 from mlops.engine.run import Order, Runner
-from mlops.errors import ExecutorError, GitError, RefusedError
+from mlops.errors import ConfigError, ExecutorError, GitError, RefusedError
 from mlops.ports import Claim
 
 SOURCE = Commit("1" * 40)
@@ -83,6 +83,7 @@ class Planner:
 
     nothing: bool = False
     missing: bool = False
+    unpushed: bool = False
 
     def plan(self, model, source, known, since=None):
         steps = () if self.nothing else (PlanStep("package", "code"),)
@@ -90,6 +91,13 @@ class Planner:
         return SimpleNamespace(
             plan=Plan(model, source, None, Impact(), steps, summary), baseline=None
         )
+
+    def require_locks(self, planned, say=None):
+        assert planned.plan.source == SOURCE
+
+    def require_overlay(self, planned, gitops, tip):
+        if self.unpushed:
+            raise ConfigError("environments/dev/kustomization.yaml is not on the GitOps branch")
 
     def require_data(self, planned):
         if self.missing:
@@ -180,6 +188,51 @@ def test_a_run_that_an_executor_still_carries_is_not_taken_over(runner):
     held(runner, "submitted", pid=2)
     with pytest.raises(RefusedError, match="is being carried out"):
         replace(runner, executor=Executor(living=True)).carry_out(order())
+
+
+def test_a_claim_of_another_machine_is_waited_for_until_it_must_be_dead(runner):
+    foreign = Holder(lambda: ME, lambda _: False)
+    elsewhere = replace(runner, holder=foreign)
+    gone = {"host": "gone-runner", "pid": 7}
+    name = claiming.run_name("spam", SOURCE, 1)
+    late = {"state": "submitted", "holder": gone, "expires": "2026-01-02T00:00:00+00:00"}
+    runner.claims.put(name, late, None)
+    with pytest.raises(RefusedError, match="process 7 on gone-runner"):
+        elsewhere.carry_out(order())
+    overdue = replace(elsewhere, now=lambda: datetime(2026, 1, 3, tzinfo=UTC))
+    assert overdue.carry_out(order()).release == RELEASE
+    assert runner.executor.ran == [name]
+
+
+def test_another_attempt_may_be_made_beside_a_claim_of_another_machine(runner):
+    elsewhere = replace(runner, holder=Holder(lambda: ME, lambda _: False))
+    name = claiming.run_name("spam", SOURCE, 1)
+    runner.claims.put(name, {"state": "submitted", "holder": {"host": "gone-runner"}}, None)
+    assert elsewhere.carry_out(order(again=True)).release == RELEASE
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 2)]
+    assert runner.claims.outcome(1)["state"] == "submitted"
+
+
+def test_what_was_not_pushed_is_told_before_anything_is_claimed(runner):
+    with pytest.raises(ConfigError, match="is not on the GitOps branch"):
+        replace(runner, planner=Planner(unpushed=True)).carry_out(order())
+    assert runner.claims.kept == {}
+
+
+def test_an_outside_system_that_failed_is_no_verdict_on_the_commit(runner):
+    @dataclass
+    class Full(Executor):
+        def run(self, document, observer):
+            when = datetime(2026, 1, 1, tzinfo=UTC)
+            step = StepState("package", Phase.FAILED, exit_code=3)
+            task = TaskState("package", Phase.FAILED, steps=(step,), message="no space")
+            name = document["metadata"]["name"]
+            return RunResult(name, Phase.FAILED, "Failed", "", when, when, (task,))
+
+    first = replace(runner, executor=Full()).carry_out(order())
+    assert first.failed
+    assert runner.carry_out(order()).release == RELEASE
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
 
 
 def test_the_loser_of_a_race_runs_nothing(runner):

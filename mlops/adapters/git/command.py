@@ -13,7 +13,7 @@ from typing import IO
 from mlops.adapters import process
 from mlops.adapters.git.failures import failure, redact
 from mlops.adapters.process import Completed
-from mlops.errors import GitError, UsageError
+from mlops.errors import GitError, GitUsageError, UsageError
 
 _KEPT = re.compile(
     # what decides who one is and how a remote is reached; all else named GIT_* is dropped, so that
@@ -196,13 +196,17 @@ def discover(path: Path) -> Git:
     where there is none.
     """
     if not path.is_dir():
-        raise GitError(f"{path} is no directory", hint="Give one with --repo DIR")
+        raise GitUsageError(f"{path} is no directory", hint="Give one with --repo DIR")
     git = Git(path.resolve())
     doing = f"looking for a repository in {path}"
     done = git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel", doing=doing)
     bare, _, top = done.text.partition("\n")
     if bare == "true":
         return Git(layout(git).git_dir)
+    if done.code != 0 and "not a git repository" in done.complaint:
+        raise GitUsageError(
+            f"{path} is in no git repository", hint="Run: git init, then mlops init"
+        )
     if done.code != 0:
         raise failure(doing, done.complaint)
     return Git(Path(top.removesuffix("\n")).resolve())

@@ -28,7 +28,7 @@ from mlops.adapters.git.remote import Remote
 from mlops.adapters.git.stream import Stream
 from mlops.adapters.git.writing import Writer, identity
 from mlops.domain.source import Commit
-from mlops.errors import GitError
+from mlops.errors import GitError, GitUsageError
 from mlops.ports import CommitInfo, FileEntry
 
 _USERINFO = re.compile(r"(?<=://)[^/@]*@")
@@ -98,11 +98,13 @@ class Repository:
         if done.code == 0:
             return Commit.parse(done.text.strip())
         if "ambiguous" in done.complaint:
-            raise GitError(f"{rev!r} names more than one commit", hint="Give more of its digits")
+            raise GitUsageError(
+                f"{rev!r} names more than one commit", hint="Give more of its digits"
+            )
         if not self.has_commits() and rev in ("HEAD", "@", self.branch()):
-            raise GitError("the repository has no commits yet", hint="Run: git commit")
+            raise GitUsageError("the repository has no commits yet", hint="Run: git commit")
         if "Needed a single revision" in done.complaint or "unknown revision" in done.complaint:
-            raise GitError(f"there is no commit {rev!r} here", hint="Run: git fetch")
+            raise GitUsageError(f"there is no commit {rev!r} here", hint="Look at: git log --all")
         raise failure(doing, done.complaint)
 
     def ref(self, name: str) -> Commit | None:
