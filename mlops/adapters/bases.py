@@ -22,7 +22,7 @@ from mlops.adapters import ociindex
 from mlops.adapters.layout import OciLayout, file_digest
 from mlops.adapters.ociindex import REF_NAME, Descriptor
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError, RegistryError
+from mlops.errors import BuildError, ConfigError, RegistryError
 from mlops.ports import ImageStore
 
 REPOSITORY = "base"
