@@ -1,5 +1,6 @@
 """A holder is dead only when that very process is gone."""
 
+import json
 import subprocess
 import sys
 
@@ -12,9 +13,10 @@ def test_this_process_lives():
 
 def test_a_process_that_ended_is_dead():
     program = "import json; from mlops.adapters import holder; print(json.dumps(holder.me()))"
-    import json
 
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
     assert holder.dead(json.loads(out.stdout))
 
 
