@@ -265,3 +265,11 @@ def remove(path: Path) -> None:
                     if not entry.is_symlink():
                         entry.chmod(0o700)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def machine_cache() -> Path:
+    """Where unpacked layers are kept between projects: $MLOPS_CACHE, else the user's own cache."""
+    chosen = os.environ.get("MLOPS_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from mlops.cli import options, wiring
+from mlops.cli import opening, options
 from mlops.engine.state import Environments
 
 
@@ -41,7 +41,7 @@ def _releases(found: Environments) -> Iterator[str]:
 
 def _offered(offer: Callable[[Environments], Iterator[str]], incomplete: str) -> list[str]:
     try:
-        opened = wiring.open_project(options.HERE)
+        opened = opening.open_project(options.HERE)
         found = Environments.load(opened.gitops, opened.gitops.tip(), opened.project, opened.now())
         return [text for text in offer(found) if text.startswith(incomplete)]
     except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's typing helps nobody

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
 
 import typer
 
+from mlops.adapters.git import discover
 from mlops.cli import options, render, wiring
+from mlops.config.project import schema as project_schema
+from mlops.engine.check import check as checked
+from mlops.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="Check the configuration; print its JSON schema.")
 
@@ -22,10 +28,18 @@ def check(
 
     Exits 2 where something is wrong, each fault with file, line and key.
     """
-    faults, files = wiring.check_configuration(repo)
+    faults, files = check_files(repo)
     value = [{"files": list(files), "faults": list(faults)}]
     render.answer(value, output, lambda: _print(faults, files))
     return 2 if faults else 0
+
+
+def check_files(start: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Faults, and the files that were read, of the work tree at `start` or above."""
+    root = discover(start).directory
+    if wiring.read_file(root, wiring.PROJECT_FILE) is None:
+        raise UsageError("no mlops.yaml here or above: run mlops init")
+    return checked(partial(wiring.read_file, root))
 
 
 def _print(faults: tuple[str, ...], files: tuple[str, ...]) -> None:
@@ -38,4 +52,4 @@ def _print(faults: tuple[str, ...], files: tuple[str, ...]) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of mlops.yaml, for editors."""
-    render.raw(json.dumps(wiring.project_schema(), indent=2, sort_keys=True) + "\n")
+    render.raw(json.dumps(project_schema(), indent=2, sort_keys=True) + "\n")

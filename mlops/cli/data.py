@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, wiring
+from mlops.cli import opening, options, render
 from mlops.errors import RefusedError
 
 app = typer.Typer(no_args_is_help=True, help="Data through DVC: add, status, push, pull.")
@@ -25,7 +25,7 @@ def add(
 
     Example:  mlops data add data/train.csv
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     opened.data.add(opened.inside(paths))
 
 
@@ -37,7 +37,7 @@ def status(
     verbose: options.Verbose = False,
 ) -> int:
     """Say what HEAD refers to that is not on the remote, and what differs here; exit 1 if anything."""
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     head = opened.repository.resolve("HEAD")
     missing = list(opened.data.missing(head)) if opened.data.has_remote(head) else []
     changed = [text for text in opened.data.status() if text.partition(":")[0].endswith(".dvc")]
@@ -60,7 +60,7 @@ def _print(missing: list[str], changed: list[str], *, remote: bool) -> None:
 @app.command()
 def push(*, repo: options.Repo = options.HERE, verbose: options.Verbose = False) -> None:
     """Send to the remote what this work tree's DVC files refer to; check that it arrived."""
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     opened.data.push()
     head = opened.repository.resolve("HEAD")
     missing = opened.data.missing(head)
@@ -85,5 +85,5 @@ def pull(
 
     Examples:  mlops data pull    mlops data pull spam@prod
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     opened.data.pull(opened.revision(ref) if ref else None)

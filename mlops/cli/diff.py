@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import completion, options, pins, render, wiring
+from mlops.cli import completion, opening, options, pins, render
 from mlops.domain.digest import ReleaseId
 from mlops.engine import references
 from mlops.engine.diff import Difference, ReleaseDiff
@@ -39,7 +39,7 @@ def diff(
 
     Examples:  mlops diff prod staging    mlops diff spam@prod~1 spam@prod
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
     zone = pins.zone(tz)
     old, new = (references.release_or_environment(found, text, zone) for text in (a, b))

@@ -14,6 +14,7 @@ from mlops.adapters.git.command import discover
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.kustomize import Kustomize
 from mlops.cli import options, render, wiring
+from mlops.cli.config import check_files
 from mlops.config.project import parse_project
 from mlops.engine import doctor as engine
 from mlops.engine.doctor import Finding, Machine, Setup
@@ -64,7 +65,7 @@ def _setup(start: Path) -> Setup | None:
     path = repository.root / wiring.PROJECT_FILE
     if not path.is_file():
         return None
-    faults, _ = wiring.check_configuration(start)
+    faults, _ = check_files(start)
     try:
         project = parse_project(path.read_bytes(), wiring.PROJECT_FILE)
         registry = project.registry

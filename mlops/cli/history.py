@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import options, pins, render, wiring
+from mlops.cli import opening, options, pins, render
 from mlops.domain.digest import ReleaseId
 from mlops.domain.history import PinRow
 from mlops.domain.reference import Day, When, parse_when
@@ -38,7 +38,7 @@ def history(
     Examples:  mlops history prod    mlops history prod spam --at 2019-07-16T12:00:00Z
     """
     when = parse_when(at, pins.zone(tz)) if at else None
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
     past = found.history(environment)
     if model:

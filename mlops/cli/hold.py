@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, pins, render, wiring
+from mlops.cli import opening, options, pins, render
 from mlops.domain.environment import Hold
 from mlops.domain.reference import parse_until
 from mlops.engine.hold import EVERY, Held, HoldOrder, Resumed
@@ -33,7 +33,7 @@ def hold(
 
     Examples:  mlops hold prod --reason "freeze" --until 2d    mlops hold prod spam --reason "bad data"
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     order = HoldOrder(
         environment=environment,
         model=model or EVERY,
@@ -65,7 +65,7 @@ def resume(
 
     Examples:  mlops resume prod spam    mlops resume prod
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     settled = resume_it(pins.publisher(opened), environment, model or EVERY, dry_run=dry_run)
     commit = settled.commit.sha if settled.commit else None
     answers = [

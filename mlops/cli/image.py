@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import options, render, wiring
+from mlops.cli import opening, options, render
 from mlops.cli.completion import releases as complete_release
 from mlops.domain.release import ReleaseRecord
 
@@ -35,9 +35,12 @@ def run(
 ) -> int:
     """Start the default command of a release's image here, in the sandbox, until it ends.
 
-    Examples:  mlops image run spam@prod --port 8080    curl http://127.0.0.1:8080/v2/models/spam
+    Example:  mlops image run spam@prod --port 8080
+
+    Ask it:  curl -d '{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [[7, 2]]}]}'
+    http://127.0.0.1:8080/v2/models/spam/infer
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     record = opened.record(ref)
     return opened.serve(record.release, port)
 
@@ -54,7 +57,7 @@ def layers(
 
     Example:  mlops image layers spam@prod
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     record = opened.record(ref)
     known = opened.records(record.release.model)
     rows = [_row(layer, record, known) for layer in record.document.get("layers", ())]

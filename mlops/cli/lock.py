@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, wiring
+from mlops.cli import opening, options, render, wiring
 from mlops.engine.lock import ALL, Locked
 
 
@@ -35,7 +35,7 @@ def lock(
 
     Examples:  mlops lock    mlops lock --upgrade scikit-learn    mlops lock --check
     """
-    opened = wiring.open_work_tree(repo)
+    opened = opening.open_work_tree(repo)
     locker = wiring.locker(opened)
     if check:
         stale = locker.stale()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import options, render, wiring
+from mlops.cli import opening, options, render
 from mlops.domain.plan import Plan
 from mlops.engine import baseline, claiming
 from mlops.manifests.pipelinerun import generate, to_yaml
@@ -29,7 +29,7 @@ def plan(
 
     Examples:  mlops plan    mlops plan HEAD~3 --model spam    mlops plan --output yaml
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     source = opened.source(rev)
     tip = opened.gitops.refresh()
     against = opened.source(since) if since else None

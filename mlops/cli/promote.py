@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import completion, options, pins, render, wiring
+from mlops.cli import completion, opening, options, pins, render
 from mlops.engine.promote import Left, PromoteOrder, Promoter
 from mlops.engine.publishing import Settled
 from mlops.errors import UsageError
@@ -56,7 +56,7 @@ def promote(
         raise UsageError(
             "no release is named", hint="Name one: mlops promote spam@dev; or use --auto"
         )
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     promoter = Promoter(pins.publisher(opened), opened.repository)
     left: tuple[Left, ...] = ()
     if auto:

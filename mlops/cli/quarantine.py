@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import completion, options, pins, render, wiring
+from mlops.cli import completion, opening, options, pins, render
 from mlops.engine.publishing import Settled
 from mlops.engine.quarantine import Quarantined, lift
 from mlops.engine.quarantine import quarantine as put_in
@@ -46,7 +46,7 @@ def quarantine(
     """
     if bool(ref) == bool(lifted):
         raise UsageError("name one release", hint="mlops quarantine REF, or --lift REF")
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     publisher = pins.publisher(opened)
     settled: Settled[Quarantined] | Settled[Quarantined | None]
     if lifted:

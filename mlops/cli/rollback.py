@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.adapters.kustomize import Kustomize
-from mlops.cli import completion, options, pins, render, wiring
+from mlops.cli import completion, opening, options, pins, render, wiring
 from mlops.domain.reference import parse_when
 from mlops.engine.preflight import Preflight, failed
 from mlops.engine.publishing import Settled
@@ -60,7 +60,7 @@ def rollback(
 
     Examples:  mlops rollback prod --reason "predicts nonsense"    mlops rollback prod spam --steps 2
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     zone = pins.zone(tz)
     order = RollbackOrder(
         environment=environment,

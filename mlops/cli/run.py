@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlops.adapters import process
-from mlops.cli import options, render, wiring
+from mlops.cli import opening, options, render, wiring
 from mlops.cli.progress import Progress
 from mlops.engine.run import Order, Outcome, outcome_json
 from mlops.errors import MlopsError, UsageError
@@ -41,7 +41,7 @@ def run(
 
     Examples:  mlops run    mlops run v1.2 --model spam    mlops promote $(mlops run) --to staging
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     if executor not in ("", "local"):
         raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
     source = opened.source(rev)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import options, render, wiring
+from mlops.cli import opening, options, render, wiring
 from mlops.domain.run import RunResult
 from mlops.errors import UsageError
 
@@ -24,7 +24,7 @@ def listing(
     """List the runs of this machine, newest first."""
     if context.invoked_subcommand is not None:
         return
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     found = sorted(
         opened.executor.list(),
         key=lambda r: (r.started is not None, r.started, r.name),
@@ -80,7 +80,7 @@ def show(
     output: options.Out = options.Output.TEXT,
 ) -> None:
     """Show a run's tasks, their states and durations."""
-    run = _found(wiring.open_project(repo), name)
+    run = _found(opening.open_project(repo), name)
     value = {**_json(run), "tasks": [_task(task) for task in run.tasks]}
     render.answer([value], output, lambda: _print(run))
 
@@ -124,7 +124,7 @@ def logs(
     repo: options.Repo = options.HERE,
 ) -> None:
     """Print the logs of a run's steps."""
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     _found(opened, name)
     for where, lines in opened.executor.logs(name, task):
         for line in lines:

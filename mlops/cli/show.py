@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import completion, options, pins, render, wiring
+from mlops.cli import completion, opening, options, pins, render, wiring
 from mlops.domain.digest import ReleaseId
 from mlops.engine import references
 from mlops.engine.show import Shown
@@ -37,7 +37,7 @@ def show(
 
     Examples:  mlops show spam@prod    mlops show spam@prod~1 --output json
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
     release = references.release(found, ref, pins.zone(tz))
     shown = read(found, release)

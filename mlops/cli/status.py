@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from mlops.cli import options, pins, render, wiring
+from mlops.cli import opening, options, pins, render
 from mlops.engine.status import StatusRow
 from mlops.engine.status import status as read
 
@@ -21,7 +21,7 @@ def status(
 
     Examples:  mlops status    mlops status --output json
     """
-    opened = wiring.open_project(repo)
+    opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
     rows = read(found)
     render.answer([_json(row) for row in rows], output, lambda: _print(rows, found.now))

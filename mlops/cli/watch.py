@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, wiring
+from mlops.cli import opening, options, render
 from mlops.cli.progress import Progress
 from mlops.engine.run import Outcome, outcome_json
 from mlops.engine.watch import Watcher
@@ -27,7 +27,7 @@ def watch(
     Examples:  mlops watch --once    mlops watch --interval 10
     """
     while True:
-        opened = wiring.open_project(repo)
+        opened = opening.open_project(repo)
         watcher = Watcher(
             opened.repository,
             partial(opened.runner, Progress(logs=verbose)),

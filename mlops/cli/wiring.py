@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 
 from mlops import __version__
 from mlops.adapters import holder
-from mlops.adapters.git import GitOpsBranch, Repository, RunClaims, discover
+from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
+from mlops.adapters.rootfs import machine_cache
 from mlops.config.lockfile import parse_lock
-from mlops.config.project import parse_project
-from mlops.config.project import schema as project_schema
 from mlops.domain.digest import ImageRef, ReleaseId
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
@@ -29,7 +28,6 @@ from mlops.domain.release import ReleaseRecord
 from mlops.domain.source import Commit
 from mlops.errors import (
     ConfigError,
-    GitUsageError,
     OutsideError,
     RefusedError,
     RegistryError,
@@ -45,15 +43,6 @@ if TYPE_CHECKING:
     from mlops.engine.run import Runner
     from mlops.ports import RunObserver
 
-__all__ = [
-    "Opened",
-    "check_configuration",
-    "machine_cache",
-    "now",
-    "open_project",
-    "project_schema",
-]
-
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
 _LOOK_BACK = 200  # commits
@@ -63,14 +52,6 @@ _STOPPED = (130, 143)  # 128 + SIGINT, SIGTERM: what ends a server that is asked
 def now() -> datetime:
     """The time, aware, in UTC."""
     return datetime.now(UTC)
-
-
-def machine_cache() -> Path:
-    """Where unpacked layers are kept between projects: $MLOPS_CACHE, else the user's cache."""
-    chosen = os.environ.get("MLOPS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops"
 
 
 @dataclass
@@ -292,81 +273,10 @@ def _free(port: int) -> None:
             ) from exc
 
 
-def open_work_tree(start: Path) -> Opened:
-    """The project as its files stand on disk: what `mlops lock` and `mlops config` look at.
-
-    Raises UsageError where there is no mlops.yaml.
-    """
-    repository = Repository(discover(start))
-    content = _work_tree(repository.root, PROJECT_FILE)
-    if content is None:
-        raise UsageError("no mlops.yaml here or above: run mlops init")
-    return Opened(repository.root, repository, parse_project(content, PROJECT_FILE))
-
-
-def open_project(start: Path) -> Opened:
-    """Find and read the project at `start` or above.
-
-    mlops.yaml is read from HEAD, so that what is not committed decides nothing; before its first commit
-    from the work tree. Raises UsageError where there is none.
-    """
-    try:
-        repository = Repository(discover(start))
-    except GitUsageError as exc:
-        if not start.is_dir():
-            raise
-        raise UsageError("no mlops.yaml here or above: run mlops init") from exc
-    content = None
-    if repository.has_commits():
-        content = repository.read(repository.head(), PROJECT_FILE)
-    if content is None:
-        content = _work_tree(repository.root, PROJECT_FILE)
-    if content is None:
-        raise UsageError("no mlops.yaml here or above: run mlops init")
-    try:
-        project = parse_project(content, PROJECT_FILE)
-    except ConfigError as exc:
-        project = _before(repository, exc)
-    return Opened(repository.root, repository, project)
-
-
-def _before(repository: Repository, fault: ConfigError) -> Project:
-    """The newest mlops.yaml before HEAD's that can be read: an incident must not wait for a typo.
-
-    What runs or plans a commit reads that commit's own, and refuses it. Raises `fault` where none is found.
-    """
-    from mlops.cli import render  # noqa: PLC0415
-
-    if not repository.has_commits():
-        raise fault
-    for number, commit in enumerate(repository.ancestors(repository.head())):
-        content = repository.read(commit, PROJECT_FILE)
-        if content is None or number > _LOOK_BACK:
-            break
-        try:
-            project = parse_project(content, PROJECT_FILE)
-        except ConfigError:
-            continue
-        render.warn(
-            f"HEAD's {fault.message.splitlines()[0]}; going by mlops.yaml of {commit.short}"
-        )
-        return project
-    raise fault
-
-
-def _work_tree(root: Path, name: str) -> bytes | None:
+def read_file(root: Path, name: str) -> bytes | None:
+    """A regular file of the work tree; None where there is none, or a link."""
     path = root / name
     return path.read_bytes() if path.is_file() and not path.is_symlink() else None
-
-
-def check_configuration(start: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Faults, and the files that were read, of the work tree at `start` or above."""
-    from mlops.engine.check import check  # noqa: PLC0415
-
-    root = discover(start).directory
-    if not (root / PROJECT_FILE).is_file():
-        raise UsageError("no mlops.yaml here or above: run mlops init")
-    return check(lambda name: _work_tree(root, name))
 
 
 def locker(opened: Opened) -> Locker:
@@ -392,7 +302,7 @@ def locker(opened: Opened) -> Locker:
     return Locker(
         project=opened.project,
         current=_lock_of(opened),
-        read=partial(_work_tree, opened.root),
+        read=partial(read_file, opened.root),
         installed=Installed(versions, BUILDER),
         bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
         resolver=uv,
@@ -400,7 +310,7 @@ def locker(opened: Opened) -> Locker:
 
 
 def _lock_of(opened: Opened) -> ProjectLock | None:
-    content = _work_tree(opened.root, LOCK_FILE)
+    content = read_file(opened.root, LOCK_FILE)
     if content is None:
         return None
     try:

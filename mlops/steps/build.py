@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from mlops.adapters.baserunner import SandboxedBase
 from mlops.adapters.bases import LocalBases
+from mlops.adapters.rootfs import machine_cache
 from mlops.adapters.uv import Uv
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, build_environment
 from mlops.errors import ConfigError
@@ -61,11 +60,3 @@ def _requirements(source: Source) -> bytes:
             hint="Run mlops lock, and commit what it wrote",
         )
     return content or b""
-
-
-def machine_cache() -> Path:
-    """Where unpacked layers are kept between projects (docs/explanation/contract.md)."""
-    chosen = os.environ.get("MLOPS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops"
