@@ -2,6 +2,7 @@ import pytest
 
 from mlops.domain.environment import Hold, QuarantineEntry
 from mlops.engine.show import show
+from mlops.engine.state import Environments
 from mlops.engine.status import StatusRow, status
 from mlops.errors import ConfigError, RefusedError
 from mlops.manifests.overlay import dump_holds, dump_quarantine
@@ -105,3 +106,9 @@ def test_show_without_a_record_and_with_a_damaged_one():
     estate.write(path, record("B").dump())
     with pytest.raises(ConfigError, match="this is the record of"):
         show(estate.environments(), release("A"))
+
+
+def test_a_branch_without_a_commit_says_what_is_to_be_pushed():
+    estate = Estate()
+    with pytest.raises(ConfigError, match="Commit and push what mlops init wrote"):
+        Environments.load(estate.gitops, None, estate.environments().project, START)
