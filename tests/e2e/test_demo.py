@@ -20,18 +20,23 @@ COMMAND = re.compile(r"^\$ (.*)$", re.MULTILINE)
 DONE = re.compile(r"^✓ (.*)$", re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def played(tmp_path_factory):
-    """The demo, played once with a bare home: no git user, an unset terminal."""
-    base = tmp_path_factory.mktemp("demo")
+@pytest.mark.timeout(1800)
+def test_the_demo(tmp_path):
+    """Played once, with a bare home: no git user, no terminal. One test, so that no second worker
+    plays it again."""
+    base = tmp_path
     env = environment(base / "home")
     (base / "home" / ".gitconfig").unlink()
     done = run(base, env, "mlops", "demo", "here", timeout=1500)
-    return base / "here", env, done.stdout
+    played = base / "here", env, done.stdout
+    it_plays_to_the_end(played)
+    what_it_tells_is_checked(played)
+    every_command_is_one_that_a_user_may_type(played)
+    prod_renders_to_a_digest_that_is_in_its_registry(played)
+    the_directory_is_left_to_play_in(played)
 
 
-@pytest.mark.timeout(1800)
-def test_it_plays_to_the_end(played):
+def it_plays_to_the_end(played):
     base, _, text = played
     assert "All as told" in text
     for act in (
@@ -55,16 +60,14 @@ def test_it_plays_to_the_end(played):
     ]
 
 
-@pytest.mark.timeout(1800)
-def test_what_it_tells_is_checked(played):
+def what_it_tells_is_checked(played):
     told = DONE.findall(played[2])
     assert len(told) >= 18
     for part in ("nothing was to do", "the gate refused it", "prod is held", "in another clone"):
         assert any(part in line for line in told), part
 
 
-@pytest.mark.timeout(1800)
-def test_every_command_is_one_that_a_user_may_type(played):
+def every_command_is_one_that_a_user_may_type(played):
     commands = COMMAND.findall(played[2])
     words = {word for line in commands for word in programs(line)}
     assert words <= {"git", "dvc", "mlops", "sed", "grep", "echo", "cat", "python", "cd", "kill"}
@@ -82,8 +85,7 @@ def programs(line):
         first = word in ("&&", "&", ";", "|")
 
 
-@pytest.mark.timeout(1800)
-def test_prod_renders_to_a_digest_that_is_in_its_registry(played):
+def prod_renders_to_a_digest_that_is_in_its_registry(played):
     base, env, _ = played
     run(base / "wine", env, "git", "pull", "-q", "--rebase")
     argv = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
@@ -98,8 +100,7 @@ def test_prod_renders_to_a_digest_that_is_in_its_registry(played):
         assert (blobs / layer["digest"].removeprefix("sha256:")).stat().st_size == layer["size"]
 
 
-@pytest.mark.timeout(1800)
-def test_the_directory_is_left_to_play_in(played):
+def the_directory_is_left_to_play_in(played):
     base, env, _ = played
     status = json.loads(run(base / "wine", env, "mlops", "status", "--output", "json").stdout)
     assert {row["environment"]: bool(row["hold"]) for row in status} == {
