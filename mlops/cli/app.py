@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "step": ("step", "step"),
 }
 HIDDEN = frozenset({"step"})
+_INTERRUPTED = 130  # 128 + SIGINT
 
 _EPILOG = "Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 an outside system failed, 4 a bug."
 
@@ -119,14 +120,20 @@ def run() -> int:
             traceback.print_exc()
         return exc.exit_code
     except (KeyboardInterrupt, EOFError):
-        render.note("interrupted")
-        return 130
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as exc:  # noqa: BLE001 - the last wall: a bug becomes one line, a log and exit 4
         return _other(exc, verbose=verbose)
+    if result == _INTERRUPTED:  # typer's own answer to Ctrl-C
+        return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    render.note("interrupted; repeat the command to go on")
+    return _INTERRUPTED
 
 
 def _other(exc: Exception, *, verbose: bool) -> int:
@@ -135,10 +142,10 @@ def _other(exc: Exception, *, verbose: bool) -> int:
         show()
         return int(getattr(exc, "exit_code", 2))
     if type(exc).__name__ == "Abort":
-        render.note("interrupted")
-        return 130
+        return _interrupted()
     if type(exc).__name__ == "Exit":
-        return int(getattr(exc, "exit_code", 0))
+        code = int(getattr(exc, "exit_code", 0))
+        return _interrupted() if code == _INTERRUPTED else code
     text = "".join(traceback.format_exception(exc))
     with tempfile.NamedTemporaryFile("w", prefix="mlops-bug-", suffix=".log", delete=False) as log:
         log.write(text)
