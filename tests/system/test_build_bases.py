@@ -19,7 +19,7 @@ from mlops.build.layers import LayerKind, put_layer
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain
 from mlops.build.tar import Content, Link
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError, RegistryError
+from mlops.errors import BuildError, ConfigError, RegistryError
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 
@@ -186,7 +186,7 @@ def test_damage_is_seen_and_nothing_entered(tmp_path: Path):
 
 
 def test_references_that_cannot_be(tmp_path: Path):
-    with pytest.raises(BuildError, match="would come from a registry"):
+    with pytest.raises(ConfigError, match="would come from a registry"):
         parse("python:3.12-slim", tmp_path)
     with pytest.raises(BuildError, match="absent is not an OCI image layout"):
         parse("oci:absent", tmp_path)
