@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import sys
@@ -67,6 +68,15 @@ def _root(
 
 def build(only: str | None = None) -> typer.Typer:
     """The application with one command, or with all of them where `only` is None."""
+    app = _bare()
+    for name, (module, attribute) in COMMANDS.items():
+        if only is not None and name != only:
+            continue
+        _register(app, name, module, attribute)
+    return app
+
+
+def _bare() -> typer.Typer:
     app = typer.Typer(
         name="mlops",
         no_args_is_help=True,
@@ -76,31 +86,58 @@ def build(only: str | None = None) -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback(epilog=_EPILOG)(_root)
-    for name, (module, attribute) in COMMANDS.items():
-        if only is not None and name != only:
-            continue
-        try:
-            found: Any = getattr(importlib.import_module(f"mlops.cli.{module}"), attribute)
-        except ModuleNotFoundError as exc:
-            if exc.name != f"mlops.cli.{module}":
-                raise
-            continue
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name, hidden=name in HIDDEN)
-        else:
-            _add(app, name, found)
     return app
+
+
+def _register(app: typer.Typer, name: str, module: str, attribute: str) -> None:
+    found: Any = getattr(importlib.import_module(f"mlops.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=name, hidden=name in HIDDEN)
+    else:
+        _add(app, name, found)
+
+
+def _outline() -> typer.Typer:
+    """The application as its help shows it. Commands are read, not imported: help stays fast."""
+    app = _bare()
+    for name, (module, attribute) in COMMANDS.items():
+        path = Path(__file__).with_name(f"{module}.py")
+        found = _docstring(ast.parse(path.read_text(encoding="utf-8")), attribute)
+
+        def stub() -> None: ...
+
+        stub.__doc__ = found
+        _add(app, name, stub)
+    return app
+
+
+def _docstring(tree: ast.Module, name: str) -> str:
+    """Of a function, or of the sub-application that `name` is assigned to."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return ast.get_docstring(node) or ""
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            for keyword in node.value.keywords:
+                if keyword.arg == "help" and isinstance(keyword.value, ast.Constant):
+                    return str(keyword.value.value)
+    return ""
 
 
 def _add(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
     app.command(name, hidden=name in HIDDEN)(function)
 
 
+def _completing() -> bool:
+    return any(key.endswith("_COMPLETE") and "MLOPS" in key for key in os.environ)
+
+
 def _called() -> str | None:
     """The command on the command line, None where help or completion must know all of them."""
-    if any(key.endswith("_COMPLETE") and "MLOPS" in key for key in os.environ):
+    if _completing():
         return None
     first = sys.argv[1] if len(sys.argv) > 1 else ""
+    if first == "--version":
+        return first  # no command at all
     return first if first in COMMANDS else None
 
 
@@ -113,7 +150,9 @@ def run() -> int:
     """Run the command line; the exit codes are those of mlops.errors."""
     verbose = "--verbose" in sys.argv or "-v" in sys.argv
     try:
-        result = build(_called())(standalone_mode=False)
+        asked = sys.argv[1:] in ([], ["--help"], ["-h"])
+        app = _outline() if asked and not _completing() else build(_called())
+        result = app(standalone_mode=False)
     except MlopsError as exc:
         render.fail(str(exc))
         if verbose:
