@@ -57,6 +57,29 @@ class LineChange:
     cut: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PushedCommit:
+    """A commit of a range, the one before it on the way, and the files it leaves changed: mode and
+    blob are empty where a file is gone."""
+
+    commit: Commit
+    parent: Commit
+    files: tuple[FileEntry, ...]
+
+
+class Ranges(Protocol):
+    """The commits that a push brings."""
+
+    def steps(self, base: Commit, head: Commit, prefix: str) -> Iterator[PushedCommit]:
+        """The commits of base..head that change files below `prefix`, oldest first. Raises GitError
+        where `base` is not an ancestor of `head`."""
+        ...
+
+    def passes_by(self, base: Commit, head: Commit, prefix: str) -> bool:
+        """Whether the line of pushed tips from `head` leaves out changes that `base` has."""
+        ...
+
+
 class SourceReader(Protocol):
     """Reads the project's repository at commits, from the object store, never the work tree."""
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hold": ("hold", "hold"),
     "resume": ("hold", "resume"),
     "quarantine": ("quarantine", "quarantine"),
+    "guard": ("guard", "guard"),
     "status": ("status", "status"),
     "history": ("history", "history"),
     "show": ("show", "show"),

@@ -85,6 +85,15 @@ def pins(content: bytes, origin: str) -> tuple[Pin, ...]:
     return tuple(found)
 
 
+def tagged(content: bytes, origin: str) -> frozenset[str]:
+    """The names of images that carry a `newTag` and no digest. Raises ConfigError as `pins`."""
+    return frozenset(
+        entry["name"]
+        for entry in _read(content, origin).entries
+        if entry.get("newTag") is not None and _digest(entry) is None
+    )
+
+
 def with_pin(
     content: bytes, model: str, digest: Digest, origin: str, new_name: str | None = None
 ) -> bytes:

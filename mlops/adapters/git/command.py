@@ -109,20 +109,33 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+# what git gives a pre-receive hook, so that it sees the objects that are being pushed (git-receive-pack(1))
+INCOMING = (
+    "GIT_QUARANTINE_PATH",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+)
+
+
+def _environment(extra: Mapping[str, str] | None, also: tuple[str, ...]) -> dict[str, str]:
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith("GIT_") or _KEPT.match(key)
+        if not key.startswith("GIT_") or _KEPT.match(key) or key in also
     }
     return {**kept, **_FIXED, **(extra or {})}
 
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Runs git in one directory. Every failure is a GitError in plain words."""
+    """Runs git in one directory. Every failure is a GitError in plain words.
+
+    `also` names variables of git's that are passed on beside those that always are: `INCOMING`
+    for what judges a push from inside a hook; nothing else may.
+    """
 
     directory: Path
+    also: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> Git:
@@ -163,7 +176,7 @@ class Git:
             self._argv(args),
             doing=doing,
             cwd=self.directory,
-            env=_environment(env),
+            env=_environment(env, self.also),
             stdin=stdin,
             timeout=timeout,
             check=False,
@@ -180,7 +193,7 @@ class Git:
             self._argv(args),
             doing=doing,
             cwd=self.directory,
-            env=_environment(None),
+            env=_environment(None, self.also),
             stderr=stderr,
             error=GitError,
         )
@@ -189,7 +202,7 @@ class Git:
         return ["git", "--no-pager", *_OPTIONS, *args]
 
 
-def discover(path: Path) -> Git:
+def discover(path: Path, also: tuple[str, ...] = ()) -> Git:
     """The repository that `path` (a directory) lies in, at the root of its work tree.
 
     A linked work tree is found as itself; a bare repository as its directory. Raises GitError
@@ -197,19 +210,19 @@ def discover(path: Path) -> Git:
     """
     if not path.is_dir():
         raise GitUsageError(f"{path} is no directory", hint="Give one with --repo DIR")
-    git = Git(path.resolve())
+    git = Git(path.resolve(), also)
     doing = f"looking for a repository in {path}"
     done = git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel", doing=doing)
     bare, _, top = done.text.partition("\n")
     if bare == "true":
-        return Git(layout(git).git_dir)
+        return Git(layout(git).git_dir, also)
     if done.code != 0 and "not a git repository" in done.complaint:
         raise GitUsageError(
             f"{path} is in no git repository", hint="Run: git init, then mlops init"
         )
     if done.code != 0:
         raise failure(doing, done.complaint)
-    return Git(Path(top.removesuffix("\n")).resolve())
+    return Git(Path(top.removesuffix("\n")).resolve(), also)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Line:
             start = None
             with contextlib.closing(stretch):
                 for stop in stretch:
-                    parent = self._followed(stop.parents)
+                    parent = self.followed(stop.parents)
                     changes = stop.changes
                     if parent is not None and parent != stop.parents[0]:
                         start = parent
@@ -120,7 +120,7 @@ class Line:
             if head:
                 yield _stop(head, raw)
 
-    def _followed(self, parents: tuple[str, ...]) -> str | None:
+    def followed(self, parents: tuple[str, ...]) -> str | None:
         """Where the line goes on; None at a root."""
         if len(parents) < 2:
             return parents[0] if parents else None
