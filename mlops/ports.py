@@ -201,8 +201,9 @@ class DataStore(Protocol):
     def has_remote(self, commit: Commit) -> bool: ...
 
 
-class ImageStore(Protocol):
-    """Manifests and blobs by digest: an OCI layout, later a registry."""
+class ImageReader(Protocol):
+    """What is asked of an image store without bringing anything here: an OCI layout, or one
+    repository of a registry. Every method raises UnreachableError where it cannot be asked."""
 
     location: str
 
@@ -211,11 +212,16 @@ class ImageStore(Protocol):
         ...
 
     def has_manifest(self, digest: Digest) -> bool: ...
+    def has_blob(self, digest: Digest) -> bool: ...
+
+
+class ImageStore(ImageReader, Protocol):
+    """Manifests and blobs by digest, to read and write: an OCI layout."""
+
     def blob_path(self, digest: Digest) -> Path:
         """A local file with the blob's bytes. Raises RegistryError where absent."""
         ...
 
-    def has_blob(self, digest: Digest) -> bool: ...
     def staging(self) -> AbstractContextManager[Path]:
         """A directory for files on their way in, from where `put_blob` moves them."""
         ...

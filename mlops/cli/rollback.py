@@ -76,7 +76,7 @@ def rollback(
         preflight=not skip_preflight,
         zone=zone,
     )
-    preflight = Preflight(lambda: opened.images, Kustomize(), own=_own(opened))
+    preflight = Preflight(opened.reader, Kustomize(), lambda: opened.data, own=_own(opened))
     roller = Roller(pins.publisher(opened), preflight, lambda found: _approve(found, yes=yes))
     settled = roller.roll_back(order, dry_run=dry_run)
     render.answer(_json(settled, dry_run), output, lambda: _print(settled))
