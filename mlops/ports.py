@@ -150,13 +150,17 @@ class GitOps(Protocol):
         """The unified diff that `publish` would commit."""
         ...
 
-    def line(self, tip: Commit, prefix: str) -> Iterator[LineChange]:
-        """Commits on the line of pushed tips that changed files below `prefix`, newest first."""
+    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
+        """Commits on the line of pushed tips that changed files below any of `prefixes` (none: any
+        files), newest first."""
         ...
 
     def read(self, commit: Commit, path: str) -> bytes | None: ...
     def blob(self, blob: str) -> bytes: ...
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]: ...
+    def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
+        """The names of the directories right below `path`, in git's order; none where it is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
