@@ -66,9 +66,16 @@ def run(env: Mapping[str, str]) -> None:
 def settle(
     source: Source, branch: GitOpsBranch, release: ReleaseId, tag: Tag | None
 ) -> tuple[Proposal, Commit]:
-    """Decide on the fresh tip and publish, until it stands. Raises GitError after many lost races."""
+    """Make the record and publish it; errors as for `publish`."""
     made = records.make(source, release, tag.name if tag else None, datetime.now(UTC))
     source.state.write("record.json", dict(made.document))
+    return publish(source, branch, made, tag)
+
+
+def publish(
+    source: Source, branch: GitOpsBranch, made: ReleaseRecord, tag: Tag | None
+) -> tuple[Proposal, Commit]:
+    """Decide on the fresh tip and publish, until it stands. Raises GitError after many lost races."""
     for attempt in range(_TRIES):
         tip = branch.refresh()
         proposal = decide(source, branch, tip, made, tag)

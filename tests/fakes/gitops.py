@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,16 @@ class Clock:
     def pass_time(self, **span: float) -> datetime:
         self.at += timedelta(**span)
         return self.at
+
+    @contextmanager
+    def off(self, **span: float) -> Iterator[None]:
+        """Somebody else's clock for a while, this far ahead of everybody's (behind: negative)."""
+        kept = self.at
+        self.at += timedelta(**span)
+        try:
+            yield
+        finally:
+            self.at = kept
 
 
 @dataclass(frozen=True)
