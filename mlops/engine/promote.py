@@ -17,7 +17,7 @@ from mlops.engine.history import kustomization_path
 from mlops.engine.hold import holds_file, kept_holds
 from mlops.engine.publishing import Change, Publisher, Settled
 from mlops.engine.state import Environments
-from mlops.errors import GitError, RefusedError, UsageError
+from mlops.errors import ConfigError, GitError, RefusedError, UsageError
 from mlops.manifests import kustomization
 from mlops.policy import promotion as policy
 from mlops.policy.promotion import Direction, Entry, Promotion
@@ -78,14 +78,24 @@ class Promoter:
         return self.publisher.settle(decide, dry_run=dry_run)
 
     def automatic(
-        self, *, dry_run: bool = False
+        self, *, dry_run: bool = False, unread: Callable[[ConfigError], None] | None = None
     ) -> tuple[tuple[Settled[tuple[Promotion, ...]], ...], tuple[Left, ...]]:
         """Move what policy lets automation move: one commit for each environment, in promotion
-        order. What stays, and why, is the second part of the answer."""
+        order. What stays, and why, is the second part of the answer.
+
+        `unread` hears of each environment that cannot be read, and the others go on; without it
+        the first one's ConfigError ends the sweep.
+        """
         settled, left = [], []
         for name in self.publisher.project.environments:
             stayed: list[Left] = []
-            done = self.publisher.settle(self._sweep(name, stayed), dry_run=dry_run)
+            try:
+                done = self.publisher.settle(self._sweep(name, stayed), dry_run=dry_run)
+            except ConfigError as exc:
+                if unread is None:
+                    raise
+                unread(exc)
+                continue
             left.extend(stayed)
             if done.decision:
                 settled.append(done)

@@ -85,7 +85,9 @@ class User:
         return self._done(lambda: Promoter(self._publisher, LINE).promote(order))
 
     def automatic(self) -> bool:
-        return self._done(Promoter(self._publisher, LINE).automatic)
+        unread: list[ConfigError] = []
+        Promoter(self._publisher, LINE).automatic(unread=unread.append)
+        return not unread
 
     def roll_back(self, order: RollbackOrder) -> bool:
         return self._done(lambda: Roller(self._publisher, Preflight()).roll_back(order))
