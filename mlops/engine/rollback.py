@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 
@@ -311,12 +311,21 @@ def _overtaken(
 
 
 def _quarantine(
-    environments: Environments, order: RollbackOrder, moves: Iterable[Rollback], actor: str
+    environments: Environments, order: RollbackOrder, moves: Sequence[Rollback], actor: str
 ) -> tuple[tuple[QuarantineEntry, ...], tuple[str, ...]]:
+    """The entries for what the moves leave; none forbids what one of them goes back to.
+
+    Quarantine knows no model's name: models that share a digest, or an artifact, share its fate.
+    """
+    back_to = [move.release for move in moves]
     entries, notes = [], []
     for move in moves:
         left = ReleaseId(move.release.model, move.previous)
-        entry, note = entry_for(environments, left, order.reason, actor, back_to=[move.release])
+        same = next((release for release in back_to if release.digest == left.digest), None)
+        if same is not None:
+            notes.append(f"{left.short} is not quarantined: {same.short} goes back to that digest")
+            continue
+        entry, note = entry_for(environments, left, order.reason, actor, back_to=back_to)
         entries.append(entry)
         if note:
             notes.append(note)

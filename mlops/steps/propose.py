@@ -127,6 +127,8 @@ def decide(
     answer = _ask(source, first, target)
     if isinstance(answer, Refusal):
         return _recorded(source, release, changes, refs, _note(environment, answer))
+    if answer.unchanged:  # by hand, before it had a record: this commit moves no pin
+        return replace(_recorded(source, release, changes, refs, ""), pinned=True)
     return _pinned(source, release, target, answer, changes, refs)
 
 
