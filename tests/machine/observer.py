@@ -191,6 +191,8 @@ class Observer:
             ours = Ours(before, sight, act, message, now, moved)
             self.fresh.append(ours)
             self._keep(ours)
+        else:
+            self._released()
 
     def _moved(self, name: str, act: Act | None) -> dict[str, tuple[str | None, str | None]]:
         pins = self.sight.pins(name)
@@ -215,6 +217,13 @@ class Observer:
         if moved:
             self.dirty.add(name)
         return moved
+
+    def _released(self) -> None:
+        """Somebody else may have taken our words out, as a `git revert` does."""
+        for (name, model), place in self.places.items():
+            if place.kept_out:
+                holds = [hold for hold in self.sight.holds(name) if hold["model"] == model]
+                place.kept_out &= {d for hold in holds for d in hold.get("avoid") or ()}
 
     def _keep(self, ours: Ours) -> None:
         """What is to be kept out from now on, by what our commits meant to say."""
