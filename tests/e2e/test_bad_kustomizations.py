@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlops.manifests.kustomization import with_pin
-from tests.fakes.estate import ENVIRONMENTS, digest
 from tests.e2e.test_pins_cli import A, B, Cli, template  # noqa: F401 - a fixture
+from tests.fakes.estate import ENVIRONMENTS, digest
 
 FILE = "environments/staging/kustomization.yaml"
 SPAM = "- name: spam\n  digest: " + A + "\n"

@@ -44,7 +44,9 @@ def flow_lines(images: Images) -> bytes:
 
 
 def windows(images: Images) -> bytes:
-    return f"# two\n{HEAD}\n{_block(images, 4)}resources: [../base]\n".replace("\n", "\r\n").encode()
+    return f"# two\n{HEAD}\n{_block(images, 4)}resources: [../base]\n".replace(
+        "\n", "\r\n"
+    ).encode()
 
 
 def as_json(images: Images) -> bytes:

@@ -57,14 +57,11 @@ class Sight:
         content = self.files.get(f"{ROOT}/{environment}/holds.yaml")
         return ((_value(content) if content else None) or {}).get("holds") or []
 
-    def held(
-        self, environment: str, model: str, now: datetime, *, own: bool = False
-    ) -> bool:
+    def held(self, environment: str, model: str, now: datetime, *, own: bool = False) -> bool:
         """Whether a hold stops the model now; `own`: one of this very model."""
         names = (model,) if own else ("*", model)
         return any(
-            hold["model"] in names and _in_force(hold, now)
-            for hold in self.holds(environment)
+            hold["model"] in names and _in_force(hold, now) for hold in self.holds(environment)
         )
 
     def avoided(self, environment: str, model: str, now: datetime) -> set[str]:

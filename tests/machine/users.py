@@ -35,9 +35,7 @@ NAMES = "ABCDEF"  # oldest source first
 RECORDED = "ABCD"  # from the beginning; the others when a run proposes them
 # C and D have one artifact; names are digests too, so that the two models share every one
 ARTIFACTS = {name: "f" * 32 if name in "CD" else f"{ord(name):032x}" for name in NAMES}
-PROJECT = Project(
-    "demo", tuple(ModelConfig(name) for name in MODELS), environments=ENVIRONMENTS
-)
+PROJECT = Project("demo", tuple(ModelConfig(name) for name in MODELS), environments=ENVIRONMENTS)
 LINE = MemorySources(NAMES)
 
 
@@ -73,9 +71,7 @@ class User:
 
     @property
     def _publisher(self) -> Publisher:
-        return Publisher(
-            self.gitops, PROJECT, self.name, self.clock, pause=lambda _: None
-        )
+        return Publisher(self.gitops, PROJECT, self.name, self.clock, pause=lambda _: None)
 
     def environments(self) -> Environments:
         return self._publisher.environments()

@@ -7,7 +7,8 @@ MLOPS_TEST_SEED=N for the very steps of an earlier run.
 from __future__ import annotations
 
 import os
-import random
+import secrets
+import sys
 from collections import Counter
 from collections.abc import Callable
 
@@ -32,8 +33,8 @@ def colleagues(monkeypatch: pytest.MonkeyPatch, settings) -> None:
 
 def walk(branches: Callable[[], Branch], steps: int) -> None:
     """Take so many steps, and fail where fewer were taken."""
-    number = int(os.environ.get("MLOPS_TEST_SEED") or random.randrange(2**32))
-    print(f"MLOPS_TEST_SEED={number}")
+    number = int(os.environ.get("MLOPS_TEST_SEED") or secrets.randbits(32))
+    sys.stderr.write(f"MLOPS_TEST_SEED={number}\n")
     counts: Counter[str] = Counter()
 
     class Walk(Pins):
@@ -41,7 +42,7 @@ def walk(branches: Callable[[], Branch], steps: int) -> None:
 
     Walk.branches = staticmethod(branches)
     many = settings(
-        max_examples=steps * 4 // (3 * EACH) + 1,  # some are shorter
+        max_examples=steps * 6 // (5 * EACH) + 1,  # some are shorter
         stateful_step_count=EACH,
         deadline=None,
         derandomize=False,
@@ -50,7 +51,7 @@ def walk(branches: Callable[[], Branch], steps: int) -> None:
         suppress_health_check=[HealthCheck.too_slow],
     )
     run_state_machine_as_test(seed(number)(Walk), settings=many)
-    print(dict(sorted(counts.items())))
+    sys.stderr.write(f"{sorted(counts.items())}\n")
     assert counts.total() >= steps
 
 
