@@ -147,7 +147,7 @@ def _ask(source: Source, record: ReleaseRecord, target: Target) -> Promotion | R
         release=record.release,
         record=record,
         # no environment comes before the one that receives releases first
-        policy=replace(target.policy, source=None),
+        policy=replace(target.policy, sources=()),
         rules=(*source.model.gates, *target.policy.gates),
         pinned=target.pinned,
         target=target.record,
