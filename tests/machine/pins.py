@@ -245,6 +245,10 @@ class Pins(Sentences):
             assert bool(moved) == done
             if expected is not None:
                 assert moved == expected
+        for ours in self._fresh:  # whoever was faster: no step further back than was asked for
+            if ours.said("Mlops-Actor") == ["Ada"]:
+                left = {each: was for each, (was, _) in ours.moved.get(where, {}).items()}
+                assert left.items() <= before.items()
         if any([order.incident] == ours.said("Mlops-Incident") for ours in self._fresh):
             self.incidents.append(order)
 
