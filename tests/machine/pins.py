@@ -372,6 +372,24 @@ class Pins(Sentences):
                     images.append({"name": "postgres", "digest": edits.OLD})
         self.branch.edit({f"{ROOT}/{where}/kustomization.yaml": style(images)}, f"{what} by hand")
 
+    @precondition(lambda self: self._left())
+    @rule(data=st.data(), then=RECORDED)
+    def believed_again(self, data, then):
+        """A person promotes what a rollback left, and then another; both in spite of holds."""
+        model, name = data.draw(st.sampled_from(self._left()))
+        self._begin("believed_again")
+        for each in (name, then):
+            for where in ENVIRONMENTS:
+                self._promote(model, each, where)
+
+    def _left(self) -> list[tuple[str, str]]:
+        return [
+            (model, name)
+            for model in MODELS
+            for name in NAMES
+            if str(digest(name)) in self._place("prod", model).left
+        ]
+
     def _kept_out(self) -> list[tuple[str, str, str]]:
         return sorted(
             (where, model, each)
