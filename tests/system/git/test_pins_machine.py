@@ -42,7 +42,7 @@ def walk(branches: Callable[[], Branch], steps: int) -> None:
 
     Walk.branches = staticmethod(branches)
     many = settings(
-        max_examples=steps * 6 // (5 * EACH) + 1,  # some are shorter
+        max_examples=steps * 5 // (4 * EACH) + 1,  # some are shorter
         stateful_step_count=EACH,
         deadline=None,
         derandomize=False,
