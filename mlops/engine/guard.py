@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mlops.config.project import parse_project
-from mlops.domain.digest import Digest, ReleaseId
+from mlops.domain.digest import ReleaseId
 from mlops.domain.message import ACTION, MODEL
 from mlops.domain.source import Commit
-from mlops.engine.standing import RECORD, Standing
+from mlops.engine.recorded import Recorded
+from mlops.engine.standing import Standing
 from mlops.errors import MlopsError, UsageError
 from mlops.policy.guard import Overlay, Rule, Step, Violation, judge
 from mlops.ports import FileEntry, Ranges, SourceReader
@@ -54,16 +55,17 @@ class Guard:
         Raises GitError where a commit is not here.
         """
         if base is None:
-            models, records = self._ours((head,))
             files = self.reader.files(head, self.path)
-            step = self._step(None, head, files, models, records)
+            nothing = Recorded(self.reader, self.path, ())
+            step = self._step(None, head, files, self._ours((head,)), nothing)
             return self._judged(head, replace(step, spoiled={}))
         if not self.reader.is_ancestor(base, head):
             reason = f"{base.short} is not on the line of {head.short}: its pins would be lost"
             hint = "Bring your branch up to date and push without force: git pull --rebase"
             return (Found(head, Violation(Rule.LINE, reason, hint)),)
         found: list[Found] = []
-        models, records = self._ours((base, head))
+        models = self._ours((base, head))
+        records = self._records(base)
         for pushed in self.ranges.steps(base, head, self.path):
             step = self._step(pushed.parent, pushed.commit, pushed.files, models, records)
             found += self._judged(pushed.commit, step)
@@ -84,8 +86,9 @@ class Guard:
         after: Commit,
         files: Iterable[FileEntry],
         models: frozenset[str],
-        records: frozenset[ReleaseId],
+        records: Recorded,
     ) -> Step:
+        """The commit as policy judges it, to be judged before the next one is asked for."""
         changed = {entry.path: entry for entry in files}
         names = sorted({name for path in changed if (name := self._environment(path))})
         quarantine, _ = self.standing.quarantine(before)
@@ -94,11 +97,11 @@ class Guard:
             before=self._overlays(before, names),
             after=self._overlays(after, names),
             models=models,
-            record=lambda pinned: self.standing.record(after, pinned, records),
+            record=records.find,
             quarantine=quarantine,
             forbidden=forbidden,
             lifted=self._lifted(after) if quarantine != forbidden else frozenset(),
-            spoiled=self._spoiled(before, after, changed),
+            spoiled=dict(records.follow(changed.values())),
             faults=tuple(text for text in (fault, *self._links(changed)) if text),
         )
 
@@ -134,41 +137,18 @@ class Guard:
                 continue  # no release: nothing is lifted by it
         return frozenset(found)
 
-    def _ours(self, commits: Iterable[Commit]) -> tuple[frozenset[str], frozenset[ReleaseId]]:
-        """Our models (those of mlops.yaml, where it lies here, and those with a record), and every
-        release that has a record at one of `commits`."""
+    def _records(self, commit: Commit) -> Recorded:
+        files = self.reader.files(commit, f"{self.path}/{_RELEASES}")
+        return Recorded(self.reader, self.path, files)
+
+    def _ours(self, commits: Iterable[Commit]) -> frozenset[str]:
+        """Our models: those of mlops.yaml, where it lies here, and those with a record."""
         models = set(self.models)
-        records: set[ReleaseId] = set()
-        prefix = f"{self.path}/{_RELEASES}/"
         for commit in commits:
-            for entry in self.reader.files(commit, prefix):
-                inside = entry.path.removeprefix(prefix)
-                models.add(inside.partition("/")[0])
-                if match := RECORD.fullmatch(inside):
-                    records.add(ReleaseId(match["model"], Digest(match["hex"])))
+            models |= self._records(commit).models
             content = self.reader.read(commit, _PROJECT)
             try:
                 models |= set(parse_project(content, _PROJECT).names if content else ())
             except MlopsError:
                 continue  # that mlops.yaml cannot be read is not what guard refuses
-        return frozenset(models), frozenset(records)
-
-    def _spoiled(
-        self, before: Commit | None, after: Commit, changed: dict[str, FileEntry]
-    ) -> dict[str, str]:
-        """Records that the commit changed, removed or misplaced: path → what happened."""
-        found = {}
-        prefix = f"{self.path}/{_RELEASES}/"
-        for path, entry in changed.items():
-            inside = path.removeprefix(prefix) if path.startswith(prefix) else ""
-            match = RECORD.fullmatch(inside)
-            if match is None:
-                continue
-            old = self.reader.read(before, path) if before is not None else None
-            if old is not None and (not entry.blob or self.reader.read(after, path) != old):
-                found[path] = "is changed" if entry.blob else "is removed"
-            elif old is None and entry.blob:
-                release = ReleaseId(match["model"], Digest(match["hex"]))
-                if self.standing.record(after, release, frozenset()) is None:
-                    found[path] = f"is not the record of {release.short}"
-        return found
+        return frozenset(models)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
 from mlops.config.environment import parse_holds, parse_quarantine
-from mlops.domain.digest import Digest, ReleaseId
+from mlops.domain.digest import Digest
 from mlops.domain.environment import Hold, QuarantineEntry
-from mlops.domain.release import ReleaseRecord, record_path
 from mlops.domain.source import Commit
 from mlops.errors import ConfigError
 from mlops.manifests import kustomization
 from mlops.policy.guard import Overlay
 from mlops.ports import SourceReader
 
-RECORD = re.compile(r"(?P<model>[^/]+)/(?P<hex>[0-9a-f]{64})\.json", re.ASCII)
 _REGULAR = ("100644", "100755")
 _REMEMBERED = 256  # parsed files: neighbours share a blob, and memory stays flat
 
@@ -25,7 +22,7 @@ T = TypeVar("T")
 
 
 class Standing:
-    """Overlays, quarantine and records below `path`; a file is parsed once, however many commits
+    """Overlays and quarantine below `path`; a file is parsed once, however many commits
     carry it."""
 
     def __init__(self, reader: SourceReader, path: str) -> None:
@@ -52,23 +49,6 @@ class Standing:
             return (), ""
         found, fault = self._asked(commit, f"{self._path}/quarantine.yaml", self._entries)
         return found or (), fault
-
-    def record(
-        self, commit: Commit, pinned: ReleaseId, known: frozenset[ReleaseId]
-    ) -> ReleaseRecord | None:
-        """The record of what an image pins: its own, else that of another model with the same digest,
-        among `known`. None where there is none, or it is damaged."""
-        others = sorted(other for other in known if other.digest == pinned.digest)
-        for release in dict.fromkeys((pinned, *others)):
-            path = record_path(self._path, release.model, release.digest)
-            content = self._reader.read(commit, path)
-            try:
-                record = None if content is None else ReleaseRecord.parse(content, path)
-            except ConfigError:
-                continue
-            if record is not None and record.release == release:
-                return record
-        return None
 
     def _asked(
         self, commit: Commit, path: str, parsed: Callable[[str, str], T]
