@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
-from mlops.engine.quarantine import lift, quarantine
+from mlops.config.environment import parse_quarantine
+from mlops.engine.quarantine import NotIn, lift, quarantine, quarantine_file
 from mlops.errors import UsageError
 from tests.fakes.estate import Estate, digest, record, release
 
@@ -64,7 +67,7 @@ def test_lift():
     assert lift(estate.publisher, str(release("A"))).decision is not None
     assert [hex_ for hex_, _ in forbidden(estate)] == [digest("B").hex]
     again = lift(estate.publisher, str(release("A")))
-    assert (again.decision, again.commit) == (None, None)
+    assert (again.decision, again.commit) == (NotIn(release("A")), None)
 
 
 def test_a_reason_is_needed():
@@ -90,6 +93,50 @@ def test_what_it_means_is_not_resolved_anew_after_a_lost_race():
     estate.gitops.before_push = moved_on
     quarantine(estate.publisher, "spam@prod", "leaks")
     assert [hex_ for hex_, _ in forbidden(estate)] == [digest("A").hex]
+
+
+def test_the_next_commit_with_the_same_artifact_is_forbidden_and_named_where_it_is_pinned():
+    estate = Estate()
+    for name, model in (("A", "spam"), ("B", "spam"), ("C", "eggs")):
+        estate.record(name, model, artifact=SAME)
+    estate.ours("run", "dev", spam="B", eggs="C")
+    estate.ours("promote", "staging", spam="A")
+    estate.ours("promote", "staging", spam="B")
+    settled = quarantine(estate.publisher, str(release("A")), "leaks")
+    assert settled.decision.pinned == ()
+    assert settled.decision.entry.artifact == SAME["md5"], "what moved on from it is no target"
+    assert settled.decision.alike == (
+        ("dev", release("C", "eggs")),
+        ("dev", release("B")),
+        ("staging", release("B")),
+    )
+    by = lift(estate.publisher, str(release("B"))).decision
+    assert isinstance(by, NotIn)
+    assert by.by is not None
+    assert by.by.digest == digest("A"), "what is to be lifted in its place"
+
+
+def test_a_digest_that_two_models_share_is_forbidden_under_both_names():
+    estate = Estate()
+    for model in ("spam", "eggs"):
+        estate.released("A", model=model, to=("dev",))
+    settled = quarantine(estate.publisher, str(release("A", "spam")), "leaks", digest_only=True)
+    assert settled.decision.alike == (("dev", release("A", "eggs")),)
+    quarantine(estate.publisher, str(release("A", "eggs")), "leaks", digest_only=True)
+    lifted = lift(estate.publisher, str(release("A", "spam"))).decision
+    assert lifted.left is not None
+    assert lifted.left.model == "eggs", "it stays forbidden by the other name's entry"
+
+
+def test_an_entry_never_becomes_narrower_unasked():
+    estate = Estate()
+    estate.released("A")
+    quarantine(estate.publisher, "spam@prod", "leaks")
+    environments = estate.environments()
+    (entry,) = environments.quarantine
+    written = quarantine_file(environments, [replace(entry, artifact=None, reason="again")])
+    (again,) = parse_quarantine(written["environments/quarantine.yaml"])
+    assert (again.artifact, again.reason) == (entry.artifact, "again")
 
 
 def test_dry_runs_write_nothing():
