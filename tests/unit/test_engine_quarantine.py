@@ -3,9 +3,14 @@ from dataclasses import replace
 import pytest
 
 from mlops.config.environment import parse_quarantine
+from mlops.engine.preflight import Preflight
+from mlops.engine.promote import PromoteOrder, Promoter
 from mlops.engine.quarantine import NotIn, lift, quarantine, quarantine_file
-from mlops.errors import UsageError
+from mlops.engine.rollback import RollbackOrder, Roller
+from mlops.engine.status import status
+from mlops.errors import RefusedError, UsageError
 from tests.fakes.estate import Estate, digest, record, release
+from tests.fakes.sources import MemorySources
 
 SAME = {"path": "m", "md5": "f" * 32}
 
@@ -114,6 +119,34 @@ def test_the_next_commit_with_the_same_artifact_is_forbidden_and_named_where_it_
     assert isinstance(by, NotIn)
     assert by.by is not None
     assert by.by.digest == digest("A"), "what is to be lifted in its place"
+
+
+def test_the_next_commit_with_the_same_artifact_is_caught_by_every_command():
+    """B is the next commit after A: other code, the same bad model."""
+    estate = Estate()
+    estate.record("Z")
+    for name in "AB":
+        estate.record(name, artifact=SAME)
+    for name in "BZA":
+        estate.ours("promote", "staging", spam=name)
+    estate.ours("run", "dev", spam="B")
+    quarantine(estate.publisher, str(release("A")), "leaks")
+    promoter = Promoter(estate.publisher, MemorySources("ZAB"))
+    for order in (PromoteOrder(("spam@dev",)), PromoteOrder(("spam@dev",), despite_hold=True)):
+        with pytest.raises(RefusedError, match="the same model artifact"):
+            promoter.promote(order)
+    policy = b"apiVersion: mlops/v1\nkind: Environment\nfrom: dev\nauto: true\n"
+    estate.write("staging/environment.yaml", policy)
+    moved, left = promoter.automatic()
+    assert (moved, [each.refusal.ground.value for each in left]) == ((), ["quarantine"])
+    roller = Roller(estate.publisher, Preflight(deadline=5))
+    with pytest.raises(RefusedError, match="the same model artifact"):
+        roller.roll_back(RollbackOrder("staging", reason="x", to=str(release("B"))))
+    roller.roll_back(RollbackOrder("staging", reason="x"))
+    assert estate.pins("staging") == {"spam": digest("Z")}
+    found = {(row.environment, row.model): row.quarantined for row in status(estate.environments())}
+    assert found["dev", "spam"]
+    assert not found["staging", "spam"]
 
 
 def test_a_digest_that_two_models_share_is_forbidden_under_both_names():

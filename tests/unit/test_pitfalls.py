@@ -274,10 +274,10 @@ def test_a_hold_ends_by_one_clock_a_day_off_or_not():
 NASTY = "x'; $(touch /tmp/owned) `id` $(params.model) \n- name: evil"
 
 
-def run_document(**more) -> dict:
+def run_document(attempt: int = 1) -> dict:
     spec = RunSpec(
-        name="spam-1234567890ab-1",
-        attempt=1,
+        name=f"spam-1234567890ab-{attempt}",
+        attempt=attempt,
         model="spam",
         source=Commit("1234567890abcdef1234567890abcdef12345678"),
         repository="/home/ana/spam",
@@ -288,7 +288,6 @@ def run_document(**more) -> dict:
         gitops_branch="main",
         actor=NASTY,
         plan=NASTY,
-        **more,
     )
     return pipelinerun.generate(spec)
 
@@ -306,6 +305,19 @@ def test_tektoncd_pipeline_3458_params_never_stand_in_a_script():
     assert scripts
     assert not [script for script in scripts if re.search(r"\$\((?:params|tasks)[.\[]", script)]
     assert not [script for script in scripts if "owned" in script]
+
+
+def test_tektoncd_chains_850_nothing_is_pinned_before_its_provenance_stands():
+    tasks = {task["name"]: task for task in run_document()["spec"]["pipelineSpec"]["tasks"]}
+    assert tasks["propose"]["runAfter"] == ["attest"]
+    assert not [name for name, task in tasks.items() if "propose" in task.get("runAfter", ())]
+
+
+def test_tektoncd_chains_1004_a_rerun_carries_nothing_of_the_attempt_before():
+    first, second = (json.dumps(run_document(attempt=number)) for number in (1, 2))
+    assert '"dev.mlops/attempt": "2"' in second
+    assert "spam-1234567890ab-1" not in second
+    assert first != second
 
 
 def test_cve_2026_33211_and_cve_2023_1177_paths_do_not_leave_the_tree():
