@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
@@ -80,7 +81,7 @@ def guard(
     # inside a hook the pushed objects lie apart, and git says where in its environment
     with Repository(discover(repo, INCOMING if pre_receive else ())) as repository:
         pushes = (
-            guarded.received(repository, sys.stdin, branch)
+            guarded.received(repository, map(os.fsdecode, sys.stdin.buffer), branch)
             if pre_receive
             else [guarded.named(repository, revisions, head)]
         )

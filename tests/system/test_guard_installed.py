@@ -215,6 +215,44 @@ def test_answers_for_programs_and_what_is_no_range(server):
     assert "removes the GitOps branch" in server.mlops("guard", f"HEAD..{zero}", code=1)
 
 
+def test_what_no_git_says_on_stdin_is_refused_and_odd_names_of_branches_are_not(server):
+    zero, head = "0" * 40, server.clone.head
+    for said, code in (
+        (b"garbage\n", 2),
+        (b"\xff\xfe\n", 2),
+        (f"{zero} {head} refs/heads/caf\u00e9 $(x) -y\n".encode(), 0),
+        (f"{zero} {head} refs/heads/".encode() + b"\xff\n", 0),
+        (b"", 0),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "mlops", "guard", "--pre-receive"],
+            cwd=server.bare,
+            input=said,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_a_directory_of_another_name_is_given_or_stands_in_mlops_yaml(server):
+    clone = server.clone
+    clone.git("mv", "environments", "deploy")
+    clone.commit({"mlops.yaml": PROJECT + b"gitops: {path: deploy}\n"})
+    base = clone.head
+    path = "deploy/prod/kustomization.yaml"
+    content = (
+        (clone.where / path)
+        .read_bytes()
+        .replace(digest("B").hex.encode(), digest("X").hex.encode())
+    )
+    clone.commit({path: content})
+    for more in ((), ("--path", "deploy/")):
+        assert "no release record" in server.mlops("guard", f"{base}..HEAD", *more, code=1)
+    server.mlops("guard", f"{base}..HEAD", "--path", "environments")
+    assert "error" in server.mlops("guard", f"{base}..HEAD", "--path", "../x", code=2)
+
+
 def test_a_shallow_clone_says_what_to_fetch(server, tmp_path):
     base = server.clone.git("rev-parse", "HEAD~2")
     shallow = server.checkout(tmp_path / "shallow", "--depth=1", "--no-local")

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import count
 
 import pytest
 
 from mlops.adapters.git.ranges import Ranges
+from mlops.domain.project import ModelConfig, Project
 from mlops.domain.release import record_path
 from mlops.domain.source import Commit
 from mlops.engine.guard import Guard
+from mlops.engine.hold import HoldOrder, hold, resume
+from mlops.engine.preflight import Preflight
+from mlops.engine.promote import PromoteOrder, Promoter
+from mlops.engine.publishing import Publisher
+from mlops.engine.quarantine import lift, quarantine
+from mlops.engine.rollback import RollbackOrder, Roller
+from mlops.errors import RefusedError
 from tests.fakes.deployment import NOW, Deployment, banned, held
 from tests.fakes.estate import digest, record, release
 
 KUSTOMIZATION = "environments/prod/kustomization.yaml"
 HOLDS = "environments/prod/holds.yaml"
+NAMES = ("A", "B", "C", "D")
 
 
 @pytest.fixture
@@ -365,3 +377,51 @@ def test_ten_thousand_commits_take_three_processes(prod, sandbox, monkeypatch):
     guard = Guard(repository, Ranges(repository), "environments", lambda: NOW)
     assert guard.check(Commit(base), Commit(prod.git("rev-parse", "main"))) == ()
     assert len(started) <= 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_that_our_own_commands_do_is_refused(sandbox, judged, seed):
+    """Whatever a person asks of us in whatever order, guard as a required check lets it through."""
+    pick = random.Random(seed)  # noqa: S311 - chooses what a test does
+    where = Deployment.begin(sandbox.new("deploy"), *NAMES)
+    again = {"artifact": {"path": "m", "md5": record("A").artifact}}
+    where.commit(where.recorded("E", **again))
+    for name in ("staging", "prod"):
+        policy = b"apiVersion: mlops/v1\nkind: Environment\n"
+        where.change({f"environments/{name}/environment.yaml": policy})
+    base = where.commit(where.pinned("A"))
+    ticks = count()
+    publisher = Publisher(
+        gitops=sandbox.gitops(where.where, remote=None),
+        project=Project("demo", (ModelConfig("eggs"), ModelConfig("spam"))),
+        actor="Ada",
+        now=lambda: NOW + timedelta(minutes=next(ticks)),
+        pause=lambda _: None,
+    )
+    promoter = Promoter(publisher, sandbox.open(where.where))
+    roller = Roller(publisher, Preflight(deadline=5))
+
+    def named() -> str:
+        return str(release(pick.choice((*NAMES, "E"))))
+
+    def rollback() -> None:
+        order = RollbackOrder(
+            "prod", reason="x", quarantine=pick.random() < 0.3, hold=pick.random() < 0.7
+        )
+        roller.roll_back(order)
+
+    acts = [
+        lambda: promoter.promote(PromoteOrder((named(),), "prod", pick.random() < 0.6)),
+        lambda: promoter.promote(PromoteOrder((named(),), "prod", True)),
+        rollback,
+        lambda: hold(publisher, HoldOrder("prod", pick.choice(("spam", "*")), f"{next(ticks)}")),
+        lambda: resume(publisher, "prod", pick.choice(("spam", "*"))),
+        lambda: quarantine(publisher, named(), "x", digest_only=pick.random() < 0.5),
+        lambda: lift(publisher, named()),
+    ]
+    for _ in range(60):
+        with contextlib.suppress(RefusedError):
+            pick.choice(acts)()
+    assert int(where.git("rev-list", "--count", f"{base}..main")) > 15
+    later = NOW + timedelta(days=1)
+    assert judged(where, base, where.git("rev-parse", "main"), now=later) == []
