@@ -76,6 +76,11 @@ class RegistryError(OutsideError):
     """An image store (layout or registry) refused, failed or lied about its content."""
 
 
+class UnreachableError(RegistryError):
+    """A registry could not be asked: it is down, or does not let us in. That says nothing of its
+    content."""
+
+
 class ExecutorError(OutsideError):
     """The executor could not carry a document out (not: a step of it failed)."""
 

@@ -150,13 +150,17 @@ class GitOps(Protocol):
         """The unified diff that `publish` would commit."""
         ...
 
-    def line(self, tip: Commit, prefix: str) -> Iterator[LineChange]:
-        """Commits on the line of pushed tips that changed files below `prefix`, newest first."""
+    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
+        """Commits on the line of pushed tips that changed files below any of `prefixes` (none: any
+        files), newest first."""
         ...
 
     def read(self, commit: Commit, path: str) -> bytes | None: ...
     def blob(self, blob: str) -> bytes: ...
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]: ...
+    def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
+        """The names of the directories right below `path`, in git's order; none where it is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +205,9 @@ class DataStore(Protocol):
     def has_remote(self, commit: Commit) -> bool: ...
 
 
-class ImageStore(Protocol):
-    """Manifests and blobs by digest: an OCI layout, later a registry."""
+class ImageReader(Protocol):
+    """What is asked of an image store without bringing anything here: an OCI layout, or one
+    repository of a registry. Every method raises UnreachableError where it cannot be asked."""
 
     location: str
 
@@ -211,11 +216,16 @@ class ImageStore(Protocol):
         ...
 
     def has_manifest(self, digest: Digest) -> bool: ...
+    def has_blob(self, digest: Digest) -> bool: ...
+
+
+class ImageStore(ImageReader, Protocol):
+    """Manifests and blobs by digest, to read and write: an OCI layout."""
+
     def blob_path(self, digest: Digest) -> Path:
         """A local file with the blob's bytes. Raises RegistryError where absent."""
         ...
 
-    def has_blob(self, digest: Digest) -> bool: ...
     def staging(self) -> AbstractContextManager[Path]:
         """A directory for files on their way in, from where `put_blob` moves them."""
         ...

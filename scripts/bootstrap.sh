@@ -173,9 +173,14 @@ go_kustomize() {
         "sigs.k8s.io/kustomize/kustomize/v5@$version" >&2
 }
 
-# The tests rebuild a release a year ahead.
-bring_faketime() {
-    has faketime || packages faketime
+# The tests rebuild a release a year ahead, ask a real registry, and push over a real ssh.
+bring_servers() {
+    missing=
+    has faketime || missing="$missing faketime"
+    has docker-registry || missing="$missing docker-registry"
+    [ -x /usr/sbin/sshd ] || has sshd || missing="$missing openssh-server"
+    # shellcheck disable=SC2086 - a list of names
+    [ -z "$missing" ] || packages $missing
 }
 
 bring_kustomize() {
@@ -209,4 +214,4 @@ if [ "$want" != "$(cat "$ready" 2>/dev/null || true)" ]; then
     printf '%s\n' "$want" >"$ready"
 fi
 compile
-[ "$purpose" != test ] || { bring_faketime && bring_kustomize; }
+[ "$purpose" != test ] || { bring_servers && bring_kustomize; }

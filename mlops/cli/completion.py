@@ -16,6 +16,14 @@ def environments(incomplete: str) -> list[str]:
     return _offered(lambda found: iter(found.names), incomplete)
 
 
+def several_environments(incomplete: str) -> list[str]:
+    """Environments, also after others and a comma."""
+    before, comma, last = incomplete.rpartition(",")
+    named = before.split(",")
+    offered = [name for name in environments(last) if not comma or name not in named]
+    return [f"{before}{comma}{name}" for name in offered]
+
+
 def models(incomplete: str) -> list[str]:
     """Models of mlops.yaml, and those that have a record."""
     return _offered(lambda found: iter(sorted(found.models)), incomplete)

@@ -22,6 +22,14 @@ Environment = Annotated[
         metavar="ENV", help="An environment of mlops.yaml.", autocompletion=completion.environments
     ),
 ]
+SeveralEnvironments = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENV[,ENV…]",
+        help="An environment of mlops.yaml, or several: they change in one commit.",
+        autocompletion=completion.several_environments,
+    ),
+]
 OneModel = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="One model.", autocompletion=completion.models),

@@ -9,7 +9,7 @@ import typer
 from mlops.cli import completion, opening, options, pins, render
 from mlops.engine.promote import Left, PromoteOrder, Promoter
 from mlops.engine.publishing import Settled
-from mlops.errors import UsageError
+from mlops.errors import ConfigError, UsageError
 from mlops.policy.promotion import Promotion
 
 Answer = Settled[tuple[Promotion, ...]]
@@ -59,8 +59,9 @@ def promote(
     opened = opening.open_project(repo)
     promoter = Promoter(pins.publisher(opened), opened.repository)
     left: tuple[Left, ...] = ()
+    unread: list[ConfigError] = []
     if auto:
-        settled, left = promoter.automatic(dry_run=dry_run)
+        settled, left = promoter.automatic(dry_run=dry_run, unread=unread.append)
     else:
         order = PromoteOrder(
             tuple(refs or ()), to, despite_hold=despite_hold, reason=reason, zone=pins.zone(tz)
@@ -71,6 +72,8 @@ def promote(
         output,
         lambda: _print(settled, left, auto),
     )
+    if unread:  # one file may stand in the way of several environments
+        raise unread[0]
 
 
 def _moved(settled: tuple[Answer, ...], dry_run: bool) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from mlops.policy.rollback import Rollback
 
 
 def rollback(
-    environment: pins.Environment,
+    environment: pins.SeveralEnvironments,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -58,7 +58,7 @@ def rollback(
 ) -> None:
     """Pin the previous good release and hold what was rolled back, in one commit.
 
-    Examples:  mlops rollback prod --reason "predicts nonsense"    mlops rollback prod spam --steps 2
+    Examples:  mlops rollback prod --reason "predicts nonsense"    mlops rollback prod-eu,prod-us spam --steps 2
     """
     opened = opening.open_project(repo)
     zone = pins.zone(tz)
@@ -76,7 +76,7 @@ def rollback(
         preflight=not skip_preflight,
         zone=zone,
     )
-    preflight = Preflight(lambda: opened.images, Kustomize(), own=_own(opened))
+    preflight = Preflight(opened.reader, Kustomize(), lambda: opened.data, own=_own(opened))
     roller = Roller(pins.publisher(opened), preflight, lambda found: _approve(found, yes=yes))
     settled = roller.roll_back(order, dry_run=dry_run)
     render.answer(_json(settled, dry_run), output, lambda: _print(settled))
@@ -103,7 +103,7 @@ def _json(settled: Settled[RolledBack], dry_run: bool) -> list[dict[str, Any]]:
     for move in found.moves:
         changed = settled.commit is not None and not move.unchanged
         answer = pins.move_json(
-            found.environment, move.release, move.previous, settled.commit, changed=changed
+            move.environment, move.release, move.previous, settled.commit, changed=changed
         )
         verdicts = [
             {"check": v.check, "subject": v.subject, "verdict": str(v.mark), "detail": v.detail}
@@ -121,10 +121,10 @@ def _print(settled: Settled[RolledBack]) -> None:
         render.warn(refusal.reason)
     for move in found.moves:
         if move.unchanged:
-            render.line(f"{found.environment}: {_path(move)} was done before: nothing changed")
+            render.line(f"{move.environment}: {_path(move)} was done before: nothing changed")
         elif not settled.diff:
-            render.line(f"{found.environment}: {_path(move)}")
-            _tell_hold(found.environment, move)
+            render.line(f"{move.environment}: {_path(move)}")
+            _tell_hold(move.environment, move)
     for entry in found.quarantined:
         if not settled.diff:
             render.line(f"quarantined: {entry.model}@sha256:{entry.digest.short}")

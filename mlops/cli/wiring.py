@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mlops.engine.lock import Locker
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
-    from mlops.ports import RunObserver
+    from mlops.ports import ImageReader, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
@@ -112,6 +112,15 @@ class Opened:
                 hint="Use the embedded one: registry: oci:.mlops/registry",
             )
         return OciLayout(self.root / layout)
+
+    def reader(self, model: str) -> ImageReader:
+        """Where the images of a model can be asked for: the embedded layout, or its repository in
+        the registry of mlops.yaml."""
+        if self.project.layout is not None:
+            return self.images
+        from mlops.adapters.registry import Registry  # noqa: PLC0415
+
+        return Registry(f"{self.project.registry}/{model}")
 
     @cached_property
     def planner(self) -> Planner:

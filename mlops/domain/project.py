@@ -87,7 +87,7 @@ class ModelConfig:
     """One model: `paths` are the globs of the files that concern it.
 
     `artifact` is the output that goes into the image, `metrics` the file that gates read; None
-    where there is none.
+    where there is none. `compatibility` is contract → value: what callers rely on.
     """
 
     name: str
@@ -98,6 +98,7 @@ class ModelConfig:
     metrics: str | None = None
     gates: tuple[GateRule, ...] = ()
     serve: ServeConfig = ServeConfig()
+    compatibility: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

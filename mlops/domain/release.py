@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mlops.domain.digest import Digest, ReleaseId
-from mlops.domain.source import Commit
+from mlops.domain.source import Commit, DataObject
 from mlops.errors import ConfigError
 
 SCHEMA = "mlops/release/v1"
@@ -80,6 +80,31 @@ class ReleaseRecord:
         found = self.document.get("artifact")
         md5 = found.get("md5") if isinstance(found, Mapping) else None
         return str(md5) if md5 else None
+
+    @property
+    def compatibility(self) -> Mapping[str, str]:
+        """Contract → value: what callers of the release may rely on; empty where not recorded."""
+        found = self.document.get("compatibility")
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
+
+    @property
+    def platforms(self) -> frozenset[str]:
+        """What it runs on, as `linux/amd64`; empty where not recorded."""
+        found = self.document.get("platforms")
+        entries = found if isinstance(found, list) else []
+        names = (entry.get("platform") for entry in entries if isinstance(entry, Mapping))
+        return frozenset(str(name) for name in names if name)
+
+    @property
+    def objects(self) -> tuple[DataObject, ...]:
+        """The data and outputs that DVC versions, as the record lists them."""
+        found = self.document.get("data")
+        entries = found if isinstance(found, list) else []
+        return tuple(
+            DataObject(str(entry["path"]), str(entry["md5"]))
+            for entry in entries
+            if isinstance(entry, Mapping) and entry.get("path") and entry.get("md5")
+        )
 
     @property
     def run(self) -> str:

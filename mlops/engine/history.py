@@ -16,11 +16,13 @@ from mlops.domain.history import EDIT, PinRow
 from mlops.domain.reference import Day, Instant, When
 from mlops.domain.source import Commit
 from mlops.errors import ConfigError, RefusedError
-from mlops.manifests import kustomization
-from mlops.ports import CommitInfo, GitOps
+from mlops.manifests.versions import Versions
+from mlops.ports import CommitInfo, GitOps, LineChange
 
 Note = Callable[[str], None]
 Pins = Mapping[str, Digest]
+# a tip and the path of a kustomization → the changes on the line from there, newest first
+Changes = Callable[[Commit, str], Iterator[LineChange]]
 
 UNSHALLOW = "Run: git fetch --unshallow"
 _REMEMBERED = 64  # parsed kustomizations: neighbours share a blob, and memory stays flat
@@ -32,19 +34,33 @@ def kustomization_path(gitops: GitOps, environment: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One commit that may have changed what is pinned; `before` is None beyond a shallow end."""
+    """One commit that may have changed what is pinned; `before` is None beyond a shallow end.
+    `name` is what the environment was called then."""
 
     info: CommitInfo
     since: datetime
     before: Pins | None
     after: Pins
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A commit that changed the kustomization of an environment called `name`: its blobs."""
+
+    change: LineChange
+    old: str | None
+    new: str | None
+    name: str
 
 
 class History:
     """The pins of one environment at a tip, newest first; what was read once is kept.
 
     Order is that of the line, not of the clocks: a commit whose time lies after a later commit's
-    (or after `now`) counts from the later one's. `note` hears of kustomizations that cannot be read.
+    (or after `now`) counts from the later one's. An overlay that was renamed is followed to its former
+    name: in the commit that brought it exactly one other overlay went, with the same pins. `note` hears
+    of kustomizations that cannot be read, and of former names.
     """
 
     def __init__(
@@ -55,14 +71,17 @@ class History:
         models: Collection[str],
         now: datetime,
         note: Note = lambda _: None,
+        changes: Changes | None = None,
     ) -> None:
+        """`changes` gives the changes of the environment's kustomization; default: the branch's line."""
         self.environment = environment
         self.path = kustomization_path(gitops, environment)
         self._gitops = gitops
         self._tip = tip
-        self._models = models
         self._now = now
         self._note = note
+        self._changes = changes or gitops.line
+        self._reader = Versions(self.path, models)
         self._parsed = lru_cache(maxsize=_REMEMBERED)(self._parse)
         self._noted: set[str] = set()
         self._end: tuple[Commit, datetime] | None = None  # where a shallow clone ends
@@ -143,10 +162,8 @@ class History:
         ended: dict[str, datetime] = {}
         for step in self._steps():
             before = step.before or {}
-            for model in sorted({*before, *step.after}):
+            for model in _differing(before, step.after):
                 old, new = before.get(model), step.after.get(model)
-                if old == new:
-                    continue
                 if new is not None:
                     yield self._row(step, ReleaseId(model, new), old, ended.get(model))
                 ended[model] = step.since
@@ -158,42 +175,74 @@ class History:
         commit that mended it made the change.
         """
         since = self._now
-        mended: tuple[CommitInfo, datetime, Pins] | None = None
-        for change in self._gitops.line(self._tip, self.path):
+        mended: tuple[CommitInfo, datetime, Pins, str] | None = None
+        for version in self._versions():
+            change = version.change
             since = min(since, change.info.committed)
             if change.cut:
                 self._end = (change.info.commit, since)
-            if self.path not in change.files:
+            if version.old == version.new:
                 continue
-            old, new = change.files[self.path]
-            after = self._pins(new)
+            after = self._pins(version.new)
             if mended is None and after is not None:
-                mended = (change.info, since, after)
+                mended = (change.info, since, after, version.name)
             if mended is None:
                 continue
-            before = None if change.cut else self._pins(old)
+            before = None if change.cut else self._pins(version.old)
             if before is not None or change.cut:
-                yield _Step(mended[0], mended[1], before, mended[2])
+                info, begun, pins, name = mended
+                yield _Step(info, begun, before, pins, name)
                 mended = None
+
+    def _versions(self) -> Iterator[_Version]:
+        """Every version of the kustomization, newest first, under all the names that it had."""
+        name, tip = self.environment, self._tip
+        while True:
+            former = None
+            for change in self._changes(tip, kustomization_path(self._gitops, name)):
+                if name != self.environment and change.info.commit == tip:
+                    continue  # here it went away under its former name
+                old, new = change.files.get(kustomization_path(self._gitops, name), (None, None))
+                if old is None and new is not None and not change.cut:
+                    former = self._former(change, new)
+                yield _Version(change, former[1] if former else old, new, name)
+                if former is not None:
+                    break
+            if former is None:
+                return
+            name, tip = former[0], change.info.commit
+            self._note(f"{self.environment} was called {name} until {change.info.commit.short}")
+
+    def _former(self, change: LineChange, blob: str) -> tuple[str, str] | None:
+        """The overlay that the commit renamed: its name and its last blob; None where it made anew
+        what it brought, or nobody can tell."""
+        whole = next(iter(self._gitops.line(change.info.commit, self._gitops.path)))
+        pins = self._pins(blob)
+        found = []
+        for path, (old, new) in whole.files.items():
+            rest = path.removeprefix(f"{self._gitops.path}/").split("/")
+            gone = old is not None and new is None and rest[1:] == ["kustomization.yaml"]
+            if gone and old is not None and (old == blob or (pins and self._pins(old) == pins)):
+                found.append((rest[0], old))
+        return found[0] if len(found) == 1 else None
 
     def _pins(self, blob: str | None) -> Pins | None:
         return {} if blob is None else self._parsed(blob)
 
     def _parse(self, blob: str) -> Pins | None:
         try:
-            found = kustomization.pins(self._gitops.blob(blob), self.path)
+            return self._reader.pins(self._gitops.blob(blob))
         except ConfigError as exc:
             if blob not in self._noted:
                 self._noted.add(blob)
                 self._note(f"history passes over a version that cannot be read: {exc}")
             return None
-        return {pin.model: pin.digest for pin in found if pin.model in self._models}
 
     def _row(
         self, step: _Step, release: ReleaseId, previous: Digest | None, until: datetime | None
     ) -> PinRow:
         cut = step.before is None
-        ours = not cut and _concerns(step.info, self.environment, release)
+        ours = not cut and _concerns(step.info, step.name, release)
         word = step.info.trailer if ours else _silent
         return PinRow(
             environment=self.environment,
@@ -210,6 +259,19 @@ class History:
             run=word("Mlops-Run"),
             cut=cut,
         )
+
+
+def _differing(before: Pins, after: Pins) -> list[str]:
+    """The models whose pin differs, in order of their names."""
+    if before is after:
+        return []
+    # neighbours share most digests: identity first, equality of a frozen class costs a call
+    changed = [
+        model
+        for model, digest in after.items()
+        if (old := before.get(model)) is not digest and old != digest
+    ]
+    return sorted([*changed, *(model for model in before if model not in after)])
 
 
 def _concerns(info: CommitInfo, environment: str, release: ReleaseId) -> bool:

@@ -1,26 +1,28 @@
 """What is looked at before a rollback: each check in its own thread, all within one deadline.
 
 Nothing here stops a rollback by itself: in an incident the registry may be down and the rollback
-right all the same. A check that fails is named, and a person says yes.
+right all the same. A check that fails is named, and a person says yes; one that could not look is
+named, and speaks neither for nor against.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mlops.domain.digest import Digest, ReleaseId
+from mlops.domain.digest import ReleaseId
+from mlops.domain.release import ReleaseRecord
+from mlops.engine.imagecheck import missing
 from mlops.engine.state import Environments
-from mlops.errors import MlopsError, OutsideError, UsageError
+from mlops.errors import MlopsError, OutsideError, RegistryError, UnreachableError, UsageError
+from mlops.policy.compatibility import broken_contracts, lacking_platforms
 from mlops.policy.quarantine import quarantined, why
-from mlops.ports import ImageStore, Renderer
+from mlops.ports import DataStore, ImageReader, Renderer
 
 DEADLINE = 10.0  # seconds, for all checks together
-_DEEPEST = 3  # an index of indexes is legal; more is a trap
 
 
 class Mark(StrEnum):
@@ -46,19 +48,22 @@ class Verdict:
         )
 
 
-Check = tuple[str, str, Callable[[], Verdict]]  # name, subject, the check
+# what it is called, what it is about, the check itself: a verdict for each thing it looked at
+Check = tuple[str, str, Callable[[], tuple[Verdict, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """The outside systems that checks ask; None where there is none.
 
-    `own` names the registry where it belongs to this clone alone: an image that another clone built
-    is not in it, and that says nothing against the image.
+    `images` gives the store of a model's images. `own` names the registry where it belongs to this
+    clone alone: an image that another clone built is not in it, and that says nothing against the
+    image.
     """
 
-    images: Callable[[], ImageStore] | None = None
+    images: Callable[[str], ImageReader] | None = None
     renderer: Renderer | None = None
+    data: Callable[[], DataStore] | None = None
     deadline: float = DEADLINE
     own: str = ""
 
@@ -71,38 +76,82 @@ class Preflight:
     ) -> tuple[Verdict, ...]:
         """A verdict for each check of the releases to go back to, and of the overlay with the
         changed `files`, in a fixed order."""
+        return self.inspect_all(environments, {environment: tuple(targets)}, files)
+
+    def inspect_all(
+        self,
+        environments: Environments,
+        targets: Mapping[str, Iterable[ReleaseId]],
+        files: Mapping[str, bytes | None],
+    ) -> tuple[Verdict, ...]:
+        """As `inspect`, of several environments at once, under the one deadline."""
         checks: list[Check] = []
-        verdicts: list[Verdict] = []
-        for release in targets:
-            verdicts.append(_record(environments, release))
-            verdicts.append(_quarantine(environments, release))
+        verdicts: dict[Verdict, None] = {}
+        releases = dict.fromkeys(release for each in targets.values() for release in each)
+        for name, named in targets.items():
+            for release in named:
+                verdicts |= dict.fromkeys(_at_hand(environments, name, release))
+        for release in releases:
+            record = environments.sound(release)
             checks.append(("image", release.short, lambda r=release: self._image(r)))  # type: ignore[misc]
-        overlay = f"{environments.gitops.path}/{environment}"
+            if record is not None and record.objects:
+                checks.append(("data", release.short, lambda r=record: self._data(r)))  # type: ignore[misc]
         tree = _tree(environments)
         changed = {path: content for path, content in files.items() if content is not None}
-        checks.append(
-            ("render", environment, lambda: self._render(overlay, environment, tree, changed))
-        )
+        for name in targets:
+            overlay = f"{environments.gitops.path}/{name}"
+            checks.append(
+                ("render", name, lambda o=overlay, n=name: self._render(o, n, tree, changed))  # type: ignore[misc]
+            )
         return (*verdicts, *_together(checks, self.deadline))
 
-    def _image(self, release: ReleaseId) -> Verdict:
-        def verdict(mark: Mark, detail: str = "") -> Verdict:
-            return Verdict("image", release.short, mark, detail)
+    def _image(self, release: ReleaseId) -> tuple[Verdict, ...]:
+        def verdict(mark: Mark, detail: str = "") -> tuple[Verdict, ...]:
+            return (Verdict("image", release.short, mark, detail),)
 
         if self.images is None:
             return verdict(Mark.UNKNOWN, "there is no image store")
         try:
-            images = self.images()
+            images = self.images(release.model)
             if self.own and not images.has_manifest(release.digest):
                 return verdict(
                     Mark.UNKNOWN, f"the registry {self.own} belongs to the clone that built it"
                 )
-            missing = _missing(images, release.digest)
-        except UsageError as exc:  # a kind of registry that this version cannot ask
+            lacking = missing(images, release.digest)
+        except (UsageError, UnreachableError) as exc:  # it could not be asked
             return verdict(Mark.UNKNOWN, str(exc))
-        except MlopsError as exc:
+        except RegistryError as exc:
             return verdict(Mark.FAIL, str(exc))
-        return verdict(Mark.FAIL, missing) if missing else verdict(Mark.PASS)
+        return verdict(Mark.FAIL, lacking) if lacking else verdict(Mark.PASS)
+
+    def _data(self, record: ReleaseRecord) -> tuple[Verdict, ...]:
+        """Data and model on the DVC remote: without them the release runs, and cannot be rebuilt."""
+        artifact = record.document.get("artifact")
+        model = str(artifact.get("path", "")) if isinstance(artifact, Mapping) else ""
+        parts = {"data": [], "model": []}  # type: dict[str, list[str]]
+        for item in record.objects:
+            parts["model" if item.path == model else "data"].append(item.path)
+        subject = record.release.short
+
+        def verdicts(mark: Mark, detail: str) -> tuple[Verdict, ...]:
+            return tuple(Verdict(name, subject, mark, detail) for name in parts if parts[name])
+
+        if self.data is None:
+            return verdicts(Mark.UNKNOWN, "nothing here asks a DVC remote")
+        try:
+            store = self.data()
+            if not store.has_remote(record.source):
+                return verdicts(Mark.UNKNOWN, "no DVC remote is configured")
+            absent = set(store.absent(record.source, record.objects))
+        except MlopsError as exc:
+            return verdicts(Mark.UNKNOWN, str(exc))
+        return tuple(
+            Verdict(name, subject, Mark.FAIL, f"the remote lacks {', '.join(lost)}")
+            if (lost := [path for path in paths if path in absent])
+            else Verdict(name, subject, Mark.PASS)
+            for name, paths in parts.items()
+            if paths
+        )
 
     def _render(
         self,
@@ -110,21 +159,20 @@ class Preflight:
         environment: str,
         tree: Mapping[str, bytes],
         changed: Mapping[str, bytes],
-    ) -> Verdict:
+    ) -> tuple[Verdict, ...]:
+        def verdict(mark: Mark, detail: str = "") -> tuple[Verdict, ...]:
+            return (Verdict("render", environment, mark, detail),)
+
         renderer = self.renderer
         if renderer is None or not renderer.name:
-            return Verdict(
-                "render", environment, Mark.UNKNOWN, "kustomize is not here (mlops doctor)"
-            )
+            return verdict(Mark.UNKNOWN, "kustomize is not here (mlops doctor)")
         try:
             renderer.render({**tree, **changed}, overlay, self.deadline)
         except OutsideError as exc:
             if _renders(renderer, tree, overlay, self.deadline):
-                return Verdict("render", environment, Mark.FAIL, str(exc))
-            return Verdict(
-                "render", environment, Mark.UNKNOWN, f"it does not render as it stands: {exc}"
-            )
-        return Verdict("render", environment, Mark.PASS)
+                return verdict(Mark.FAIL, str(exc))
+            return verdict(Mark.UNKNOWN, f"it does not render as it stands: {exc}")
+        return verdict(Mark.PASS)
 
 
 def failed(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
@@ -132,38 +180,43 @@ def failed(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     return tuple(verdict for verdict in verdicts if verdict.mark is Mark.FAIL)
 
 
-def _record(environments: Environments, release: ReleaseId) -> Verdict:
-    if environments.sound(release) is None:
-        return Verdict("record", release.short, Mark.FAIL, "there is none that can be read")
-    return Verdict("record", release.short, Mark.PASS)
-
-
-def _quarantine(environments: Environments, release: ReleaseId) -> Verdict:
+def _at_hand(
+    environments: Environments, environment: str, release: ReleaseId
+) -> tuple[Verdict, ...]:
+    """The checks that git alone answers."""
     record = environments.sound(release)
     artifact = record.artifact if record else None
     entry = quarantined(release.digest, artifact, environments.quarantine)
-    if entry is not None:
-        return Verdict("quarantine", release.short, Mark.FAIL, why(entry, release.digest))
-    return Verdict("quarantine", release.short, Mark.PASS)
+    found = [
+        Verdict("record", release.short, Mark.PASS)
+        if record
+        else Verdict("record", release.short, Mark.FAIL, "there is none that can be read"),
+        Verdict("quarantine", release.short, Mark.FAIL, why(entry, release.digest))
+        if entry
+        else Verdict("quarantine", release.short, Mark.PASS),
+    ]
+    if record is not None:
+        pinned = environments.state(environment).pins.get(release.model)
+        standing = environments.sound(ReleaseId(release.model, pinned)) if pinned else None
+        found += _fitting(record, standing)
+    return tuple(found)
 
 
-def _missing(images: ImageStore, digest: Digest, depth: int = 0) -> str:
-    """What of an image the store lacks, in words; empty where manifest, config and layers are
-    there. Of an index every manifest is looked at (OCI image-spec 1.1, image-index.md)."""
-    if not images.has_manifest(digest):
-        return f"{images.location} has no manifest {digest}"
-    document = json.loads(images.manifest(digest))
-    if depth < _DEEPEST:
-        for entry in document.get("manifests", ()):
-            found = _missing(images, Digest.parse(entry["digest"]), depth + 1)
-            if found:
-                return found
-    parts = [document["config"]] if "config" in document else []
-    for part in [*parts, *document.get("layers", ())]:
-        blob = Digest.parse(part["digest"])
-        if not images.has_blob(blob):
-            return f"{images.location} has no layer {blob}"
-    return ""
+def _fitting(target: ReleaseRecord, standing: ReleaseRecord | None) -> list[Verdict]:
+    """Whether it can take the place of what stands; silent where neither record says anything."""
+    found, subject = [], target.release.short
+    if target.compatibility or (standing is not None and standing.compatibility):
+        broken = broken_contracts(target, standing)
+        mark = Mark.FAIL if broken else Mark.PASS
+        found.append(Verdict("compatibility", subject, mark, "; ".join(broken)))
+    lacking = lacking_platforms(target, standing)
+    if lacking is not None:
+        told = f"it is not built for {', '.join(lacking)}" if lacking else ""
+        found.append(Verdict("architecture", subject, Mark.FAIL if lacking else Mark.PASS, told))
+    elif target.platforms or (standing is not None and standing.platforms):
+        told = "one of the two records names no platform"
+        found.append(Verdict("architecture", subject, Mark.UNKNOWN, told))
+    return found
 
 
 def _tree(environments: Environments) -> dict[str, bytes]:
@@ -191,14 +244,15 @@ def _together(checks: Iterable[Check], deadline: float) -> tuple[Verdict, ...]:
     Daemon threads: a check that hangs (a dead network file system) must not hold up the exit.
     """
     wanted = list(checks)
-    found: dict[int, Verdict] = {}
+    found: dict[int, tuple[Verdict, ...]] = {}
 
     def carry_out(place: int, check: Check) -> None:
         name, subject, look = check
         try:
             found[place] = look()
         except Exception as exc:  # noqa: BLE001 - hostile content of a store is a failed check
-            found[place] = Verdict(name, subject, Mark.FAIL, f"{type(exc).__name__}: {exc}")
+            told = f"{type(exc).__name__}: {exc}"
+            found[place] = (Verdict(name, subject, Mark.FAIL, told),)
 
     threads = [
         threading.Thread(target=carry_out, args=(place, check), daemon=True)
@@ -211,6 +265,7 @@ def _together(checks: Iterable[Check], deadline: float) -> tuple[Verdict, ...]:
         thread.join(max(0.0, end - time.monotonic()))
     late = f"took over {deadline:g} s"
     return tuple(
-        found.get(place, Verdict(name, subject, Mark.UNKNOWN, late))
+        verdict
         for place, (name, subject, _) in enumerate(wanted)
+        for verdict in found.get(place, (Verdict(name, subject, Mark.UNKNOWN, late),))
     )

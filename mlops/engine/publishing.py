@@ -103,11 +103,12 @@ class Publisher:
         subject: str,
         action: str,
         trailers: Iterable[tuple[str, str]],
-        environment: str = "",
+        *environments: str,
         body: str = "",
     ) -> str:
         """A commit message of ours with the trailers that every one carries."""
-        always = [(ACTION, action), (ENVIRONMENT, environment), (ACTOR, self.actor)]
+        named = [(ENVIRONMENT, name) for name in environments]
+        always = [(ACTION, action), *named, (ACTOR, self.actor)]
         return compose(subject, [*always, *trailers], body)
 
 

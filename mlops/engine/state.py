@@ -15,6 +15,7 @@ from mlops.domain.project import Project
 from mlops.domain.release import ReleaseRecord, record_path
 from mlops.domain.source import Commit
 from mlops.engine.history import History, kustomization_path
+from mlops.engine.together import Together
 from mlops.errors import ConfigError, UsageError
 from mlops.manifests import kustomization
 from mlops.ports import GitOps
@@ -85,7 +86,8 @@ class Environments:
     @cached_property
     def models(self) -> frozenset[str]:
         """Our models: those of mlops.yaml, and those that have a record."""
-        return frozenset({*self.project.names, *self._recorded_digests})
+        recorded = self.gitops.directories(self.tip, f"{self.gitops.path}/releases")
+        return frozenset({*self.project.names, *recorded})
 
     @cached_property
     def quarantine(self) -> tuple[QuarantineEntry, ...]:
@@ -139,6 +141,15 @@ class Environments:
             )
         return found
 
+    def read_together(self) -> None:
+        """Let the pasts of all environments come from one walk: for who asks about all of them."""
+        paths = {name: kustomization_path(self.gitops, name) for name in self.names}
+        changes = Together(self.gitops, self.tip, paths.values())
+        for name in self.names:
+            self._histories[name] = History(
+                self.gitops, self.tip, name, self.models, self.now, self._note, changes
+            )
+
     def record(self, release: ReleaseId) -> ReleaseRecord | None:
         """The release's record, None where there is none. Raises ConfigError where it is damaged."""
         if release not in self._records:
@@ -160,17 +171,15 @@ class Environments:
 
     def recorded(self, model: str) -> tuple[Digest, ...]:
         """The digests of a model that have a record, in order of the digest."""
-        return tuple(sorted(self._recorded_digests.get(model, ())))
-
-    @cached_property
-    def _recorded_digests(self) -> Mapping[str, Sequence[Digest]]:
-        found: dict[str, list[Digest]] = {}
-        prefix = f"{self.gitops.path}/releases"
-        for entry in self.gitops.files(self.tip, prefix):
-            model, _, name = entry.path.removeprefix(f"{prefix}/").rpartition("/")
-            if model and name.endswith(".json") and len(name) == _DIGEST_FILE:
-                found.setdefault(model, []).append(Digest(name.removesuffix(".json")))
-        return found
+        prefix = f"{self.gitops.path}/releases/{model}/"
+        names = (entry.path.removeprefix(prefix) for entry in self.gitops.files(self.tip, prefix))
+        return tuple(
+            sorted(
+                Digest(name.removesuffix(".json"))
+                for name in names
+                if name.endswith(".json") and len(name) == _DIGEST_FILE
+            )
+        )
 
     def environment(self, name: str) -> str:
         """`name`, where it is an environment of ours. Raises UsageError with the nearest one."""

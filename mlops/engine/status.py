@@ -31,6 +31,7 @@ class StatusRow:
 
 def status(environments: Environments) -> tuple[StatusRow, ...]:
     """One row for each environment and model of mlops.yaml, and for each other model pinned."""
+    environments.read_together()
     return tuple(row for name in environments.names for row in _rows(environments, name))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,16 +74,22 @@ def pins(content: bytes, origin: str) -> tuple[Pin, ...]:
 
     Raises ConfigError where the file is no kustomization, or pins an image that stands there twice.
     """
+    return read(content, origin)[1]
+
+
+def read(content: bytes, origin: str) -> tuple[Document, tuple[Pin, ...]]:
+    """The document, and its pins as `pins` gives them; raises as that does."""
     images = _read(content, origin)
     found: list[Pin] = []
+    count = Counter(entry["name"] for entry in images.entries)
     for entry in images.entries:
         name, digest = entry["name"], _digest(entry)
         if digest is None:
             continue
-        if len(images.places(name)) > 1:
+        if count[name] > 1:
             raise images.twice(name)
         found.append(Pin(name, digest))
-    return tuple(found)
+    return images.document, tuple(found)
 
 
 def tags(content: bytes, origin: str) -> dict[str, str]:

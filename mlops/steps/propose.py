@@ -66,9 +66,16 @@ def run(env: Mapping[str, str]) -> None:
 def settle(
     source: Source, branch: GitOpsBranch, release: ReleaseId, tag: Tag | None
 ) -> tuple[Proposal, Commit]:
-    """Decide on the fresh tip and publish, until it stands. Raises GitError after many lost races."""
+    """Make the record and publish it; errors as for `publish`."""
     made = records.make(source, release, tag.name if tag else None, datetime.now(UTC))
     source.state.write("record.json", dict(made.document))
+    return publish(source, branch, made, tag)
+
+
+def publish(
+    source: Source, branch: GitOpsBranch, made: ReleaseRecord, tag: Tag | None
+) -> tuple[Proposal, Commit]:
+    """Decide on the fresh tip and publish, until it stands. Raises GitError after many lost races."""
     for attempt in range(_TRIES):
         tip = branch.refresh()
         proposal = decide(source, branch, tip, made, tag)
@@ -120,6 +127,8 @@ def decide(
     answer = _ask(source, first, target)
     if isinstance(answer, Refusal):
         return _recorded(source, release, changes, refs, _note(environment, answer))
+    if answer.unchanged:  # by hand, before it had a record: this commit moves no pin
+        return replace(_recorded(source, release, changes, refs, ""), pinned=True)
     return _pinned(source, release, target, answer, changes, refs)
 
 
@@ -138,7 +147,7 @@ def _ask(source: Source, record: ReleaseRecord, target: Target) -> Promotion | R
         release=record.release,
         record=record,
         # no environment comes before the one that receives releases first
-        policy=replace(target.policy, source=None),
+        policy=replace(target.policy, sources=()),
         rules=(*source.model.gates, *target.policy.gates),
         pinned=target.pinned,
         target=target.record,

@@ -37,6 +37,7 @@ def make(source: Source, release: ReleaseId, tag: str | None, now: datetime) -> 
             },
             "data": _data(source),
             "params": _params(source),
+            "compatibility": dict(source.model.compatibility),
             "locks": _locks(source),
             "base": made["base"],
             "platforms": made["platforms"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,16 @@ class Clock:
     def pass_time(self, **span: float) -> datetime:
         self.at += timedelta(**span)
         return self.at
+
+    @contextmanager
+    def off(self, **span: float) -> Iterator[None]:
+        """Somebody else's clock for a while, this far ahead of everybody's (behind: negative)."""
+        kept = self.at
+        self.at += timedelta(**span)
+        try:
+            yield
+        finally:
+            self.at = kept
 
 
 @dataclass(frozen=True)
@@ -129,7 +140,7 @@ class MemoryGitOps:
             )
         return "".join(out)
 
-    def line(self, tip: Commit, prefix: str) -> Iterator[LineChange]:
+    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
         at: Commit | None = tip
         while at is not None:
             stored = self._commits[at]
@@ -139,7 +150,8 @@ class MemoryGitOps:
             changed = {
                 path: (_id(old.get(path)), _id(stored.files.get(path)))
                 for path in sorted({*old, *stored.files})
-                if _below(path, prefix) and old.get(path) != stored.files.get(path)
+                if any(_below(path, prefix) for prefix in prefixes or ("",))
+                and old.get(path) != stored.files.get(path)
             }
             if changed:
                 yield LineChange(stored.info, changed, cut)
@@ -150,6 +162,14 @@ class MemoryGitOps:
 
     def blob(self, blob: str) -> bytes:
         return self._blobs[blob]
+
+    def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
+        rests = (
+            each.removeprefix(f"{path}/")
+            for each in self._commits[commit].files
+            if _below(each, path)
+        )
+        return tuple(sorted({rest.partition("/")[0] for rest in rests if "/" in rest}))
 
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]:
         found = self._commits[commit].files

@@ -10,7 +10,7 @@ from mlops.domain.reference import Instant, parse_when
 from mlops.engine.history import History
 from mlops.errors import RefusedError
 from mlops.manifests import kustomization
-from tests.fakes.estate import Estate, digest
+from tests.fakes.estate import KUSTOMIZATION, Estate, digest
 from tests.fakes.gitops import MemoryGitOps
 
 
@@ -250,3 +250,61 @@ def sorted_within(began):
 
 def digests(state):
     return {model: digest(name) for model, name in state.items()}
+
+
+def renamed(estate, old, new, **more):
+    """`git mv` of an overlay, in one commit, with other files of it changed besides."""
+    estate.gitops.clock.pass_time(minutes=1)
+    changes = {
+        f"environments/{old}/kustomization.yaml": None,
+        f"environments/{new}/kustomization.yaml": estate.read(f"{old}/kustomization.yaml"),
+    }
+    estate.gitops.edit(changes | more, "rename")
+
+
+def past(estate, name):
+    return [(row.release.digest, row.action) for row in estate.environments().history(name).rows()]
+
+
+def test_a_renamed_overlay_is_followed_to_its_former_name():
+    estate = Estate()
+    estate.write("prod/kustomization.yaml", None, "no prod yet")
+    estate.write("production/kustomization.yaml", KUSTOMIZATION)
+    estate.ours("promote", "production", spam="A")
+    estate.ours("promote", "production", spam="B")
+    renamed(estate, "production", "prod")
+    estate.ours("promote", "prod", spam="C")
+    assert past(estate, "prod") == [(digest(name), "promote") for name in "CBA"]
+    assert any("prod was called production until" in note for note in estate.notes)
+    assert estate.environments().history("prod").rows("spam").__next__().environment == "prod"
+
+
+def test_an_overlay_that_is_copied_or_made_anew_has_no_former_name():
+    estate = Estate()
+    estate.write("prod/kustomization.yaml", None, "no prod yet")
+    estate.ours("promote", "staging", spam="A")
+    estate.write("prod/kustomization.yaml", estate.read("staging/kustomization.yaml"), "copy")
+    assert past(estate, "prod") == [(digest("A"), "edit")]
+    assert not any("was called" in note for note in estate.notes)
+
+
+def test_where_two_could_be_the_former_one_nobody_guesses():
+    estate = Estate()
+    estate.write("prod/kustomization.yaml", None, "no prod yet")
+    for name in ("one", "two"):
+        estate.write(f"{name}/kustomization.yaml", KUSTOMIZATION)
+        estate.ours("promote", name, spam="A")
+    renamed(estate, "one", "prod", **{"environments/two/kustomization.yaml": None})
+    assert past(estate, "prod") == [(digest("A"), "edit")]
+
+
+def test_read_together_every_past_is_what_it_is_alone():
+    estate = Estate()
+    estate.released(*"ABC")
+    estate.pin("staging", spam="A", eggs="D")
+    alone = {name: past(estate, name) for name in ("dev", "staging", "prod")}
+    environments = estate.environments()
+    environments.read_together()
+    for name in ("prod", "dev", "staging"):
+        rows = environments.history(name).rows()
+        assert [(row.release.digest, row.action) for row in rows] == alone[name]

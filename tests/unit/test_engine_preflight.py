@@ -6,7 +6,7 @@ import pytest
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.environment import QuarantineEntry
 from mlops.engine.preflight import Mark, Preflight, failed
-from mlops.errors import OutsideError, RegistryError, UsageError
+from mlops.errors import DvcError, OutsideError, RegistryError, UnreachableError, UsageError
 from mlops.manifests.overlay import dump_quarantine
 from tests.fakes.estate import Estate, digest, release
 from tests.fakes.gitops import START
@@ -77,7 +77,7 @@ def test_all_is_well():
     name = f"releases/spam/{target.digest.hex}.json"
     document = {"release": str(target), "source": {"commit": "0" * 40}}
     estate.write(name, json.dumps(document).encode())
-    found = verdicts(estate, target, images=lambda: store, renderer=Renders())
+    found = verdicts(estate, target, images=lambda _: store, renderer=Renders())
     assert set(found.values()) == {Mark.PASS}
     assert set(found) == {"record", "quarantine", "image", "render"}
 
@@ -86,7 +86,7 @@ def test_a_missing_layer_config_or_manifest_fails_by_name():
     for gone in ("b", "config"):
         store, target = stored("a", "b")
         store.blobs.remove(digest(gone))
-        found = Preflight(images=lambda s=store: s).inspect(
+        found = Preflight(images=lambda _, s=store: s).inspect(
             Estate().environments(), "prod", [target], {}
         )
         (image,) = [verdict for verdict in failed(found) if verdict.check == "image"]
@@ -95,7 +95,7 @@ def test_a_missing_layer_config_or_manifest_fails_by_name():
 
 
 def test_an_image_that_this_clone_has_not_built_is_not_checked():
-    found = Preflight(images=Store, own=".mlops/registry").inspect(
+    found = Preflight(images=lambda _: Store(), own=".mlops/registry").inspect(
         Estate().environments(), "prod", [release("A")], {}
     )
     (image,) = [verdict for verdict in found if verdict.check == "image"]
@@ -103,36 +103,44 @@ def test_an_image_that_this_clone_has_not_built_is_not_checked():
     assert image.detail == "the registry .mlops/registry belongs to the clone that built it"
     store, target = stored("a", "b")
     store.blobs.remove(digest("b"))
-    assert verdicts(Estate(), target, images=lambda: store, own="x")["image"] is Mark.FAIL
+    assert verdicts(Estate(), target, images=lambda _: store, own="x")["image"] is Mark.FAIL
     good, gone = store.image("a"), digest("gone")
     index = store.put({"manifests": [{"digest": str(good)}, {"digest": str(gone)}]})
     partly = ReleaseId("spam", index)
-    assert verdicts(Estate(), partly, images=lambda: store, own="x")["image"] is Mark.FAIL
+    assert verdicts(Estate(), partly, images=lambda _: store, own="x")["image"] is Mark.FAIL
 
 
 def test_every_manifest_of_an_index_is_looked_at():
     store = Store()
     good, bad = store.image("a"), store.image("b")
     index = store.put({"manifests": [{"digest": str(good)}, {"digest": str(bad)}]})
-    assert verdicts(Estate(), ReleaseId("spam", index), images=lambda: store)["image"] is Mark.PASS
+    assert (
+        verdicts(Estate(), ReleaseId("spam", index), images=lambda _: store)["image"] is Mark.PASS
+    )
     store.blobs.remove(digest("b"))
-    assert verdicts(Estate(), ReleaseId("spam", index), images=lambda: store)["image"] is Mark.FAIL
+    assert (
+        verdicts(Estate(), ReleaseId("spam", index), images=lambda _: store)["image"] is Mark.FAIL
+    )
 
 
 def test_a_store_that_lies_or_is_away_is_a_failed_check_and_no_crash():
     store, _ = stored()
     junk = [store.put({"config": {}}), store.put({"layers": 7}), store.put({"manifests": [1]})]
     for each in junk:
-        found = verdicts(Estate(), ReleaseId("spam", each), images=lambda: store)
+        found = verdicts(Estate(), ReleaseId("spam", each), images=lambda _: store)
         assert found["image"] is Mark.FAIL
 
-    def away():
-        raise RegistryError("connection refused")
+    def away(_model):
+        raise UnreachableError("connection refused")
 
-    def unsupported():
+    def lies(_model):
+        raise RegistryError("other bytes")
+
+    def unsupported(_model):
         raise UsageError("this registry is not supported yet")
 
-    assert verdicts(Estate(), release("A"), images=away)["image"] is Mark.FAIL
+    assert verdicts(Estate(), release("A"), images=away)["image"] is Mark.UNKNOWN
+    assert verdicts(Estate(), release("A"), images=lies)["image"] is Mark.FAIL
     assert verdicts(Estate(), release("A"), images=unsupported)["image"] is Mark.UNKNOWN
     assert verdicts(Estate(), release("A"))["image"] is Mark.UNKNOWN
 
@@ -172,7 +180,7 @@ def test_what_did_not_render_before_either_does_not_speak_against_going_back():
 def test_what_hangs_is_not_checked_and_does_not_hold_anybody_up():
     release_it = threading.Event()
 
-    def hangs():
+    def hangs(_model):
         release_it.wait(60)
         return Store()
 
@@ -185,7 +193,7 @@ def test_what_hangs_is_not_checked_and_does_not_hold_anybody_up():
 def test_checks_run_at_once():
     both = threading.Barrier(2, timeout=30)
 
-    def images():
+    def images(_model):
         both.wait()
         return Store()
 
@@ -204,3 +212,91 @@ def test_only_failures_speak_against(mark):
     verdict = Preflight().inspect(Estate().environments(), "prod", [], {})[0]
     assert verdict.mark is Mark.UNKNOWN
     assert bool(failed([type(verdict)("x", "y", mark)])) == (mark is Mark.FAIL)
+
+
+class Remote:
+    """A DVC remote in memory: what it lacks, or why it cannot be asked."""
+
+    def __init__(self, *lacks: str, configured: bool = True, away: str = "") -> None:
+        self.lacks, self.configured, self.away = lacks, configured, away
+
+    def has_remote(self, commit):
+        return self.configured
+
+    def absent(self, commit, objects):
+        if self.away:
+            raise DvcError(self.away)
+        return tuple(item.path for item in objects if item.path in self.lacks)
+
+
+DATA = [{"path": "data/x.csv", "md5": "1" * 32}, {"path": "models/spam.pkl", "md5": "2" * 32}]
+
+
+@pytest.mark.parametrize(
+    ("remote", "data", "model"),
+    [
+        (Remote(), Mark.PASS, Mark.PASS),
+        (Remote("data/x.csv"), Mark.FAIL, Mark.PASS),
+        (Remote("models/spam.pkl"), Mark.PASS, Mark.FAIL),
+        (Remote(configured=False), Mark.UNKNOWN, Mark.UNKNOWN),
+        (Remote(away="cannot be reached"), Mark.UNKNOWN, Mark.UNKNOWN),
+        (None, Mark.UNKNOWN, Mark.UNKNOWN),
+    ],
+)
+def test_data_and_model_on_the_remote(remote, data, model):
+    estate = Estate()
+    estate.record("A", data=DATA)
+    more = {"data": lambda: remote} if remote else {}
+    found = verdicts(estate, release("A"), **more)
+    assert (found["data"], found["model"]) == (data, model)
+
+
+def test_a_release_without_versioned_data_is_not_asked_about():
+    estate = Estate()
+    estate.record("A")
+    assert not {"data", "model"} & set(verdicts(estate, release("A"), data=Remote))
+
+
+@pytest.mark.parametrize(
+    ("standing", "target", "mark", "told"),
+    [
+        ({"schema": "3"}, {"schema": "3"}, Mark.PASS, ""),
+        ({"schema": "3"}, {"schema": "2"}, Mark.FAIL, "schema is 2, what stands has 3"),
+        ({"schema": "3"}, {}, Mark.FAIL, "schema is not declared, what stands has 3"),
+        ({}, {"schema": "2"}, Mark.PASS, ""),
+    ],
+)
+def test_compatibility_with_what_stands(standing, target, mark, told):
+    estate = Estate()
+    estate.record("A", compatibility=target)
+    estate.record("B", compatibility=standing)
+    estate.pin("prod", spam="B")
+    found = Preflight().inspect(estate.environments(), "prod", [release("A")], {})
+    (verdict,) = [each for each in found if each.check == "compatibility"]
+    assert (verdict.mark, verdict.detail) == (mark, told)
+
+
+@pytest.mark.parametrize(
+    ("standing", "target", "mark"),
+    [
+        (("linux/amd64",), ("linux/amd64", "linux/arm64"), Mark.PASS),
+        (("linux/amd64", "linux/arm64"), ("linux/amd64",), Mark.FAIL),
+        (("linux/amd64",), (), Mark.UNKNOWN),
+        ((), ("linux/amd64",), Mark.UNKNOWN),
+    ],
+)
+def test_architecture(standing, target, mark):
+    estate = Estate()
+    estate.record("A", platforms=[{"platform": name} for name in target])
+    estate.record("B", platforms=[{"platform": name} for name in standing])
+    estate.pin("prod", spam="B")
+    found = verdicts(estate, release("A"))
+    assert found["architecture"] is mark
+
+
+def test_where_nothing_is_declared_nothing_is_said():
+    estate = Estate()
+    estate.record("A")
+    estate.record("B")
+    estate.pin("prod", spam="B")
+    assert not {"architecture", "compatibility"} & set(verdicts(estate, release("A")))

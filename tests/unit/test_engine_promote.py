@@ -5,7 +5,7 @@ import pytest
 from mlops.domain.environment import GateRule, Hold, QuarantineEntry
 from mlops.domain.project import ModelConfig, Project
 from mlops.engine.promote import PromoteOrder, Promoter
-from mlops.errors import RefusedError, UsageError
+from mlops.errors import ConfigError, RefusedError, UsageError
 from mlops.manifests.overlay import dump_holds, dump_quarantine
 from tests.fakes.estate import Estate, digest, release
 from tests.fakes.gitops import START
@@ -274,3 +274,16 @@ def test_gate_verdicts_go_into_the_commit_that_pins():
     publisher = replace(estate.publisher, project=Project("demo", (model,)))
     Promoter(publisher, LINE).promote(PromoteOrder(("spam@dev",)))
     assert "gate accuracy ≥ 0.9: is 0.95 pass" in messages[0]
+
+
+def test_automation_goes_on_past_an_environment_that_cannot_be_read():
+    estate = released("A", to=("dev",))
+    let_automation(estate, "staging", "dev")
+    let_automation(estate, "prod", "dev")
+    estate.write("staging/kustomization.yaml", b"- a list\n")
+    unread: list[ConfigError] = []
+    (moved,), left = automatic(estate, unread=unread.append)
+    assert ([m.environment for m in moved.decision], left) == (["prod"], ())
+    assert [str(each).partition(":")[0] for each in unread] == [
+        "environments/staging/kustomization.yaml"
+    ]

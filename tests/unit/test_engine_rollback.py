@@ -375,3 +375,27 @@ def test_reasons_are_data():
     assert (row.action, row.actor) == ("rollback", "Ada")
     (hold,) = estate.environments().state("prod").holds
     assert hold.reason == row.reason == "x Mlops-Action: promote $(id): ["
+
+
+def test_quarantine_spares_a_digest_that_another_model_goes_back_to():
+    estate = released("A", "B")
+    estate.released("B", "C", model="eggs", to=("prod",))
+    settled = roll_back(estate, "eggs", "spam", quarantine=True)
+    assert estate.pins("prod") == {"spam": digest("A"), "eggs": digest("B")}
+    (entry,) = estate.environments().quarantine
+    assert (entry.model, entry.digest) == ("eggs", digest("C"))
+    assert "spam@sha256:" in settled.decision.notes[0]
+    assert "goes back to that digest" in settled.decision.notes[0]
+
+
+def test_quarantine_spares_an_artifact_that_another_model_goes_back_to():
+    estate = Estate()
+    for model, names in (("spam", "AB"), ("eggs", "CD")):
+        for name in names:
+            md5 = "f" * 32 if name in "BC" else f"{ord(name):032x}"
+            estate.record(name, model, artifact={"path": "m", "md5": md5})
+            estate.ours("promote", "prod", **{model: name})
+    roll_back(estate, "eggs", "spam", quarantine=True)
+    environments = estate.environments()
+    assert not quarantined(digest("C"), "f" * 32, environments.quarantine)
+    assert quarantined(digest("B"), None, environments.quarantine)

@@ -73,8 +73,8 @@ def test_reads_no_further_than_it_needs():
     walked = []
     real = estate.gitops.line
 
-    def counted(tip, prefix):
-        for change in real(tip, prefix):
+    def counted(tip, *prefixes):
+        for change in real(tip, *prefixes):
             walked.append(change.info.subject)
             yield change
 

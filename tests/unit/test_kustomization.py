@@ -232,6 +232,18 @@ def test_ten_megabytes_are_refused():
     assert "expected at most" in refused(b"resources:\n" + b"- a\n" * 2_500_000)
 
 
+def test_a_bomb_of_anchors_is_refused_with_its_line():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    told = refused("\n".join([*lines, "images: *a9\n"]))
+    assert told.startswith(f"{ORIGIN}:4: a3")
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_ten_thousand_levels_are_refused(opening):
+    assert "levels of nesting" in refused(f"images:\n- {opening * 10_000}")
+
+
 def test_templates_elsewhere_are_the_users_own():
     content = f"images:\n- name: spam\n  digest: {A}\npatches:\n- patch: 'x: {{{{ y }}}}'\n"
     assert edited(content) == content.replace(A.hex, NEW.hex)

@@ -71,10 +71,14 @@ class GitOpsBranch:
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]:
         return self.repository.files(commit, prefix)
 
-    def line(self, tip: Commit, prefix: str) -> Iterator[LineChange]:
-        """Commits on the line of pushed tips that changed files below `prefix`, newest first;
-        see `line.Line`. Lazy: what is not asked for is not read."""
-        return Line(self.repository, prefix.strip("/")).walk(tip)
+    def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
+        """The names of the directories right below `path`; none where it is none."""
+        return self.repository.directories(commit, path)
+
+    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
+        """Commits on the line of pushed tips that changed files below any of `prefixes`, newest
+        first; see `line.Line`. Lazy: what is not asked for is not read."""
+        return Line(self.repository, *(prefix.strip("/") for prefix in prefixes)).walk(tip)
 
     def diff(self, base: Commit | None, changes: Mapping[str, bytes | None]) -> str:
         """The unified diff that `publish` would commit; empty where nothing changes."""

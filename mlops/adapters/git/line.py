@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from mlops.adapters.git.changes import PathChange, pathspec, raw_changes
-from mlops.adapters.git.commits import REGULAR
+from mlops.adapters.git.commits import REGULAR, CommitObject, parse_commit
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.git.stream import Stream
 from mlops.domain.source import Commit
@@ -31,92 +32,114 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    """A commit of a linear stretch, and what it changed below the prefix against its first parent."""
+    """A commit of a linear stretch, and what it changed below the prefixes against its first parent."""
 
     sha: str
-    parents: tuple[str, ...]
+    commit: CommitObject
     changes: tuple[PathChange, ...]
 
 
 class Line:
     """Walks one line; a git process for each linear stretch, and one where a merge leaves it."""
 
-    def __init__(self, repository: Repository, prefix: str) -> None:
+    def __init__(self, repository: Repository, *prefixes: str) -> None:
+        """`prefixes` are the directories and files that are looked at; none are the whole tree."""
         self._repository = repository
-        self._prefix = prefix
+        self._prefixes = prefixes
         self._cuts = repository.shallow()
         self._nodes: dict[str, _Node] = {}
 
     def walk(self, tip: Commit) -> Iterator[LineChange]:
         """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
 
-        Where a shallow clone ends, the last change has `cut` set, and every file below the prefix,
+        Where a shallow clone ends, the last change has `cut` set, and every file below the prefixes,
         possibly none, stands in it as new.
         """
-        start: str | None = tip.sha
+        at = tip.sha
+        start: str | None = at
+        last = ""
         while start is not None:
-            stretch = self._stretch(start)
-            start = None
+            at, start = start, None
+            stretch = self._stretch(at)
             with contextlib.closing(stretch):
                 for stop in stretch:
-                    parent = self.followed(stop.parents)
+                    last = stop.sha
+                    parents = self._real_parents(stop.sha, stop.commit)
+                    parent = self.followed(parents)
                     changes = stop.changes
-                    if parent is not None and parent != stop.parents[0]:
+                    if parent is not None and parent != parents[0]:
                         start = parent
                         changes = self._repository.changed(
-                            Commit(parent), Commit(stop.sha), self._prefix
+                            Commit(parent), Commit(stop.sha), *self._prefixes
                         )
-                    change = self._change(stop.sha, changes)
+                    change = self._change(stop, changes)
                     if change is not None:
                         yield change
                     if start is not None:
                         break
+        if self._cuts:
+            yield from self._end(at, last)
 
-    def _change(self, sha: str, changes: tuple[PathChange, ...]) -> LineChange | None:
+    def _end(self, start: str, last: str) -> Iterator[LineChange]:
+        """Where a shallow clone ends below `start`, if no commit that was told is that end."""
+        roots = self._repository.git.text(
+            "rev-list",
+            "--first-parent",
+            "--max-parents=0",
+            start,
+            "--",
+            doing="looking where the history is cut off",
+        )
+        for sha in roots.split():
+            if sha in self._cuts and sha != last:
+                yield LineChange(self._repository.info(Commit(sha)), {}, cut=True)
+
+    def _change(self, stop: _Stop, changes: tuple[PathChange, ...]) -> LineChange | None:
         files = {}
         for change in changes:  # a link or a submodule is no file to read
             old = change.old if change.old_mode in REGULAR else None
             new = change.new if change.mode in REGULAR else None
             if old is not None or new is not None:
                 files[change.path] = (old, new)
-        cut = sha in self._cuts
+        cut = stop.sha in self._cuts
         if not files and not cut:
             return None
-        return LineChange(self._repository.info(Commit(sha)), files, cut)
+        return LineChange(stop.commit.info(stop.sha), files, cut)
 
     def _stretch(self, start: str) -> Generator[_Stop]:
-        """First-parent history. `--sparse` and `--full-history`: a merge that left the prefix as it
-        was must be seen too, with all its parents."""
+        """First-parent history: commits that changed something, and every merge: one that left the
+        prefixes as they were may be where the line turns. `--parents` is what brings those."""
         stream = Stream(
             self._repository.git,
             "log",
             "-z",
             "--first-parent",
-            "--sparse",
             "--full-history",
+            "--parents",
             "--diff-merges=first-parent",
             "--raw",
             "--no-renames",
             "--no-abbrev",
             "--no-decorate",
             "--no-notes",
-            "--format=commit %H %P",
+            "--pretty=raw",
             start,
             "--",
-            *pathspec(self._prefix),
-            doing=f"reading the history of {self._prefix or 'the branch'}",
+            *(part for prefix in self._prefixes for part in pathspec(prefix)),
+            doing=f"reading the history of {' '.join(self._prefixes) or 'the branch'}",
         )
         with contextlib.closing(stream):
-            head: list[str] = []
+            head = b""
             raw: list[str] = []
             for record in stream.records():
-                text = record.decode("utf-8", "surrogateescape")
-                if text.startswith("commit ") and len(raw) % 2 == 0:
+                if record.startswith(b"commit ") and len(raw) % 2 == 0:
                     if head:
                         yield _stop(head, raw)
-                    head, raw = text.split()[1:], []
-                elif text:
-                    raw.append(text)
+                    # the message is indented: a colon at a line's start begins the changes
+                    head, colon, first = record.partition(b"\n:")
+                    raw = [os.fsdecode(colon + first)] if colon else []
+                elif record:
+                    raw.append(os.fsdecode(record))
             if head:
                 yield _stop(head, raw)
 
@@ -183,10 +206,19 @@ class Line:
         if node is None:
             commit = self._repository.commit(Commit(sha))
             pinned = any(key.lower() == ACTION for key, _ in commit.trailers)
-            parents = () if sha in self._cuts else commit.parents
+            parents = self._real_parents(sha, commit)
             node = self._nodes[sha] = _Node(parents, commit.when, pinned)
         return node
 
+    def _real_parents(self, sha: str, commit: CommitObject) -> tuple[str, ...]:
+        return () if sha in self._cuts else commit.parents
 
-def _stop(head: list[str], raw: list[str]) -> _Stop:
-    return _Stop(head[0], tuple(head[1:]), tuple(raw_changes(iter(raw))))
+
+def _stop(head: bytes, raw: list[str]) -> _Stop:
+    """A commit as `git log --pretty=raw` prints it (git-log(1), PRETTY FORMATS)."""
+    first, _, rest = head.partition(b"\n")
+    sha = first.split(b" ")[1].decode("ascii")
+    headers, _, message = rest.partition(b"\n\n")
+    body = b"\n".join(line[4:] for line in message.split(b"\n"))
+    commit = parse_commit(sha, headers + b"\n\n" + body)
+    return _Stop(sha, commit, tuple(raw_changes(iter(raw))))

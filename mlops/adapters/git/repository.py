@@ -19,7 +19,7 @@ from mlops.adapters.git.command import (
     check_revision,
     layout,
 )
-from mlops.adapters.git.commits import REGULAR, CommitObject
+from mlops.adapters.git.commits import REGULAR, TREE, CommitObject
 from mlops.adapters.git.export import export
 from mlops.adapters.git.failures import failure
 from mlops.adapters.git.objects import ObjectReader
@@ -224,6 +224,13 @@ class Repository:
         prefix = prefix.strip("/")
         return self.objects.files(self.commit(commit).tree, check_path(prefix) if prefix else "")
 
+    def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
+        """The names of the directories right below `path`, in git's order; none where it is none."""
+        entry = self.objects.entry(self.commit(commit).tree, check_path(path.strip("/")))
+        if entry is None or entry.mode != TREE:
+            return ()
+        return tuple(each.name for each in self.objects.tree(entry.id) if each.mode == TREE)
+
     def export(self, commit: Commit, directory: Path, prefix: str = "") -> None:
         """Write the files below `prefix` into `directory` (new or empty), their paths kept whole.
 
@@ -238,8 +245,9 @@ class Repository:
     def info(self, commit: Commit) -> CommitInfo:
         return self.commit(commit).info(commit.sha)
 
-    def changed(self, a: Commit | None, b: Commit, prefix: str = "") -> tuple[PathChange, ...]:
-        """What differs from `a` (None: from nothing) to `b`, below `prefix`; renames are a D and an A."""
+    def changed(self, a: Commit | None, b: Commit, *prefixes: str) -> tuple[PathChange, ...]:
+        """What differs from `a` (None: from nothing) to `b`, below any of `prefixes` (none: all of
+        it); renames are a D and an A."""
         done = self.git.run(
             "diff-tree",
             "-r",
@@ -250,7 +258,7 @@ class Repository:
             self.empty_tree if a is None else self.commit(a).tree,
             self.commit(b).tree,
             "--",
-            *pathspec(prefix),
+            *(part for prefix in prefixes for part in pathspec(prefix)),
             doing=f"comparing {a.short if a else 'nothing'} with {b.short}",
         )
         return tuple(raw_changes(iter(done.text.split("\0"))))

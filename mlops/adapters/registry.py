@@ -1,0 +1,272 @@
+"""Reads from an OCI registry: manifests by digest or tag, and whether blobs are there.
+
+Follows OCI distribution-spec 1.1 (pulling manifests, pulling blobs). Anonymous and basic
+authentication, and the token challenge that public registries put before anonymous pulls. Answers
+are strangers' bytes: capped in size, checked against their digest; credentials go to the registry's
+own host alone. Raises RegistryError, and UnreachableError where it could not be asked.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from mlops import __version__
+from mlops.adapters import credentials
+from mlops.domain.digest import Digest
+from mlops.errors import RegistryError, UnreachableError, UsageError
+
+LARGEST = 4 << 20  # bytes of a manifest: what registries commonly take at most
+_KINDS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_ACCEPT = ", ".join(_KINDS)  # without a fitting kind a manifest is not found
+_TIMEOUT = httpx.Timeout(8.0, connect=3.0)  # seconds
+_TRIES = 3
+_PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # seconds
+_REDIRECTS = 5
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec 1.1
+_PARAM = re.compile(r'(\w+)="([^"]*)"')
+_TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where images lie: `host[:port]` and the path of the repository there."""
+
+    host: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> Repository:
+        """Read `registry.example.com/ml/spam`. A first part without a dot or port is Docker Hub's.
+
+        Raises UsageError where it names no repository."""
+        host, slash, path = text.partition("/")
+        if not slash or not ("." in host or ":" in host or host == "localhost"):
+            host, path = "docker.io", text
+        if host in ("docker.io", "index.docker.io"):
+            host, path = "registry-1.docker.io", path if "/" in path else f"library/{path}"
+        if not path or not host:
+            raise UsageError(f"{text!a} names no repository of a registry")
+        return cls(host, path)
+
+    @property
+    def base(self) -> str:
+        """The URL below which the repository answers: plain http on this machine alone."""
+        scheme = "http" if _loopback(urlsplit(f"//{self.host}").hostname or "") else "https"
+        return f"{scheme}://{self.host}/v2/{self.path}"
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
+
+
+class Registry:
+    """One repository of a registry; meets `ports.ImageReader`. Safe for threads."""
+
+    def __init__(self, name: str) -> None:
+        """`name` is the repository with its host. Raises UsageError where it names none."""
+        self.repository = Repository.parse(name)
+        self.location = str(self.repository)
+        self._credentials = credentials.find(self.repository.host)
+        self._client = httpx.Client(
+            timeout=_TIMEOUT, headers={"User-Agent": f"mlops/{__version__}"}, trust_env=True
+        )
+        weakref.finalize(self, self._client.close)  # its connections end with their owner
+        self._token = ""
+        self._lock = threading.Lock()
+
+    def has_manifest(self, digest: Digest) -> bool:
+        return self._there("manifests", str(digest))
+
+    def has_blob(self, digest: Digest) -> bool:
+        return self._there("blobs", str(digest))
+
+    def manifest(self, digest: Digest) -> bytes:
+        """The bytes of a manifest or index, checked against its digest. Raises RegistryError where
+        it is absent, too large, or another."""
+        content = self._get(str(digest))
+        if content is None:
+            raise RegistryError(f"{self.location} has no manifest {digest}")
+        if Digest.of(content) != digest:
+            raise RegistryError(f"{self.location} gave other bytes than {digest} names")
+        return content
+
+    def resolve(self, tag: str) -> Digest | None:
+        """The digest that a tag names now, taken of the bytes themselves; None where there is no
+        such tag. Raises UsageError where it can be no tag, RegistryError where the registry
+        announces another digest than it sends."""
+        if not _TAG.fullmatch(tag):
+            raise UsageError(f"{tag!a} is no tag")
+        content = self._get(tag)
+        return None if content is None else Digest.of(content)
+
+    # -- asking
+
+    def _there(self, kind: str, name: str) -> bool:
+        with self._asked("HEAD", f"{kind}/{name}") as answer:
+            return answer.status_code == 200
+
+    def _get(self, reference: str) -> bytes | None:
+        """A manifest's bytes by digest or tag; None where absent."""
+        with self._asked("GET", f"manifests/{reference}") as answer:
+            if answer.status_code == 404:
+                return None
+            content = _body(answer, self.location)
+            said = answer.headers.get("Docker-Content-Digest", "")
+        if said.startswith("sha256:") and said != str(Digest.of(content)):
+            raise RegistryError(f"{self.location} announced {said} and sent other bytes")
+        return content
+
+    @contextmanager
+    def _asked(self, method: str, path: str) -> Iterator[httpx.Response]:
+        """The answer, with status 200 or 404; its body is not read yet."""
+        url = f"{self.repository.base}/{path}"
+        for number in range(_TRIES):
+            try:
+                answer = self._send(method, url)
+            except httpx.HTTPError as exc:
+                if number + 1 == _TRIES:
+                    raise self._unreachable(type(exc).__name__, exc) from exc
+                _pause(number, "")
+                continue
+            try:
+                if answer.status_code in (200, 404):
+                    yield answer
+                    return
+            except httpx.HTTPError as exc:
+                raise self._unreachable("the answer broke off", exc) from exc
+            finally:
+                answer.close()
+            if answer.status_code not in _TRANSIENT or number + 1 == _TRIES:
+                raise self._refused(answer)
+            _pause(number, answer.headers.get("Retry-After", ""))
+
+    def _send(self, method: str, url: str) -> httpx.Response:
+        answer = self._follow(method, url)
+        challenge = answer.headers.get("WWW-Authenticate", "")
+        if answer.status_code != 401:
+            return answer
+        with self._lock:
+            fresh = self._answered(challenge)
+        if not fresh:
+            return answer
+        answer.close()
+        return self._follow(method, url)
+
+    def _follow(self, method: str, url: str) -> httpx.Response:
+        """Send, and follow redirects; what says who we are goes to the registry's own host alone."""
+        own = httpx.URL(url)
+        at = own
+        for _ in range(_REDIRECTS + 1):
+            headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity"}
+            if (at.scheme, at.netloc) == (own.scheme, own.netloc) and self._token:
+                headers["Authorization"] = self._token
+            request = self._client.build_request(method, at, headers=headers)
+            answer = self._client.send(request, stream=True)
+            if answer.status_code not in (301, 302, 303, 307, 308):
+                return answer
+            answer.close()
+            at = at.join(answer.headers.get("Location", ""))
+            if at.scheme != "https" and not _loopback(at.host):
+                raise RegistryError(f"{self.location} redirects to {at.host} without TLS")
+        raise RegistryError(f"{self.location} redirects more than {_REDIRECTS} times")
+
+    def _answered(self, challenge: str) -> bool:
+        """Whether there is something new to answer a 401 with (RFC 9110, 11.6.1)."""
+        scheme, _, rest = challenge.partition(" ")
+        before = self._token
+        if scheme.lower() == "basic" and self._credentials is not None:
+            self._token = self._credentials.basic
+        elif scheme.lower() == "bearer":
+            self._token = self._bearer(dict(_PARAM.findall(rest)))
+        return bool(self._token) and self._token != before
+
+    def _bearer(self, asked: dict[str, str]) -> str:
+        """A token of the realm that the registry names (distribution's token specification)."""
+        realm = httpx.URL(asked.get("realm", ""))
+        if realm.scheme != "https" and not _loopback(realm.host):
+            return ""
+        params = {"scope": f"repository:{self.repository.path}:pull"}
+        if asked.get("service"):
+            params["service"] = asked["service"]
+        headers = {}
+        if self._credentials is not None and _same_site(realm.host, self.repository.host):
+            headers["Authorization"] = self._credentials.basic
+        answer = self._client.get(realm, params=params, headers=headers)
+        if answer.status_code != 200:
+            return ""
+        try:
+            found = answer.json()
+        except ValueError:
+            return ""
+        token = (found.get("token") or found.get("access_token")) if isinstance(found, dict) else ""
+        return f"Bearer {token}" if isinstance(token, str) and token.isascii() and token else ""
+
+    # -- saying no
+
+    def _unreachable(self, what: str, exc: httpx.HTTPError) -> UnreachableError:
+        said = " ".join(str(exc).split())
+        return UnreachableError(
+            f"{self.repository.host} cannot be asked: {said or what}",
+            hint="Check the network and the registry",
+            retryable=True,
+        )
+
+    def _refused(self, answer: httpx.Response) -> UnreachableError:
+        host, code = self.repository.host, answer.status_code
+        if code in (401, 403):
+            return UnreachableError(
+                f"{host} does not accept the credentials, or there are none ({code})",
+                hint=f"Run: docker login {host}",
+            )
+        return UnreachableError(
+            f"{host} answers {code} {answer.reason_phrase}".rstrip(),
+            hint="Try again, or ask who runs the registry",
+            retryable=code in _TRANSIENT,
+        )
+
+
+def _body(answer: httpx.Response, location: str) -> bytes:
+    found = bytearray()
+    for piece in answer.iter_raw():
+        found += piece
+        if len(found) > LARGEST:
+            raise RegistryError(f"{location} sent a manifest of more than {LARGEST} bytes")
+    return bytes(found)
+
+
+def _pause(number: int, retry_after: str) -> None:
+    asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
+    time.sleep(min(_LONGEST_PAUSE, max(asked, _PAUSE * 2**number)))
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _same_site(realm: str, registry: str) -> bool:
+    """Whether a realm may be told who we are: the registry's own host, or one of the same domain.
+
+    Public registries keep their token server beside them: `auth.docker.io`, `registry-1.docker.io`."""
+    host = urlsplit(f"//{registry}").hostname or ""
+    if _loopback(realm) or _loopback(host):
+        return _loopback(realm) and _loopback(host)
+    domain = host.partition(".")[2]
+    beside = "." in domain and (realm == domain or realm.endswith(f".{domain}"))
+    return realm == host or beside

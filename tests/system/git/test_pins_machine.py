@@ -1,0 +1,65 @@
+"""The state machine of pins at length: 10,000 steps in memory, 500 on real git.
+
+MLOPS_TEST_STEPS=200000 asks for more steps in memory (a twentieth of it on real git), and
+MLOPS_TEST_SEED=N for the very steps of an earlier run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.machine.branches import Branch, GitBranch, MemoryBranch
+from tests.machine.pins import Pins
+
+STEPS = int(os.environ.get("MLOPS_TEST_STEPS", "10000"))
+EACH = 50  # steps on one estate
+
+
+@pytest.fixture(autouse=True)
+def colleagues(monkeypatch: pytest.MonkeyPatch, settings) -> None:
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "ada@example.com")
+        monkeypatch.setenv(f"GIT_{who}_DATE", "2024-01-01T00:00:00+00:00")
+
+
+def walk(branches: Callable[[], Branch], steps: int) -> None:
+    """Take so many steps, and fail where fewer were taken."""
+    number = int(os.environ.get("MLOPS_TEST_SEED") or secrets.randbits(32))
+    sys.stderr.write(f"MLOPS_TEST_SEED={number}\n")
+    counts: Counter[str] = Counter()
+
+    class Walk(Pins):
+        counted = counts
+
+    Walk.branches = staticmethod(branches)
+    many = settings(
+        max_examples=steps * 6 // (5 * EACH) + 1,  # some are shorter
+        stateful_step_count=EACH,
+        deadline=None,
+        derandomize=False,
+        database=None,
+        # whole estates are made, on a busy machine: a slow step says nothing
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    run_state_machine_as_test(seed(number)(Walk), settings=many)
+    sys.stderr.write(f"{sorted(counts.items())}\n")
+    assert counts.total() >= steps
+
+
+@pytest.mark.timeout(3600)
+def test_pins_hold_for_ten_thousand_steps_in_memory():
+    walk(MemoryBranch, STEPS)
+
+
+@pytest.mark.timeout(3600)
+def test_pins_hold_for_five_hundred_steps_on_real_git():
+    walk(GitBranch, STEPS // 20)

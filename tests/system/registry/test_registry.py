@@ -1,0 +1,258 @@
+"""Reading from a real registry, and from one that misbehaves."""
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from mlops.adapters import registry as adapter
+from mlops.adapters.registry import LARGEST, Registry, Repository
+from mlops.domain.digest import Digest, ReleaseId
+from mlops.engine.imagecheck import missing
+from mlops.engine.preflight import Mark, Preflight
+from mlops.errors import RegistryError, UnreachableError, UsageError
+from tests.fakes.estate import Estate
+
+ABSENT = Digest("0" * 64)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(adapter, "_PAUSE", 0.01)
+    monkeypatch.setattr(adapter, "_LONGEST_PAUSE", 0.05)
+
+
+class TestAReal:
+    def test_manifests_and_blobs(self, registry):
+        digest = registry.image("ml/spam", "v1", b"one", b"two")
+        images = Registry(f"{registry.host}/ml/spam")
+        assert images.has_manifest(digest)
+        assert not images.has_manifest(ABSENT)
+        assert Digest.of(images.manifest(digest)) == digest
+        assert images.has_blob(Digest.of(b"one"))
+        assert not images.has_blob(ABSENT)
+        assert images.resolve("v1") == digest
+        assert images.resolve("v2") is None
+        with pytest.raises(RegistryError, match="has no manifest"):
+            images.manifest(ABSENT)
+
+    def test_an_index_is_found_and_looked_through(self, registry):
+        digest = registry.image("ml/many", "one", b"layer")
+        entry = {"mediaType": "x", "digest": str(digest), "size": 1}
+        document = {"schemaVersion": 2, "mediaType": adapter._KINDS[0], "manifests": [entry]}
+        document["manifests"][0]["mediaType"] = adapter._KINDS[1]
+        index = registry.manifest("ml/many", document, "all", adapter._KINDS[0])
+        images = Registry(f"{registry.host}/ml/many")
+        assert missing(images, index) == ""
+        registry.remove_blob("ml/many", Digest.of(b"layer"))
+        assert f"has no layer {Digest.of(b'layer')}" in missing(images, index)
+
+    def test_a_repository_that_is_not_there(self, registry):
+        images = Registry(f"{registry.host}/ml/never")
+        assert not images.has_manifest(ABSENT)
+        assert images.resolve("v1") is None
+
+    @pytest.mark.parametrize("tag", ["", "-x", "a b", "a/b", "x" * 129, "$(id)", "ä"])
+    def test_what_is_no_tag(self, registry, tag):
+        with pytest.raises(UsageError, match="no tag"):
+            Registry(f"{registry.host}/ml/spam").resolve(tag)
+
+
+class TestCredentials:
+    def test_without_any(self, private):
+        with pytest.raises(UnreachableError, match="does not accept the credentials") as raised:
+            Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
+        assert f"docker login {private.host}" in raised.value.hint
+        assert not raised.value.retryable
+
+    def test_wrong_ones(self, private, monkeypatch):
+        monkeypatch.setenv("MLOPS_REGISTRY_USERNAME", "ada")
+        monkeypatch.setenv("MLOPS_REGISTRY_PASSWORD", "guess")
+        with pytest.raises(UnreachableError, match="does not accept") as raised:
+            Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
+        assert "guess" not in str(raised.value)
+
+    def test_from_the_environment(self, private, monkeypatch):
+        digest = private.image("ml/spam", "v1", b"one")
+        monkeypatch.setenv("MLOPS_REGISTRY_USERNAME", "ada")
+        monkeypatch.setenv("MLOPS_REGISTRY_PASSWORD", "s3cret")
+        assert Registry(f"{private.host}/ml/spam").resolve("v1") == digest
+
+    @pytest.mark.parametrize("place", [".docker/config.json", ".config/containers/auth.json"])
+    def test_from_what_a_login_left(self, private, nobody, place):
+        digest = private.image("ml/spam", "v1", b"one")
+        path = nobody / place
+        path.parent.mkdir(parents=True)
+        auth = base64.b64encode(b"ada:s3cret").decode()
+        other = {"auth": base64.b64encode(b"eve:x").decode()}
+        auths = {"elsewhere.example.com": other, f"http://{private.host}/v1/": {"auth": auth}}
+        path.write_text(json.dumps({"auths": auths}))
+        assert Registry(f"{private.host}/ml/spam").resolve("v1") == digest
+
+    @pytest.mark.parametrize(
+        "content", ["", "[]", "{", '{"auths": 3}', '{"auths": {"@": {"auth": "%"}}}']
+    )
+    def test_a_damaged_file_is_no_credentials(self, private, nobody, content):
+        path = nobody / ".docker" / "config.json"
+        path.parent.mkdir()
+        path.write_text(content.replace("@", private.host))
+        with pytest.raises(UnreachableError):
+            Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
+
+
+class Strange:
+    """Answers each request by the next of `answers`: (status, headers, body); the last stays."""
+
+    def __init__(self, *answers):
+        self.answers, self.seen = list(answers), []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.seen.append((self.command, self.path, dict(self.headers)))
+                answers = outer.answers
+                status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value.replace("@", outer.host))
+                if "Content-Length" not in headers:
+                    self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+
+            def do_HEAD(self):
+                self.do_GET()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    @property
+    def host(self):
+        return f"127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+    def images(self):
+        return Registry(f"{self.host}/ml/spam")
+
+
+OK = (200, {}, b"{}")
+
+
+class TestMisbehaviour:
+    @pytest.mark.parametrize("status", [429, 500, 502, 503])
+    def test_what_passes_is_asked_again(self, status):
+        with Strange((status, {"Retry-After": "1"}, b""), OK) as server:
+            assert server.images().has_blob(ABSENT)
+            assert len(server.seen) == 2
+
+    def test_what_stays_is_told(self):
+        with Strange((503, {}, b"")) as server:
+            with pytest.raises(UnreachableError, match="answers 503") as raised:
+                server.images().has_blob(ABSENT)
+            assert raised.value.retryable
+            assert len(server.seen) == 3
+
+    def test_forbidden(self):
+        with Strange((403, {}, b"")) as server:
+            with pytest.raises(UnreachableError, match="does not accept"):
+                server.images().has_blob(ABSENT)
+            assert len(server.seen) == 1
+
+    def test_other_bytes_than_the_digest_names(self):
+        with Strange(OK) as server, pytest.raises(RegistryError, match="other bytes"):
+            server.images().manifest(ABSENT)
+
+    def test_another_digest_announced(self):
+        lie = (200, {"Docker-Content-Digest": str(ABSENT)}, b"{}")
+        with Strange(lie) as server, pytest.raises(RegistryError, match="announced"):
+            server.images().resolve("v1")
+
+    def test_a_manifest_without_end(self):
+        large = (200, {}, b" " * (LARGEST + 1))
+        with Strange(large) as server, pytest.raises(RegistryError, match="more than"):
+            server.images().resolve("v1")
+
+    def test_a_body_that_breaks_off(self):
+        short = (200, {"Content-Length": "100"}, b"{}")
+        with Strange(short) as server, pytest.raises(UnreachableError, match="cannot be asked"):
+            server.images().resolve("v1")
+
+    def test_credentials_do_not_follow_a_redirect_to_another_host(self, monkeypatch):
+        monkeypatch.setenv("MLOPS_REGISTRY_USERNAME", "ada")
+        monkeypatch.setenv("MLOPS_REGISTRY_PASSWORD", "s3cret")
+        challenge = (401, {"WWW-Authenticate": "Basic realm=x"}, b"")
+        with Strange(OK) as other:
+            away = (307, {"Location": f"http://{other.host}/blob"}, b"")
+            with Strange(challenge, away) as server:
+                assert server.images().has_blob(ABSENT)
+                assert "Authorization" in server.seen[1][2]
+            assert "Authorization" not in other.seen[0][2]
+
+    def test_a_redirect_away_from_tls_and_one_without_end(self):
+        plain = (307, {"Location": "http://example.invalid/x"}, b"")
+        with Strange(plain) as server, pytest.raises(RegistryError, match="without TLS"):
+            server.images().has_blob(ABSENT)
+        again = (307, {"Location": "/again"}, b"")
+        with Strange(again) as server, pytest.raises(RegistryError, match="more than 5 times"):
+            server.images().has_blob(ABSENT)
+
+    def test_a_token_for_anonymous_pulls(self):
+        realm = 'Bearer realm="http://@/token",service="here"'
+        token = (200, {}, b'{"token": "t0ken"}')
+        with Strange((401, {"WWW-Authenticate": realm}, b""), token, OK) as server:
+            assert server.images().has_blob(ABSENT)
+            assert "scope=repository%3Aml%2Fspam%3Apull" in server.seen[1][1]
+            assert server.seen[2][2]["Authorization"] == "Bearer t0ken"
+
+    def test_nobody_listens(self):
+        with Strange(OK) as server:
+            images = server.images()
+        with pytest.raises(UnreachableError, match="cannot be asked"):
+            images.has_blob(ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("registry.example.com/ml/spam", "https://registry.example.com/v2/ml/spam"),
+        ("localhost:5000/spam", "http://localhost:5000/v2/spam"),
+        ("127.0.0.1:5000/a/b", "http://127.0.0.1:5000/v2/a/b"),
+        ("python", "https://registry-1.docker.io/v2/library/python"),
+        ("ada/spam", "https://registry-1.docker.io/v2/ada/spam"),
+        ("docker.io/python", "https://registry-1.docker.io/v2/library/python"),
+    ],
+)
+def test_where_a_name_leads(text, base):
+    assert Repository.parse(text).base == base
+
+
+def test_preflight_asks_the_registry(registry):
+    estate = Estate()
+    digest = registry.image("ml/spam", "v9", b"nine")
+    release = ReleaseId("spam", digest)
+
+    def image(host):
+        preflight = Preflight(lambda model: Registry(f"{host}/ml/{model}"))
+        found = preflight.inspect(estate.environments(), "prod", [release], {})
+        return next(verdict for verdict in found if verdict.check == "image")
+
+    assert image(registry.host).mark is Mark.PASS
+    registry.remove_blob("ml/spam", Digest.of(b"nine"))
+    gone = image(registry.host)
+    assert gone.mark is Mark.FAIL
+    assert "has no layer" in gone.detail
+    assert image("127.0.0.1:9").mark is Mark.UNKNOWN, "a registry that is down says nothing"
