@@ -65,9 +65,13 @@ class Standing:
             return None, str(exc)
 
     def _read_pins(self, blob: str, path: str) -> tuple[dict[str, Digest], dict[str, str]]:
-        content = self._reader.blob(blob)
-        pins = {pin.model: pin.digest for pin in kustomization.pins(content, path)}
-        return pins, kustomization.tags(content, path)
+        document, found = kustomization.read(self._reader.blob(blob), path)
+        pins = {pin.model: pin.digest for pin in found}
+        images = document.value.get("images") or ()
+        tags = {
+            each["name"]: str(each["newTag"]) for each in images if each.get("newTag") is not None
+        }
+        return pins, {name: tag for name, tag in tags.items() if name not in pins}
 
     def _read_holds(self, blob: str, path: str) -> tuple[Hold, ...]:
         return parse_holds(self._reader.blob(blob), path)

@@ -92,13 +92,13 @@ def read(content: bytes, origin: str) -> tuple[Document, tuple[Pin, ...]]:
     return images.document, tuple(found)
 
 
-def tags(content: bytes, origin: str) -> dict[str, str]:
-    """Image → `newTag`, of those without a digest. Raises ConfigError as `pins`."""
-    return {
-        entry["name"]: str(entry["newTag"])
+def tagged(content: bytes, origin: str) -> frozenset[str]:
+    """The names of images that carry a `newTag` and no digest. Raises ConfigError as `pins`."""
+    return frozenset(
+        entry["name"]
         for entry in _read(content, origin).entries
         if entry.get("newTag") is not None and _digest(entry) is None
-    }
+    )
 
 
 def with_pin(
