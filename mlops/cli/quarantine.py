@@ -56,7 +56,7 @@ def quarantine(
     else:
         text = reason or render.ask_text(f"Why is {ref} quarantined?")
         settled = put_in(publisher, ref, text, digest_only=digest_only, dry_run=dry_run)
-    answers = pins.with_diff(_json(settled), settled, dry_run=dry_run)
+    answers = pins.with_outcome(_json(settled), settled, dry_run=dry_run)
     render.answer(answers, output, lambda: _print(settled, bool(lifted), lifted or ref))
 
 
@@ -83,10 +83,9 @@ def _json(settled: Settled[Any]) -> list[dict[str, Any]]:
 
 
 def _print(settled: Settled[Any], lifting: bool, ref: str) -> None:
-    pins.print_diff(settled)
-    found: Quarantined | NotIn = settled.decision
-    if settled.diff:
+    if pins.pending(settled):
         return
+    found: Quarantined | NotIn = settled.decision
     if isinstance(found, NotIn):
         render.line(f"{ref} is not in quarantine: nothing changed")
         _still(found.release, found.by)

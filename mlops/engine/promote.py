@@ -15,7 +15,7 @@ from mlops.domain.release import GateVerdict, ReleaseRecord
 from mlops.engine import references
 from mlops.engine.history import kustomization_path
 from mlops.engine.hold import holds_file, kept_holds
-from mlops.engine.publishing import Change, Publisher, Settled
+from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
 from mlops.errors import ConfigError, GitError, RefusedError, UsageError
 from mlops.manifests import kustomization
@@ -200,7 +200,7 @@ class Promoter:
             *names,
             body="; ".join(_told(verdict) for move in moved for verdict in move.verdicts),
         )
-        return Change(files, message)
+        return Change(files, message, topic("promote", names, (m.release.model for m in moved)))
 
 
 def pinned_files(environments: Environments, environment: str, to: Mapping[str, Digest]) -> Files:

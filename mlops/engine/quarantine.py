@@ -10,7 +10,7 @@ from mlops.domain.environment import QuarantineEntry
 from mlops.domain.message import MODEL, REASON, SOURCE, one_line
 from mlops.engine import references
 from mlops.engine.hold import required_reason
-from mlops.engine.publishing import Change, Publisher, Settled
+from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
 from mlops.errors import ConfigError
 from mlops.manifests.overlay import dump_quarantine
@@ -77,8 +77,9 @@ def quarantine(
             [(MODEL, str(release)), (SOURCE, entry.source or ""), (REASON, text)],
         )
         files = quarantine_file(environments, [entry])
-        alike = _alike(environments, entry)
-        return Quarantined(entry, pinned, note, alike), Change(files, message)
+        about = topic("quarantine", (), [f"{release.model}-{release.digest.short}"])
+        made = Quarantined(entry, pinned, note, _alike(environments, entry))
+        return made, Change(files, message, about, urgent=True)
 
     return publisher.settle(decide, dry_run=dry_run)
 
@@ -102,7 +103,8 @@ def lift(
         )
         content = dump_quarantine(left, _content(environments))
         done = Quarantined(entry, left=_forbids(environments, release, left))
-        return done, Change({environments.quarantine_path: content}, message)
+        about = topic("lift", (), [f"{release.model}-{release.digest.short}"])
+        return done, Change({environments.quarantine_path: content}, message, about)
 
     return publisher.settle(decide, dry_run=dry_run)
 

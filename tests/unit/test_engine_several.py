@@ -150,7 +150,7 @@ class TestPromotion:
     def test_an_environment_that_is_not_there_stops_nobody_else(self):
         estate = graph("A", "B")
         estate.names = (*estate.names, "prod-ap")
-        with pytest.raises(ConfigError, match="prod-ap/kustomization.yaml is not on the GitOps"):
+        with pytest.raises(ConfigError, match=r"prod-ap/kustomization.yaml is not on the GitOps"):
             promote(estate, str(release("A")), target="prod-ap")
         roll_back(estate, BOTH)
         assert pinned(estate) == ["A", "A"]

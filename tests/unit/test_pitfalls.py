@@ -136,7 +136,7 @@ def test_flux_image_automation_1090_a_lost_race_costs_seconds_not_minutes():
     with pytest.raises(GitError, match="nothing was changed"):
         publisher.settle(decide)
     assert max(pauses) <= 2.0
-    assert sum(pauses) < 15.0
+    assert sum(pauses[:5]) < 5.0, "the first tries follow at once"
 
 
 def test_flux_image_automation_467_two_writers_do_not_downgrade_each_other():
