@@ -329,3 +329,20 @@ def test_the_gitlab_job_judges_the_merge_that_would_be_made(server, tmp_path):
     server.push()
     env = {"CI_COMMIT_SHA": conflict, "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main"}
     server.script(run, where, 1, **env)
+
+
+def test_quarantine_tells_what_else_it_forbids_and_what_forbids_it_still(server):
+    server.clone.commit(server.clone.recorded("A", "eggs"))
+    server.clone.commit(server.clone.pinned("A", "dev", "eggs"))
+    server.push()
+    spam, eggs = (f"{model}@{digest('A')}" for model in ("spam", "eggs"))
+    said = server.mlops("quarantine", spam, "--reason", "leaks")
+    assert f"dev pins eggs@sha256:{digest('A').short}, which is forbidden too" in said
+    said = server.mlops("quarantine", "--lift", eggs)
+    assert "is not in quarantine: nothing changed" in said
+    assert f"mlops quarantine --lift spam@sha256:{digest('A').short}" in said
+    answer = json.loads(server.mlops("quarantine", spam, "--reason", "leaks", "-o", "json"))
+    assert answer[0]["alike"] == [{"environment": "dev", "release": eggs}]
+    said = server.mlops("quarantine", "--lift", spam)
+    assert "is out of quarantine" in said
+    assert "stays forbidden" not in said
