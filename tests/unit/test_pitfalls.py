@@ -271,7 +271,7 @@ def test_a_hold_ends_by_one_clock_a_day_off_or_not():
 # -- Tekton and the web, as far as the features are here
 
 
-NASTY = "x'; $(touch /tmp/owned) `id` $(params.model) \n- name: evil"
+NASTY = "x'; $(touch owned) `id` $(params.model) \n- name: evil"
 
 
 def run_document(attempt: int = 1) -> dict:
