@@ -38,6 +38,11 @@ _TRIES = 3
 _PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # seconds
 _REDIRECTS = 5
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec 1.1
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PART}(?:/{_PART})*")  # distribution-spec 1.1, pulling manifests
 _PARAM = re.compile(r'(\w+)="([^"]*)"')
 _TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
 
@@ -59,7 +64,7 @@ class Repository:
             host, path = "docker.io", text
         if host in ("docker.io", "index.docker.io"):
             host, path = "registry-1.docker.io", path if "/" in path else f"library/{path}"
-        if not path or not host:
+        if not (_HOST.fullmatch(host) and _PATH.fullmatch(path)):
             raise UsageError(f"{text!a} names no repository of a registry")
         return cls(host, path)
 
@@ -76,11 +81,12 @@ class Repository:
 class Registry:
     """One repository of a registry; meets `ports.ImageReader`. Safe for threads."""
 
-    def __init__(self, name: str) -> None:
-        """`name` is the repository with its host. Raises UsageError where it names none."""
+    def __init__(self, name: str, *, ours: bool = True) -> None:
+        """`name` is the repository with its host; `ours` where that is the project's own registry,
+        which alone is told the credentials in the environment. Raises UsageError where it names none."""
         self.repository = Repository.parse(name)
         self.location = str(self.repository)
-        self._credentials = credentials.find(self.repository.host)
+        self._credentials = credentials.find(self.repository.host, ours=ours)
         self._client = httpx.Client(
             timeout=_TIMEOUT, headers={"User-Agent": f"mlops/{__version__}"}, trust_env=True
         )
