@@ -9,6 +9,7 @@ own host alone. Raises RegistryError, and UnreachableError where it could not be
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import threading
 import time
@@ -37,6 +38,7 @@ _TIMEOUT = httpx.Timeout(8.0, connect=3.0)  # seconds
 _TRIES = 3
 _PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # seconds
 _REDIRECTS = 5
+_LONGEST_ANSWER = 30.0  # seconds that a body may take, whatever it trickles
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec 1.1
 _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
@@ -185,10 +187,17 @@ class Registry:
             if answer.status_code not in (301, 302, 303, 307, 308):
                 return answer
             answer.close()
-            at = at.join(answer.headers.get("Location", ""))
-            if at.scheme != "https" and not _loopback(at.host):
+            at = at.join(answer.headers.get("Location", ""))  # httpx has read it: a URL
+            if not self._private(at):
                 raise RegistryError(f"{self.location} redirects to {at.host} without TLS")
         raise RegistryError(f"{self.location} redirects more than {_REDIRECTS} times")
+
+    def _private(self, url: httpx.URL) -> bool:
+        """Whether nobody on the way can read: TLS, or from this machine to itself. No registry
+        elsewhere leads us to what listens here."""
+        own = httpx.URL(self.repository.base)
+        local = url.scheme == "http" and _loopback(url.host)
+        return (url.scheme == "https" and bool(url.host)) or (local and _loopback(own.host))
 
     def _answered(self, challenge: str) -> bool:
         """Whether there is something new to answer a 401 with (RFC 9110, 11.6.1)."""
@@ -202,21 +211,25 @@ class Registry:
 
     def _bearer(self, asked: dict[str, str]) -> str:
         """A token of the realm that the registry names (distribution's token specification)."""
-        realm = httpx.URL(asked.get("realm", ""))
-        if realm.scheme != "https" and not _loopback(realm.host):
+        try:
+            realm = httpx.URL(asked.get("realm", ""))
+        except httpx.InvalidURL:
+            return ""
+        if not self._private(realm):
             return ""
         params = {"scope": f"repository:{self.repository.path}:pull"}
         if asked.get("service"):
             params["service"] = asked["service"]
-        headers = {}
+        headers = {"Accept-Encoding": "identity"}
         if self._credentials is not None and _same_site(realm.host, self.repository.host):
             headers["Authorization"] = self._credentials.basic
-        answer = self._client.get(realm, params=params, headers=headers)
-        if answer.status_code != 200:
-            return ""
+        with self._client.stream("GET", realm, params=params, headers=headers) as answer:
+            if answer.status_code != 200:
+                return ""
+            content = _body(answer, realm.host)
         try:
-            found = answer.json()
-        except ValueError:
+            found = json.loads(content)
+        except (ValueError, RecursionError):
             return ""
         token = (found.get("token") or found.get("access_token")) if isinstance(found, dict) else ""
         return f"Bearer {token}" if isinstance(token, str) and token.isascii() and token else ""
@@ -247,10 +260,13 @@ class Registry:
 
 def _body(answer: httpx.Response, location: str) -> bytes:
     found = bytearray()
+    end = time.monotonic() + _LONGEST_ANSWER
     for piece in answer.iter_raw():
         found += piece
         if len(found) > LARGEST:
             raise RegistryError(f"{location} sent a manifest of more than {LARGEST} bytes")
+        if time.monotonic() > end:
+            raise UnreachableError(f"{location} takes over {_LONGEST_ANSWER:g} s to answer")
     return bytes(found)
 
 
