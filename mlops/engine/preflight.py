@@ -201,14 +201,21 @@ def _at_hand(
     if record is not None:
         pinned = environments.state(environment).pins.get(release.model)
         standing = environments.sound(ReleaseId(release.model, pinned)) if pinned else None
-        found += _fitting(record, standing)
+        found += _fitting(record, standing, unknown=pinned is not None and standing is None)
     return tuple(found)
 
 
-def _fitting(target: ReleaseRecord, standing: ReleaseRecord | None) -> list[Verdict]:
-    """Whether it can take the place of what stands; silent where neither record says anything."""
+def _fitting(
+    target: ReleaseRecord, standing: ReleaseRecord | None, *, unknown: bool
+) -> list[Verdict]:
+    """Whether it can take the place of what stands; silent where neither record says anything.
+
+    `unknown` where something stands that has no record: nobody can tell what callers rely on."""
     found, subject = [], target.release.short
-    if target.compatibility or (standing is not None and standing.compatibility):
+    if unknown:
+        told = "what stands has no record that can be read"
+        found.append(Verdict("compatibility", subject, Mark.UNKNOWN, told))
+    elif target.compatibility or (standing is not None and standing.compatibility):
         broken = broken_contracts(target, standing)
         mark = Mark.FAIL if broken else Mark.PASS
         found.append(Verdict("compatibility", subject, mark, "; ".join(broken)))

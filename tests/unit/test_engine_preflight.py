@@ -305,6 +305,16 @@ def test_compatibility_with_what_stands(standing, target, mark, told):
     assert (verdict.mark, verdict.detail) == (mark, told)
 
 
+def test_compatibility_with_what_has_no_record_is_not_checked():
+    estate = Estate()
+    estate.record("A", compatibility={"schema": "2"})
+    estate.pin("prod", spam="B")
+    found = Preflight().inspect(estate.environments(), "prod", [release("A")], {})
+    (verdict,) = [each for each in found if each.check == "compatibility"]
+    assert verdict.mark is Mark.UNKNOWN
+    assert verdict.detail == "what stands has no record that can be read"
+
+
 @pytest.mark.parametrize(
     ("standing", "target", "mark"),
     [
