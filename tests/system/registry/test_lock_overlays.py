@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops.cli import opening, tags
 from tests.fakes.estate import overlays
 
 PROJECT = """apiVersion: mlops/v1
@@ -141,6 +142,13 @@ def test_where_the_gitops_branch_is_elsewhere_it_is_one_commit_there(tmp_path, r
     clone.run("git", "fetch", "-q", str(home), "deploy")
     guard = clone.run(sys.executable, "-m", "mlops", "guard", "FETCH_HEAD~1..FETCH_HEAD")
     assert guard.returncode == 0, "a tag that becomes its own digest passes the guard"
+
+
+def test_who_only_locks_is_told_of_tags_and_nobody_is_asked(clone, capsys):
+    (clone.root / "environments" / "dev" / "kustomization.yaml").write_text("- broken\n")
+    tags.remind(opening.open_work_tree(clone.root))
+    told = capsys.readouterr().err
+    assert told == "in overlays, 2 images stand by tag; move to digests: mlops lock --overlays\n"
 
 
 def test_links_are_not_followed_out_of_the_project(clone, tmp_path, registry):
