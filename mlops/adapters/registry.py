@@ -11,12 +11,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import ssl
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -90,7 +92,9 @@ class Registry:
         self.location = str(self.repository)
         self._credentials = credentials.find(self.repository.host, ours=ours)
         self._client = httpx.Client(
-            timeout=_TIMEOUT, headers={"User-Agent": f"mlops/{__version__}"}, trust_env=True
+            timeout=_TIMEOUT,
+            headers={"User-Agent": f"mlops/{__version__}"},
+            verify=_authorities(),
         )
         weakref.finalize(self, self._client.close)  # its connections end with their owner
         self._token = ""
@@ -256,6 +260,12 @@ class Registry:
             hint="Try again, or ask who runs the registry",
             retryable=code in _TRANSIENT,
         )
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Whom TLS trusts, read once: that takes longer than most answers."""
+    return httpx.create_ssl_context()
 
 
 def _body(answer: httpx.Response, location: str) -> bytes:
