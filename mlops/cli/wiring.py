@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mlops.engine.lock import Locker
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
+    from mlops.engine.tags import Answers, Overlays
     from mlops.ports import ImageReader, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
@@ -119,6 +120,12 @@ class Opened:
         from mlops.adapters.registry import Registry  # noqa: PLC0415
 
         return Registry(f"{self.project.registry}/{model}")
+
+    @property
+    def apart(self) -> bool:
+        """Whether the GitOps branch is none of the source's: no work tree of ours has its files."""
+        gitops = self.project.gitops
+        return bool(gitops.url) or gitops.branch not in ("", *self.project.branches)
 
     @cached_property
     def planner(self) -> Planner:
@@ -317,6 +324,31 @@ def locker(opened: Opened) -> Locker:
         bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
         resolver=uv,
     )
+
+
+def overlays(opened: Opened) -> Overlays:
+    """The overlays of the work tree, as they stand on disk; links are not followed."""
+    from mlops.engine.tags import Overlays  # noqa: PLC0415
+
+    root, path = opened.root.resolve(), opened.project.gitops.path
+    home = root / path
+    found = home.iterdir() if home.is_dir() else ()
+    names = sorted(each.name for each in found if each.is_dir())
+
+    def read(name: str) -> bytes | None:
+        inside = (root / name).resolve() == root / name
+        return read_file(root, name) if inside else None
+
+    return Overlays(path, tuple(names), read, opened.now())
+
+
+def answers(opened: Opened) -> Answers:
+    """The registries that overlays name, asked for tags; ours alone is told our credentials."""
+    from mlops.adapters.registry import Registry  # noqa: PLC0415
+    from mlops.engine.tags import Answers  # noqa: PLC0415
+
+    own = opened.project.registry.partition("/")[0] if opened.project.layout is None else ""
+    return Answers(lambda name: Registry(name, ours=name.partition("/")[0] == own))
 
 
 def _lock_of(opened: Opened) -> ProjectLock | None:
