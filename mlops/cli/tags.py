@@ -24,7 +24,7 @@ def settle(opened: wiring.Opened, output: Output, *, check: bool, dry_run: bool)
     found = settled.decision
     for left in found.left:
         render.warn(f"{_place(left)} stays: {render.safe(left.reason)}")
-    value = pins.with_diff([_json(settled)], settled, dry_run=dry_run)
+    value = pins.with_outcome([_json(settled)], settled, dry_run=dry_run)
     render.answer(value, output, lambda: _print(opened, settled, check=check, dry_run=dry_run))
     if check and found.moved:
         return 1
@@ -76,15 +76,15 @@ def _json(settled: Settled[Move]) -> dict[str, Any]:
 
 def _print(opened: wiring.Opened, settled: Settled[Move], *, check: bool, dry_run: bool) -> None:
     found = settled.decision
-    if dry_run and not check:
-        pins.print_diff(settled)
-    else:
+    if check or not pins.pending(settled):
         for each in found.moved:
             render.line(render.safe(f"{each.path}: {told(each)}"))
     if not found.moved:
         render.line("no tag can be moved" if found.left else "no overlay has a tag")
     elif check:
         render.line("these tags can be moved: run mlops lock --overlays")
+    elif settled.proposed:
+        return
     elif settled.commit:
         render.line(f"committed on {opened.branch}: {settled.commit.short}")
     elif not dry_run:

@@ -17,7 +17,7 @@ from mlops.config.environment import parse_holds, parse_quarantine
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.message import MODEL
 from mlops.domain.release import ReleaseRecord, record_path
-from mlops.engine.publishing import Change, Publisher, Settled
+from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
 from mlops.errors import ConfigError, MlopsError, UnreachableError
 from mlops.manifests import kustomization
@@ -177,7 +177,7 @@ def publish(publisher: Publisher, answers: Answers, *, dry_run: bool = False) ->
         body = "; ".join(f"{each.path}: {told(each)}" for each in found.moved)
         trailers = [(MODEL, release) for release in named]
         message = publisher.message("Move tags to digests", "lock", trailers, body=body)
-        return found, Change(dict(found.files), message)
+        return found, Change(dict(found.files), message, topic("lock", ("overlays",), ()))
 
     return publisher.settle(decide, dry_run=dry_run)
 
