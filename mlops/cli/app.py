@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -144,6 +145,11 @@ def _called() -> str | None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a locale that lacks a character is no bug of ours
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run())
 
 

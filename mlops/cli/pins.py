@@ -108,8 +108,7 @@ def with_diff(
 def print_diff(settled: Settled[Any]) -> None:
     """The very diff, for people; the note that nothing was written goes to stderr."""
     if settled.diff:
-        for text in settled.diff.splitlines():
-            render.line(text)
+        render.diff(settled.diff)
         render.note("nothing was written: --dry-run")
 
 
