@@ -115,6 +115,16 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposed:
+    """The change waits on `branch` for a pull request; `url` is where a person opens one, empty
+    where that is not known."""
+
+    branch: str
+    commit: Commit
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LostRace:
     """Somebody moved the branch first: decide again on the new tip."""
 
@@ -144,6 +154,22 @@ class GitOps(Protocol):
         """One commit on `base` with these files written (None: removed), pushed, with `refs` created
         in the same atomic push. Files that stand already make no commit. Raises GitError where the
         remote refuses for another reason than a lost race."""
+        ...
+
+    def propose(
+        self,
+        base: Commit,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        topic: str,
+        refs: Mapping[str, Commit] = ...,
+    ) -> Proposed | LostRace:
+        """The commit that `publish` would make, on the branch `mlops/<topic>` for a pull request. The
+        same proposal again changes nothing; an older one of the topic is replaced."""
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Wait, not for long, until other processes that share this clone have had their turn."""
         ...
 
     def diff(self, base: Commit | None, changes: Mapping[str, bytes | None]) -> str:

@@ -48,7 +48,7 @@ def hold(
         "commit": settled.commit.sha if settled.commit else None,
         "changed": settled.commit is not None,
     }
-    answers = pins.with_diff([answer], settled, dry_run=dry_run)
+    answers = pins.with_outcome([answer], settled, dry_run=dry_run)
     render.answer(answers, output, lambda: _print_hold(environment, settled))
 
 
@@ -77,13 +77,12 @@ def resume(
         }
         for hold in settled.decision.lifted
     ]
-    answers = pins.with_diff(answers, settled, dry_run=dry_run)
+    answers = pins.with_outcome(answers, settled, dry_run=dry_run)
     render.answer(answers, output, lambda: _print_resumed(environment, model, settled))
 
 
 def _print_hold(environment: str, settled: Settled[Held]) -> None:
-    pins.print_diff(settled)
-    if settled.diff:
+    if pins.pending(settled):
         return
     hold, replaced = settled.decision.hold, settled.decision.replaced
     state = "is held" if settled.commit else "is held already, in these words"
@@ -95,11 +94,11 @@ def _print_hold(environment: str, settled: Settled[Held]) -> None:
 
 
 def _print_resumed(environment: str, model: str, settled: Settled[Resumed]) -> None:
-    pins.print_diff(settled)
+    pending = pins.pending(settled)
     found = settled.decision
     if not found.lifted:
         render.line(f"{_what(environment, model or EVERY)} is not held: nothing changed")
-    for hold in found.lifted if not settled.diff else ():
+    for hold in found.lifted if not pending else ():
         render.line(f"{_what(environment, hold.model)} is no longer held: {hold.reason}")
         for digest in hold.avoid:
             command = f"mlops quarantine {hold.model}@sha256:{digest.short} --reason TEXT"

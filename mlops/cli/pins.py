@@ -98,18 +98,29 @@ def move_json(
     }
 
 
-def with_diff(
+def with_outcome(
     answers: list[dict[str, Any]], settled: Settled[Any], *, dry_run: bool
 ) -> list[dict[str, Any]]:
-    """The answers of a dry run say what it would have changed."""
-    return [{**each, "diff": settled.diff} for each in answers] if dry_run else answers
+    """The answers say on which branch the change is only proposed; those of a dry run what it would
+    have changed."""
+    branch = settled.proposed.branch if settled.proposed else None
+    more = {"proposed": branch} | ({"diff": settled.diff} if dry_run else {})
+    return [each | more for each in answers]
 
 
-def print_diff(settled: Settled[Any]) -> None:
-    """The very diff, for people; the note that nothing was written goes to stderr."""
+def pending(settled: Settled[Any]) -> bool:
+    """Whether the change was only shown or proposed; for people, prints the diff or the branch.
+
+    The note that nothing was written goes to stderr."""
+    if settled.proposed:
+        url = settled.proposed.url
+        where = f": open a pull request: {url}" if url else ": open a pull request for it"
+        render.line(f"proposed on branch {settled.proposed.branch}{where}")
+        return True
     if settled.diff:
         render.diff(settled.diff)
         render.note("nothing was written: --dry-run")
+    return bool(settled.diff)
 
 
 def print_notes(notes: Iterable[str]) -> None:

@@ -90,13 +90,13 @@ def _moved(settled: tuple[Answer, ...], dry_run: bool) -> list[dict[str, Any]]:
             | {"reason": None, "notes": list(move.notes), "gates": _gates(move)}
             for move in each.decision
         ]
-        found += pins.with_diff(answers, each, dry_run=dry_run)
+        found += pins.with_outcome(answers, each, dry_run=dry_run)
     return found
 
 
 def _left(left: Left) -> dict[str, Any]:
     answer = pins.move_json(left.environment, left.release, None, None, changed=False)
-    return answer | {"reason": left.refusal.reason, "notes": [], "gates": []}
+    return answer | {"reason": left.refusal.reason, "notes": [], "gates": [], "proposed": None}
 
 
 def _gates(move: Promotion) -> list[dict[str, Any]]:
@@ -105,10 +105,10 @@ def _gates(move: Promotion) -> list[dict[str, Any]]:
 
 def _print(settled: tuple[Answer, ...], left: tuple[Left, ...], auto: bool) -> None:
     for each in settled:
-        pins.print_diff(each)
+        pending = pins.pending(each)
         for move in each.decision:
             pins.print_notes(move.notes)
-            if not each.diff:
+            if not pending:
                 render.line(_told(move))
     for stayed in left:
         render.note(f"{stayed.environment} stays: {stayed.refusal.reason}")

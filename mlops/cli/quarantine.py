@@ -54,7 +54,7 @@ def quarantine(
     else:
         text = reason or render.ask_text(f"Why is {ref} quarantined?")
         settled = put_in(publisher, ref, text, digest_only=digest_only, dry_run=dry_run)
-    answers = pins.with_diff(_json(settled), settled, dry_run=dry_run)
+    answers = pins.with_outcome(_json(settled), settled, dry_run=dry_run)
     render.answer(answers, output, lambda: _print(settled, bool(lifted), lifted or ref))
 
 
@@ -80,10 +80,9 @@ def _json(settled: Settled[Any]) -> list[dict[str, Any]]:
 
 
 def _print(settled: Settled[Any], lifting: bool, ref: str) -> None:
-    pins.print_diff(settled)
-    found: Quarantined | None = settled.decision
-    if settled.diff:
+    if pins.pending(settled):
         return
+    found: Quarantined | None = settled.decision
     if found is None:
         render.line(f"{ref} is not in quarantine: nothing changed")
         return

@@ -110,23 +110,23 @@ def _json(settled: Settled[RolledBack], dry_run: bool) -> list[dict[str, Any]]:
             for v in found.verdicts
         ]
         answers.append(answer | {"hold": pins.hold_json(move.hold), "preflight": verdicts})
-    return pins.with_diff(answers, settled, dry_run=dry_run)
+    return pins.with_outcome(answers, settled, dry_run=dry_run)
 
 
 def _print(settled: Settled[RolledBack]) -> None:
     found = settled.decision
-    pins.print_diff(settled)
+    pending = pins.pending(settled)
     pins.print_notes(found.notes)
     for refusal in found.left:
         render.warn(refusal.reason)
     for move in found.moves:
         if move.unchanged:
             render.line(f"{move.environment}: {_path(move)} was done before: nothing changed")
-        elif not settled.diff:
+        elif not pending:
             render.line(f"{move.environment}: {_path(move)}")
             _tell_hold(move.environment, move)
     for entry in found.quarantined:
-        if not settled.diff:
+        if not pending:
             render.line(f"quarantined: {entry.model}@sha256:{entry.digest.short}")
 
 

@@ -31,10 +31,11 @@ class EnvironmentSection(Section):
 
     api_version: Literal["mlops/v1"] = Field(alias="apiVersion", description="mlops/v1")
     kind: Literal["Environment"] = Field(description="Environment")
-    source: Name | None = Field(
-        default=None,
+    source: Name | Annotated[tuple[Name, ...], Distinct] = Field(
+        default=(),
         alias="from",
-        description="the environment that a release must stand in before; none for the first",
+        description="the environment that a release must stand in before, or a list: in each of them;"
+        " none for the first",
     )
     auto: bool = Field(
         default=False, description="whether `mlops promote --auto` may move releases here"
@@ -48,6 +49,10 @@ class EnvironmentSection(Section):
     require: Annotated[tuple[Text, ...], Distinct] = Field(
         default=(), description="what the record of a release must show"
     )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source,) if isinstance(self.source, str) else self.source
 
 
 class HoldSection(Section):
@@ -123,21 +128,24 @@ def parse_environment(
 ) -> EnvironmentPolicy:
     """Read the environment.yaml of `name`.
 
-    With `environments`, those of the project in promotion order, `from` must be one that stands
-    before `name`. Raises ConfigError with every error of the file.
+    With `environments`, those of the project in promotion order, `from` must name such as stand before
+    `name`: releases never go in a circle. Raises ConfigError with every error of the file.
     """
     if content is None:
         return EnvironmentPolicy(name)
     document = load(content, origin)
     section = validate(EnvironmentSection, document)
-    if environments and section.source is not None:
-        earlier = environments[: environments.index(name)] if name in environments else environments
-        if section.source not in earlier:
-            there = f"one of {', '.join(earlier)}" if earlier else "nothing: this is the first"
-            raise document.error(("from",), f"expected {there}; found {section.source!r}")
+    earlier = environments[: environments.index(name)] if name in environments else environments
+    wrong = next((each for each in section.sources if each not in earlier), None)
+    if environments and wrong is not None:
+        there = f"one of {', '.join(earlier)}" if earlier else "nothing: this is the first"
+        hint = ""
+        if wrong in environments:
+            hint = f"mlops.yaml lists {wrong} not before {name}: releases would go in a circle"
+        raise document.error(("from",), f"expected {there}; found {wrong!r}", hint=hint)
     return EnvironmentPolicy(
         name,
-        section.source,
+        section.sources,
         section.auto,
         seconds(section.soak),
         tuple(gate.frozen() for gate in section.gates),

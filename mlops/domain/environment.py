@@ -69,10 +69,11 @@ class GateRule:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPolicy:
-    """environment.yaml: how releases may enter; `soak` is in seconds."""
+    """environment.yaml: how releases may enter; `soak` is in seconds. `sources` (`from:`) are the
+    environments that a release must have stood in before, each of them."""
 
     name: str
-    source: str | None = None  # `from:` the environment that a release must come from
+    sources: tuple[str, ...] = ()
     auto: bool = False
     soak: float = 0.0
     gates: tuple[GateRule, ...] = ()

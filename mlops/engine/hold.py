@@ -9,7 +9,7 @@ from datetime import datetime
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.environment import Hold
 from mlops.domain.message import MODEL, REASON, one_line
-from mlops.engine.publishing import Change, Publisher, Settled
+from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
 from mlops.errors import UsageError
 from mlops.manifests.overlay import dump_holds
@@ -76,7 +76,8 @@ def hold(publisher: Publisher, order: HoldOrder, *, dry_run: bool = False) -> Se
             [(MODEL, _named(order.model, pinned)), (REASON, reason)],
             order.environment,
         )
-        return Held(fresh, standing), Change(files, message)
+        about = topic("hold", [order.environment], _own(order.model))
+        return Held(fresh, standing), Change(files, message, about, urgent=True)
 
     return publisher.settle(decide, dry_run=dry_run)
 
@@ -100,7 +101,8 @@ def resume(
         message = publisher.message(
             f"Resume {environment}{_of(model)}", "resume", named, environment
         )
-        return Resumed(lifted, still), Change(content, message)
+        about = topic("resume", [environment], _own(model))
+        return Resumed(lifted, still), Change(content, message, about)
 
     return publisher.settle(decide, dry_run=dry_run)
 
@@ -164,6 +166,11 @@ def _in_force(hold: Hold, now: datetime) -> bool:
 
 def _same_words(old: Hold, new: Hold) -> bool:
     return (old.reason, old.until) == (new.reason, new.until)
+
+
+def _own(model: str) -> tuple[str, ...]:
+    # never the empty part: a branch `hold/prod` would stand in the way of `hold/prod/spam`
+    return ("every-model",) if model == EVERY else (model,)
 
 
 def _of(model: str) -> str:

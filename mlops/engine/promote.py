@@ -15,7 +15,7 @@ from mlops.domain.release import GateVerdict, ReleaseRecord
 from mlops.engine import references
 from mlops.engine.history import kustomization_path
 from mlops.engine.hold import holds_file, kept_holds
-from mlops.engine.publishing import Change, Publisher, Settled
+from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
 from mlops.errors import ConfigError, GitError, RefusedError, UsageError
 from mlops.manifests import kustomization
@@ -29,7 +29,8 @@ Files = dict[str, bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class PromoteOrder:
-    """What a person asks for. `target` is empty for the environment after the furthest."""
+    """What a person asks for. `target` is one environment, or several parted by commas, that move in
+    one commit; empty for the environment after the furthest."""
 
     references: tuple[str, ...]
     target: str = ""
@@ -70,10 +71,14 @@ class Promoter:
             if not named:
                 named.extend(_named(environments, order))
                 target[0] = target[0] or _target(environments, named)
-            environment = environments.environment(target[0])
-            found = [self._decide(environments, environment, r, order) for r in named]
+            names = [environments.environment(name) for name in target[0].split(",")]
+            found = [
+                self._decide(environments, name, release, order)
+                for name in dict.fromkeys(names)
+                for release in named
+            ]
             moves = tuple(_allowed(found))
-            return moves, self._change(environments, environment, moves, order.reason)
+            return moves, self._change(environments, moves, order.reason)
 
         return self.publisher.settle(decide, dry_run=dry_run)
 
@@ -107,8 +112,8 @@ class Promoter:
         def decide(environments: Environments) -> tuple[tuple[Promotion, ...], Change | None]:
             stayed.clear()
             policies = [environments.state(name).policy]
-            source = policies[0].source
-            pins = {each: environments.state(each).pins for each in (name, source) if each}
+            names = (name, *policies[0].sources)
+            pins = {each: environments.state(each).pins for each in names}
             moves = []
             for candidate in policy.auto_candidates(policies, pins):
                 found = self._decide(environments, name, candidate.release, None)
@@ -116,7 +121,7 @@ class Promoter:
                     stayed.append(Left(candidate.release, name, found))
                 else:
                     moves.append(found)
-            return tuple(moves), self._change(environments, name, moves, "")
+            return tuple(moves), self._change(environments, moves, "")
 
         return decide
 
@@ -138,10 +143,12 @@ class Promoter:
 
     def _entry(self, environments: Environments, environment: str, release: ReleaseId) -> Entry:
         state = environments.state(environment)
-        source = state.policy.source
+        sources = state.policy.sources
         pinned = state.pins.get(release.model)
         record = environments.record(release)
         target = environments.sound(ReleaseId(release.model, pinned)) if pinned else None
+        direction = self._direction(record, target)
+        here = environments.history(environment) if direction is Direction.BACK else None
         return Entry(
             release=release,
             record=record,
@@ -149,11 +156,11 @@ class Promoter:
             rules=(*_gates(environments.project, release.model), *state.policy.gates),
             pinned=pinned,
             target=target,
-            direction=self._direction(record, target),
-            before=_rows(environments, source, release.model),
-            here=_rows(environments, environment, release.model),
-            holds=_holds(environments, environment, release.model),
-            upstream=_holds(environments, source, release.model),
+            direction=direction,
+            before=_rows(environments, sources, release.model),
+            here=tuple(here.rows(release.model)) if here else (),  # only then is it asked about
+            holds=_holds(environments, (environment,), release.model),
+            upstream=_holds(environments, sources, release.model),
             quarantine=environments.quarantine,
         )
 
@@ -173,28 +180,27 @@ class Promoter:
             return Direction.ASIDE
 
     def _change(
-        self,
-        environments: Environments,
-        environment: str,
-        moves: Iterable[Promotion],
-        reason: str,
+        self, environments: Environments, moves: Iterable[Promotion], reason: str
     ) -> Change | None:
         moved = [move for move in moves if not move.unchanged]
         if not moved:
             return None
-        to = {move.release.model: move.release.digest for move in moved}
-        files = pinned_files(environments, environment, to)
-        files |= holds_file(environments, environment, kept_holds(environments, environment, to))
-        subject = f"Promote {', '.join(m.release.short for m in moved)} to {environment}"
-        trailers = pin_trailers(environments, [(move.release, move.previous) for move in moved])
+        files: Files = {}
+        names = tuple(dict.fromkeys(move.environment for move in moved))
+        for name in names:
+            to = {m.release.model: m.release.digest for m in moved if m.environment == name}
+            files |= pinned_files(environments, name, to)
+            files |= holds_file(environments, name, kept_holds(environments, name, to))
+        shown = dict.fromkeys(move.release.short for move in moved)
+        pairs = dict.fromkeys((move.release, move.previous) for move in moved)
         message = self.publisher.message(
-            subject,
+            f"Promote {', '.join(shown)} to {', '.join(names)}",
             PROMOTE,
-            [*trailers, (REASON, reason)],
-            environment,
+            [*pin_trailers(environments, list(pairs)), (REASON, reason)],
+            *names,
             body="; ".join(_told(verdict) for move in moved for verdict in move.verdicts),
         )
-        return Change(files, message)
+        return Change(files, message, topic("promote", names, (m.release.model for m in moved)))
 
 
 def pinned_files(environments: Environments, environment: str, to: Mapping[str, Digest]) -> Files:
@@ -246,18 +252,30 @@ def _target(environments: Environments, releases: Iterable[ReleaseId]) -> str:
     for release in releases:
         names = environments.names
         pinning = [
-            at
-            for at, name in enumerate(names)
+            name
+            for name in names
             if environments.state(name).pins.get(release.model) == release.digest
         ]
-        after = pinning[-1] + 1 if pinning else 0
-        targets[release.short] = names[min(after, len(names) - 1)]
+        targets[release.short] = _after(environments, release, pinning) if pinning else names[0]
     if len(set(targets.values())) > 1:
         told = ", ".join(f"{name} → {target}" for name, target in targets.items())
         raise UsageError(
             f"these would go to different environments: {told}", hint="Name one: --to ENV"
         )
     return next(iter(targets.values()))
+
+
+def _after(environments: Environments, release: ReleaseId, pinning: Sequence[str]) -> str:
+    """What comes after the furthest of the environments that pin a release; itself at the end."""
+    policies = [environments.state(name).policy for name in environments.names]
+    after = policy.following(pinning[-1], policies)
+    open_ones = [name for name in after if name not in pinning]
+    if len(open_ones) > 1:
+        raise UsageError(
+            f"after {pinning[-1]}, {release.short} may go to {' or '.join(open_ones)}",
+            hint=f"Name one with --to, or all: --to {','.join(open_ones)}",
+        )
+    return open_ones[0] if open_ones else pinning[-1]
 
 
 def _allowed(found: Sequence[Promotion | Refusal]) -> list[Promotion]:
@@ -283,13 +301,11 @@ def _gates(project: Project, model: str) -> tuple[GateRule, ...]:
     return next((entry.gates for entry in project.models if entry.name == model), ())
 
 
-def _rows(environments: Environments, environment: str | None, model: str) -> tuple[PinRow, ...]:
-    return tuple(environments.history(environment).rows(model)) if environment else ()
+def _rows(environments: Environments, names: Iterable[str], model: str) -> tuple[PinRow, ...]:
+    return tuple(row for name in names for row in environments.history(name).rows(model))
 
 
-def _holds(environments: Environments, environment: str | None, model: str) -> tuple[Hold, ...]:
-    if environment is None:
-        return ()
-    holds = environments.state(environment).holds
+def _holds(environments: Environments, names: Iterable[str], model: str) -> tuple[Hold, ...]:
+    holds = [hold for name in names for hold in environments.state(name).holds]
     covering = [hold for hold in holds if hold.covers(model, environments.now)]
     return tuple(sorted(covering, key=lambda hold: hold.model == "*"))

@@ -10,7 +10,7 @@ from mlops.domain.environment import QuarantineEntry
 from mlops.domain.message import MODEL, REASON, SOURCE, one_line
 from mlops.engine import references
 from mlops.engine.hold import required_reason
-from mlops.engine.publishing import Change, Publisher, Settled
+from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
 from mlops.errors import ConfigError
 from mlops.manifests.overlay import dump_quarantine
@@ -62,7 +62,8 @@ def quarantine(
             [(MODEL, str(release)), (SOURCE, entry.source or ""), (REASON, text)],
         )
         files = quarantine_file(environments, [entry])
-        return Quarantined(entry, pinned, note), Change(files, message)
+        about = topic("quarantine", (), [f"{release.model}-{release.digest.short}"])
+        return Quarantined(entry, pinned, note), Change(files, message, about, urgent=True)
 
     return publisher.settle(decide, dry_run=dry_run)
 
@@ -85,7 +86,8 @@ def lift(
             f"Lift the quarantine of {release.short}", "lift", [(MODEL, str(release))]
         )
         content = dump_quarantine(left, _content(environments))
-        return Quarantined(entry), Change({environments.quarantine_path: content}, message)
+        about = topic("lift", (), [f"{release.model}-{release.digest.short}"])
+        return Quarantined(entry), Change({environments.quarantine_path: content}, message, about)
 
     return publisher.settle(decide, dry_run=dry_run)
 

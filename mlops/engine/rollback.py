@@ -12,7 +12,7 @@ from mlops.domain.message import INCIDENT, REASON, one_line
 from mlops.engine.hold import holds_file, kept_holds, required_reason
 from mlops.engine.preflight import Preflight
 from mlops.engine.promote import Files, pin_trailers, pinned_files
-from mlops.engine.publishing import Change, Publisher, Settled
+from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.quarantine import entry_for, quarantine_file
 from mlops.engine.rollback_decision import RollbackOrder, RolledBack, check, decided
 from mlops.engine.state import Environments
@@ -103,7 +103,8 @@ class Roller:
         message = self.publisher.message(
             f"Roll back {', '.join(names)} to {targets}", ROLLBACK, [*trailers, *said], *names
         )
-        return Change(files, message), found
+        about = topic("rollback", names, (move.release.model for move in moved))
+        return Change(files, message, about, urgent=True), found
 
 
 def _asked(

@@ -31,9 +31,9 @@ class Entry:
     """What is to enter where, and all that speaks for or against it.
 
     `rules` are the model's gates and the environment's; `pinned` is the target's pin with its
-    record (None where it has none). `before` are the pins of this model in the environment that it
+    record (None where it has none). `before` are the pins of this model in the environments that it
     must come from, `here` those in the target, newest first. `holds` are those that cover the model
-    in the target now, `upstream` those in the environment that it comes from.
+    in the target now, `upstream` those in the environments that it comes from.
     """
 
     release: ReleaseId
@@ -105,16 +105,29 @@ def auto_candidates(
     policies: Sequence[EnvironmentPolicy], pins: Mapping[str, Mapping[str, Digest]]
 ) -> tuple[Candidate, ...]:
     """What automation may try, in promotion order: for each environment with `auto`, each model
-    that its predecessor pins and it does not. `pins`: environment → model → digest."""
+    that all its predecessors pin and it does not. `pins`: environment → model → digest."""
     found = []
     for policy in policies:
-        if not policy.auto or policy.source is None:
+        if not policy.auto or not policy.sources:
             continue
         here = pins.get(policy.name, {})
-        for model, digest in sorted(pins.get(policy.source, {}).items()):
-            if here.get(model) != digest:
+        first, *others = (pins.get(source, {}) for source in policy.sources)
+        for model, digest in sorted(first.items()):
+            agreed = all(other.get(model) == digest for other in others)
+            if agreed and here.get(model) != digest:
                 found.append(Candidate(ReleaseId(model, digest), policy.name))
     return tuple(found)
+
+
+def following(name: str, policies: Sequence[EnvironmentPolicy]) -> tuple[str, ...]:
+    """The environments that come right after one, of `policies` in promotion order: those whose
+    `from` names it; where none does, the next one, if that comes from nowhere."""
+    named = tuple(policy.name for policy in policies if name in policy.sources)
+    if named:
+        return named
+    names = [policy.name for policy in policies]
+    rest = policies[names.index(name) + 1 :]
+    return (rest[0].name,) if rest and not rest[0].sources else ()
 
 
 def _metrics(record: ReleaseRecord | None) -> Mapping[str, Any]:
@@ -148,44 +161,50 @@ def _held(entry: Entry, automatic: bool, despite_hold: bool) -> Refusal | None:
         return Refusal(Ground.HELD, f"{environment} is held by {hold.actor}: {hold.reason}", hint)
     avoided = next((hold for hold in entry.upstream if digest in hold.avoid), None)
     if automatic and avoided is not None:
-        reason = (
-            f"{entry.policy.source} was rolled back from {entry.release.short}: {avoided.reason}"
-        )
+        reason = f"{_before(entry)} was rolled back from {entry.release.short}: {avoided.reason}"
         return Refusal(Ground.HELD, reason)
     return None
 
 
+def _before(entry: Entry) -> str:
+    """The environments that it comes from, for people."""
+    return " or ".join(entry.policy.sources)
+
+
 def _source(entry: Entry) -> Refusal | None:
-    source = entry.policy.source
-    if source is None or _stays(entry):
-        return None
-    reason = f"{entry.policy.name} takes releases from {source}, which has never pinned {entry.release.short}"
-    return Refusal(
-        Ground.SOURCE,
-        reason,
-        f"Promote it there first: mlops promote {entry.release} --to {source}",
-    )
+    for source in entry.policy.sources:
+        if not _stays(entry, source):
+            reason = (
+                f"{entry.policy.name} takes releases from {source},"
+                f" which has never pinned {entry.release.short}"
+            )
+            hint = f"Promote it there first: mlops promote {entry.release} --to {source}"
+            return Refusal(Ground.SOURCE, reason, hint)
+    return None
 
 
-def _stays(entry: Entry) -> tuple[PinRow, ...]:
-    return tuple(row for row in entry.before if row.digest == entry.release.digest)
+def _stays(entry: Entry, source: str) -> tuple[PinRow, ...]:
+    digest = entry.release.digest
+    return tuple(row for row in entry.before if (row.environment, row.digest) == (source, digest))
 
 
 def _soak(entry: Entry, now: datetime) -> Refusal | None:
-    """The longest uninterrupted stay counts."""
-    source = entry.policy.source
-    if source is None or entry.policy.soak <= 0:
-        return None
-    stayed = max(((row.until or now) - row.since).total_seconds() for row in _stays(entry))
-    if stayed >= entry.policy.soak:
-        return None
-    rest = timedelta(seconds=entry.policy.soak - max(stayed, 0.0))
-    there = any(row.until is None for row in _stays(entry))
-    hint = f"It may at {now + rest:%Y-%m-%dT%H:%M:%SZ}" if there else f"Pin it in {source} again"
-    told = f"{entry.release.short} was in {source} for {_duration(stayed)}"
-    return Refusal(
-        Ground.SOAK, f"{told}, {entry.policy.name} asks for {_duration(entry.policy.soak)}", hint
-    )
+    """The longest uninterrupted stay counts, in each environment that it comes from."""
+    wanted = entry.policy.soak
+    for source in entry.policy.sources if wanted > 0 else ():
+        stays = _stays(entry, source)
+        stayed = max(((row.until or now) - row.since).total_seconds() for row in stays)
+        if stayed >= wanted:
+            continue
+        rest = timedelta(seconds=wanted - max(stayed, 0.0))
+        there = any(row.until is None for row in stays)
+        hint = (
+            f"It may at {now + rest:%Y-%m-%dT%H:%M:%SZ}" if there else f"Pin it in {source} again"
+        )
+        told = f"{entry.release.short} was in {source} for {_duration(stayed)}"
+        asked = f"{entry.policy.name} asks for {_duration(wanted)}"
+        return Refusal(Ground.SOAK, f"{told}, {asked}", hint)
+    return None
 
 
 def _duration(seconds: float) -> str:
@@ -253,6 +272,6 @@ def _notes(entry: Entry) -> Iterable[str]:
         yield f"despite the hold of {hold.actor}: {hold.reason}"
     for hold in entry.upstream:
         if entry.release.digest in hold.avoid:
-            yield f"{entry.policy.source} was rolled back from this release: {hold.reason}"
+            yield f"{_before(entry)} was rolled back from this release: {hold.reason}"
     if entry.direction is Direction.BACK:
         yield f"this moves {environment} to older source"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import assert_never
@@ -22,7 +23,7 @@ from mlops.manifests import kustomization
 from mlops.policy import promotion
 from mlops.policy.promotion import Direction, Promotion
 from mlops.policy.refusal import Ground, Refusal
-from mlops.ports import LostRace, Published
+from mlops.ports import LostRace, Proposed, Published
 from mlops.steps import record as records
 from mlops.steps import tags
 from mlops.steps.gitops import Target, open_branch, record_at, target_at
@@ -32,20 +33,22 @@ from mlops.steps.telling import say
 from mlops.steps.validate import told
 
 ACTION = "run"  # of Mlops-Action
-_TRIES = 10
+_TRIES = 60
 _PAUSE, _CAP = 0.05, 2.0  # seconds
 _LONGEST_NOTE = 1000  # characters: a task's results share 4 KB
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one commit is to hold. `pinned` tells that the environment pins the release after it."""
+    """What one commit is to hold. `pinned` tells that the environment pins the release after it;
+    `topic` is the branch it goes to in pull-request mode."""
 
     changes: Mapping[str, bytes | None]
     message: str
     pinned: bool
     note: str = ""
     refs: Mapping[str, Commit] = field(default_factory=dict)
+    topic: str = ""
 
 
 def run(env: Mapping[str, str]) -> None:
@@ -77,23 +80,36 @@ def publish(
 ) -> tuple[Proposal, Commit]:
     """Decide on the fresh tip and publish, until it stands. Raises GitError after many lost races."""
     for attempt in range(_TRIES):
-        tip = branch.refresh()
-        proposal = decide(source, branch, tip, made, tag)
-        answer = branch.publish(tip, proposal.changes, proposal.message, proposal.refs)
-        match answer:
-            case Published(commit):
-                return proposal, commit
-            case LostRace():
-                say("somebody else was faster: deciding again")
-                longest = min(_CAP, _PAUSE * 2**attempt)
-                time.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311 - spreads rivals
-            case other:
-                assert_never(other)
+        with branch.turn() if attempt else nullcontext():
+            tip = branch.refresh()
+            proposal = decide(source, branch, tip, made, tag)
+            match _pushed(source, branch, tip, proposal):
+                case Published(commit):
+                    return proposal, commit
+                case Proposed(name, commit, url):
+                    note = f"released, proposed on branch {name}" + (f": {url}" if url else "")
+                    return replace(proposal, pinned=False, note=note), commit
+                case LostRace():
+                    say("somebody else was faster: deciding again")
+                case other:
+                    assert_never(other)
+        longest = min(_CAP, _PAUSE * 2.0 ** min(attempt, 10))
+        time.sleep(random.uniform(0.0, longest))  # noqa: S311 - spreads rivals
     raise GitError(
-        f"somebody else was faster {_TRIES} times in a row: nothing was changed",
+        "somebody else was faster again and again: nothing was changed",
         hint="Make another attempt: mlops run --again",
         retryable=True,
     )
+
+
+def _pushed(
+    source: Source, branch: GitOpsBranch, tip: Commit | None, proposal: Proposal
+) -> Published | Proposed | LostRace:
+    """Push the commit, or in pull-request mode put it where a person opens a pull request."""
+    if source.project.gitops.mode == "push" or tip is None or not proposal.changes:
+        return branch.publish(tip, proposal.changes, proposal.message, proposal.refs)
+    changes, message = proposal.changes, proposal.message
+    return branch.propose(tip, changes, message, proposal.topic, proposal.refs)
 
 
 def decide(
@@ -147,7 +163,7 @@ def _ask(source: Source, record: ReleaseRecord, target: Target) -> Promotion | R
         release=record.release,
         record=record,
         # no environment comes before the one that receives releases first
-        policy=replace(target.policy, source=None),
+        policy=replace(target.policy, sources=()),
         rules=(*source.model.gates, *target.policy.gates),
         pinned=target.pinned,
         target=target.record,
@@ -186,7 +202,8 @@ def _recorded(
 ) -> Proposal:
     subject = f"Release {_shown(release)}"
     words = message.compose(subject, _trailers(source, release), note)
-    return Proposal(changes, words, pinned=False, note=note, refs=refs)
+    topic = f"record/{release.model}-{release.digest.short}"  # of each release one
+    return Proposal(changes, words, pinned=False, note=note, refs=refs, topic=topic)
 
 
 def _pinned(
@@ -210,7 +227,9 @@ def _pinned(
         [*_trailers(source, release), *trailers],
         verdicts,
     )
-    return Proposal({**changes, target.path: content}, words, pinned=True, refs=refs)
+    topic = f"run/{environment}/{release.model}"  # the next release takes its place
+    pinned = {**changes, target.path: content}
+    return Proposal(pinned, words, pinned=True, refs=refs, topic=topic)
 
 
 def _trailers(source: Source, release: ReleaseId) -> list[tuple[str, str]]:

@@ -415,3 +415,40 @@ def test_release_names_are_short_for_people_and_whole_for_programs(cli: Cli):
     (answer,) = cli.json("promote", str(release("A")), "--to", "dev")
     assert answer["release"] == f"spam@{A}"
     assert A not in cli("promote", str(release("B")), "--to", "dev").stdout
+
+
+def test_pull_request_mode_proposes_and_rollback_push_goes_past_it(cli: Cli):
+    for environment in ("dev", "prod"):
+        cli.pin(environment, "A")
+        cli.pin(environment, "B")
+    mode = PROJECT + b"gitops: {mode: pull-request, rollback: push}\n"
+    cli.write({"mlops.yaml": mode}, "let people look first")
+    cli.git("push", "-q", "origin", "HEAD:main")
+    tip = cli.git("rev-parse", "origin/main")
+    done = cli("promote", "spam@dev", "--to", "staging")
+    assert done.stdout == (
+        "proposed on branch mlops/promote/staging/spam: open a pull request for it\n"
+    )
+    (again,) = cli.json("promote", "spam@dev", "--to", "staging")
+    assert (again["changed"], again["commit"]) == (False, None)
+    assert again["proposed"] == "mlops/promote/staging/spam"
+    cli.git("fetch", "-q")
+    assert cli.git("rev-parse", "origin/main") == tip
+    (back,) = cli.json("rollback", "prod", "--reason", "bad", "--yes")
+    assert (back["changed"], back["proposed"]) == (True, None)
+    assert cli.json("history", "prod")[0]["action"] == "rollback"
+
+
+def test_several_environments_go_back_together(cli: Cli):
+    for environment in ("staging", "prod"):
+        cli.pin(environment, "A")
+        cli.pin(environment, "B")
+    dry = cli("rollback", "staging,prod", "--reason", "bad", "--dry-run").stdout
+    assert dry.count(f"+    digest: {A}") == 2
+    rows = cli.json("rollback", "staging,prod", "--reason", "bad", "--yes")
+    assert [(row["environment"], row["release"]) for row in rows] == [
+        ("staging", f"spam@{A}"),
+        ("prod", f"spam@{A}"),
+    ]
+    assert len({row["commit"] for row in rows}) == 1
+    assert "no environment" in cli("rollback", "prod,qa", "--reason", "x", code=2).stderr

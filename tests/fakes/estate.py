@@ -81,6 +81,7 @@ class Estate:
     gitops: MemoryGitOps = field(default_factory=MemoryGitOps)
     models: tuple[str, ...] = ("eggs", "spam")
     notes: list[str] = field(default_factory=list)
+    names: tuple[str, ...] = ENVIRONMENTS
 
     def __post_init__(self) -> None:
         if self.gitops.tip() is None:
@@ -88,7 +89,17 @@ class Estate:
 
     @property
     def project(self) -> Project:
-        return Project("demo", tuple(ModelConfig(name) for name in self.models))
+        models = tuple(ModelConfig(name) for name in self.models)
+        return Project("demo", models, environments=self.names)
+
+    def add(self, environment: str, *sources: str, more: str = "") -> None:
+        """One more environment at the end of the order, with its overlay and policy."""
+        if environment not in self.names:
+            self.names = (*self.names, environment)
+            self.write(f"{environment}/kustomization.yaml", KUSTOMIZATION)
+        head = "apiVersion: mlops/v1\nkind: Environment\n"
+        text = f"{head}from: [{', '.join(sources)}]\n{more}"
+        self.write(f"{environment}/environment.yaml", text.encode())
 
     @property
     def publisher(self) -> Publisher:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mlops.domain.source import Commit
-from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Published
+from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposed, Published
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -71,6 +71,7 @@ class MemoryGitOps:
     _blobs: dict[str, bytes] = field(default_factory=dict)
     _tip: Commit | None = None
     shallow: set[Commit] = field(default_factory=set)
+    proposals: dict[str, tuple[Commit, dict[str, bytes], Commit]] = field(default_factory=dict)
 
     def refresh(self) -> Commit | None:
         return self._tip
@@ -95,6 +96,29 @@ class MemoryGitOps:
             return Published(base)
         self.pushes += 1
         return Published(self._commit(files, message))
+
+    def propose(
+        self,
+        base: Commit,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        topic: str,
+        refs: Mapping[str, Commit] | None = None,
+    ) -> Proposed | LostRace:
+        if self.before_push is not None:
+            act, self.before_push = self.before_push, None
+            act()
+        branch = f"mlops/{topic}"
+        standing = self.proposals.get(branch)
+        files = self._with(base, changes)
+        if standing is not None and standing[:2] == (base, files):
+            return Proposed(branch, standing[2])
+        sha = hashlib.sha1(f"{len(self._commits)} {message} {topic}".encode()).hexdigest()  # noqa: S324
+        self.proposals[branch] = (base, files, Commit(sha))
+        return Proposed(branch, Commit(sha))
+
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def edit(self, changes: Mapping[str, bytes | None], message: str = "edit by hand") -> Commit:
         """A commit by somebody else."""

@@ -28,7 +28,7 @@ def refused(call, *arguments) -> list[str]:
 def test_every_key_of_a_policy():
     text = "from: dev\nauto: true\nsoak: 30m\ngates: [{metric: f1, min: 1}]\nrequire: [sandbox]\n"
     assert environment(text, "dev", "staging") == EnvironmentPolicy(
-        "staging", "dev", True, 1800.0, (GateRule("f1", min=1.0),), ("sandbox",)
+        "staging", ("dev",), True, 1800.0, (GateRule("f1", min=1.0),), ("sandbox",)
     )
 
 
@@ -43,7 +43,7 @@ def test_the_example_of_the_interface():
         "auto: false, soak: 30m, gates: [], require: []}"
     )
     found = parse_environment(text.encode(), "staging", ORIGIN, ("dev", "staging"))
-    assert found == EnvironmentPolicy("staging", "dev", soak=1800.0)
+    assert found == EnvironmentPolicy("staging", ("dev",), soak=1800.0)
 
 
 @pytest.mark.parametrize(

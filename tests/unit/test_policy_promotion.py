@@ -18,7 +18,7 @@ from mlops.policy.refusal import Ground, Refusal
 
 NOW = datetime(2019, 7, 16, 12, tzinfo=UTC)
 A, B = (Digest(letter * 64) for letter in "ab")
-STAGING = EnvironmentPolicy("staging", "dev")
+STAGING = EnvironmentPolicy("staging", ("dev",))
 
 
 def record(digest: Digest, **document: Any) -> ReleaseRecord:
@@ -218,8 +218,8 @@ def test_gates_are_judged_against_what_is_pinned() -> None:
 def test_automation_tries_what_it_may() -> None:
     policies = (
         EnvironmentPolicy("dev"),
-        EnvironmentPolicy("staging", "dev", auto=True),
-        EnvironmentPolicy("prod", "staging"),
+        EnvironmentPolicy("staging", ("dev",), auto=True),
+        EnvironmentPolicy("prod", ("staging",)),
     )
     pins = {"dev": {"spam": A, "ham": B}, "staging": {"ham": B}, "prod": {}}
     assert auto_candidates(policies, pins) == (Candidate(ReleaseId("spam", A), "staging"),)

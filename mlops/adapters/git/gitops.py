@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import time
@@ -12,14 +13,17 @@ from types import MappingProxyType
 from mlops.adapters.git.command import check_path, check_ref
 from mlops.adapters.git.line import Line
 from mlops.adapters.git.local import LocalBranch
+from mlops.adapters.git.lock import held
+from mlops.adapters.git.proposals import Proposals
 from mlops.adapters.git.remote import PushAnswer, RefUpdate, Remote, patiently, pause
 from mlops.adapters.git.repository import Repository
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
-from mlops.ports import FileEntry, LineChange, LostRace, Published
+from mlops.ports import FileEntry, LineChange, LostRace, Proposed, Published
 
 _ATTEMPTS = 6
 _PATIENCE = 30.0  # seconds after which a push is not tried again
+_TURN = 5.0  # seconds to wait for others of this clone
 _NO_REFS: Mapping[str, Commit] = MappingProxyType({})
 
 
@@ -120,6 +124,39 @@ class GitOpsBranch:
             if not full:
                 return Published(commit)
         return self._push(self._remote, base, commit, full)
+
+    def propose(
+        self,
+        base: Commit,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        topic: str,
+        refs: Mapping[str, Commit] = _NO_REFS,
+    ) -> Proposed | LostRace:
+        """The commit that `publish` would make, on the branch `mlops/<topic>` for a pull request; see
+        `proposals.Proposals.push`. Raises UsageError where there is no remote, or nothing changes."""
+        if self._remote is None:
+            raise UsageError(
+                "gitops.mode: pull-request needs a remote, and there is none",
+                hint="Add one: git remote add origin URL; or set gitops.mode: push",
+            )
+        commit = self._commit(base, changes, message)
+        if commit is None or commit == base:
+            raise UsageError("there is nothing to propose: the files stand as they are")
+        full = {_full_ref(name): target for name, target in refs.items()}
+        return Proposals(self.repository, self._remote, self.branch).push(base, commit, topic, full)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until other processes that share this clone have had their turn, seconds at most.
+
+        The kernel frees the lock of a process that died. It only spares lost races: who waited too
+        long goes on without."""
+        with contextlib.ExitStack() as stack:
+            lock = self.repository.common_dir / "mlops" / "turn"
+            with contextlib.suppress(GitError, OSError):
+                stack.enter_context(held(lock, doing="taking turns", patience=_TURN))
+            yield
 
     def _commit(
         self, base: Commit | None, changes: Mapping[str, bytes | None], message: str

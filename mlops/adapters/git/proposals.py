@@ -1,0 +1,107 @@
+"""Branches that wait for a pull request: one for each thing that is proposed, updated in place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
+
+from mlops.adapters.git.command import check_ref
+from mlops.adapters.git.remote import RefUpdate, Remote
+from mlops.adapters.git.repository import Repository
+from mlops.domain.message import ACTION
+from mlops.domain.source import Commit
+from mlops.errors import GitError
+from mlops.ports import LostRace, Proposed
+
+PREFIX = "mlops/"
+_SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>[^:/\s]+):(?P<path>[^\s]+)")
+
+
+class Proposals:
+    """Pushes proposals to a remote, each on a branch of its own that nobody else commits to."""
+
+    def __init__(self, repository: Repository, remote: Remote, into: str) -> None:
+        """`into` is the branch that the pull requests are to be merged into."""
+        self._repository = repository
+        self._remote = remote
+        self._into = into
+
+    def push(
+        self, base: Commit, commit: Commit, topic: str, refs: Mapping[str, Commit]
+    ) -> Proposed | LostRace:
+        """Put `commit`, made on `base`, on the branch of `topic`, and create `refs` in the same push.
+
+        A branch that proposes the same on the same base stays as it is; an older proposal of ours is
+        replaced. Raises GitError where somebody else committed to the branch, or the remote refuses.
+        """
+        branch = check_ref(f"{PREFIX}{topic}", "branch")
+        ref = f"refs/heads/{branch}"
+        old = self._remote.refs(ref).get(ref)
+        if old is not None and self._stands(branch, old, base, commit):
+            return Proposed(branch, Commit(old), self._url(branch))
+        updates = [RefUpdate(ref, commit.sha, old)]
+        updates += [RefUpdate(name, target.sha, None) for name, target in refs.items()]
+        answer = self._remote.push(updates, doing=f"pushing {branch} to {self._remote.name}")
+        if answer.error is None:
+            return Proposed(branch, commit, self._url(branch))
+        now = self._remote.refs(ref).get(ref)
+        if now == commit.sha:  # the answer was lost, the push was not
+            return Proposed(branch, commit, self._url(branch))
+        if now != old:
+            return LostRace(base)
+        raise answer.error
+
+    def _stands(self, branch: str, old: str, base: Commit, commit: Commit) -> bool:
+        """Whether the branch proposes the same already. Raises GitError where it is not ours alone."""
+        self._remote.fetch_branch(branch)
+        found = self._repository.commit(Commit(old))
+        ours = any(key == ACTION for key, _ in found.trailers)
+        if not ours:
+            raise GitError(
+                f"somebody else committed to {branch} on {self._remote.name}: it is left as it is",
+                hint=f"Merge it, or delete it: git push {self._remote.name} --delete {branch}",
+            )
+        mine = self._repository.commit(commit)
+        return (found.parents, found.tree) == ((base.sha,), mine.tree)
+
+    def _url(self, branch: str) -> str:
+        text = self._repository.git.text(
+            "remote", "get-url", "--", self._remote.name, doing="reading the remote's URL"
+        )
+        return pull_request_url(text, self._into, branch)
+
+
+def pull_request_url(remote: str, into: str, branch: str) -> str:
+    """The page on which a person opens a pull request; empty where the forge is not known.
+
+    Told by the host's name: GitHub, GitLab, Gitea and Forgejo. Never with credentials.
+    """
+    host, path = _place(remote)
+    if not host:
+        return ""
+    base = f"https://{host}/{path}"
+    source, target = quote(branch, safe="/"), quote(into, safe="/")
+    if "github" in host:
+        return f"{base}/compare/{target}...{source}?expand=1"
+    if "gitlab" in host:
+        ends = f"merge_request[source_branch]={source}&merge_request[target_branch]={target}"
+        return f"{base}/-/merge_requests/new?{ends}"
+    if any(name in host for name in ("gitea", "forgejo", "codeberg")):
+        return f"{base}/compare/{target}...{source}"
+    return ""
+
+
+def _place(remote: str) -> tuple[str, str]:
+    """Host and path of a remote; empty texts for a directory."""
+    if "://" in remote:
+        parts = urlsplit(remote)
+        host, path = parts.hostname or "", parts.path
+        if parts.scheme == "file":
+            return "", ""
+    else:
+        match = _SCP.fullmatch(remote)
+        if match is None:
+            return "", ""
+        host, path = match["host"], match["path"]
+    return host, quote(path.strip("/").removesuffix(".git"), safe="/")
