@@ -108,7 +108,7 @@ def test_what_writes_answers_by_its_schema(cli):
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_a_piped_dry_run_is_the_very_diff(cli, tmp_path, ends):
     path = "environments/prod/kustomization.yaml"
-    content = (cli.clone / path).read_text().rstrip("\n") + "\n# caf\u00e9 \u2028 here"
+    content = (cli.clone / path).read_text().rstrip("\n") + "\n# caf\u00e9 \u6a21"
     cli.write({path: content.replace("\n", ends).encode()}, "by hand")
     cli.git("push", "-q", "origin", "HEAD:main")
     orders = (

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -152,3 +153,13 @@ def until_said():
         t for t in waiting.threading.enumerate() if isinstance(t, waiting.threading.Timer)
     ]:
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("passed", "told"),
+    [(-86400, "0 s"), (-1, "0 s"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (86400, "1 d")],
+)
+def test_an_age_is_never_negative(passed, told):
+    """A commit of a machine whose clock is a day ahead is not older than new."""
+    now = datetime(2024, 1, 2, tzinfo=UTC)
+    assert render.age(now - timedelta(seconds=passed), now) == told
