@@ -19,9 +19,7 @@ from mlops import __version__
 from mlops.adapters import holder
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
-from mlops.adapters.rootfs import machine_cache
 from mlops.cli.waiting import ToldBranch
-from mlops.config.lockfile import parse_lock
 from mlops.domain.digest import ImageRef, ReleaseId
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
@@ -140,6 +138,7 @@ class Opened:
     def executor_for(self, lock: ProjectLock | None) -> LocalExecutor:
         """The local executor; the lock's tool image runs as the installed mlops, if it is that version."""
         from mlops.adapters.executors.local import HostTool, LocalExecutor  # noqa: PLC0415
+        from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
 
         tool = lock.image(TOOL) if lock is not None else None
         host = None
@@ -205,6 +204,7 @@ class Opened:
     def serve(self, release: ReleaseId, port: int) -> int:
         """Run the default command of a release's image until it ends; its exit code."""
         from mlops.adapters.executors.local.serve import LocalImages  # noqa: PLC0415
+        from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
         from mlops.cli import render  # noqa: PLC0415
 
         images = LocalImages(
@@ -296,6 +296,7 @@ def locker(opened: Opened) -> Locker:
     from mlops.adapters.baserunner import SandboxedBase  # noqa: PLC0415
     from mlops.adapters.bases import LocalBases  # noqa: PLC0415
     from mlops.adapters.layout import OciLayout  # noqa: PLC0415
+    from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
     from mlops.adapters.uv import Uv  # noqa: PLC0415
     from mlops.build.pinning import Bases  # noqa: PLC0415
     from mlops.build.strategy import BUILDER, Toolchain  # noqa: PLC0415
@@ -320,6 +321,8 @@ def locker(opened: Opened) -> Locker:
 
 
 def _lock_of(opened: Opened) -> ProjectLock | None:
+    from mlops.config.lockfile import parse_lock  # noqa: PLC0415
+
     content = read_file(opened.root, LOCK_FILE)
     if content is None:
         return None

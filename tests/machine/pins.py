@@ -19,12 +19,13 @@ from tests.machine import edits
 from tests.machine.branches import Branch
 from tests.machine.observer import MODELS, ROOT, Act, Sight
 from tests.machine.sentences import Sentences
-from tests.machine.users import ARTIFACTS, ENVIRONMENTS, NAMES, SOURCES, User, opening
+from tests.machine.users import ARTIFACTS, ENVIRONMENTS, LINES, NAMES, SOURCES, User, opening
 
+LINE_DIGESTS = [[str(digest(name)) for name in line] for line in LINES]
 RECORDED = st.sampled_from(NAMES)
 ANY = st.sampled_from([*NAMES, "X"])  # X has no record
 MODEL = st.sampled_from(["spam", "spam", "eggs"])  # most of it in one place: more meets
-WHERE = st.sampled_from(["prod", "prod", "prod", "prod-eu", "staging", "dev"])
+WHERE = st.sampled_from(["prod", "prod", "prod", "prod-eu", "staging", "staging", "dev"])
 SELDOM = st.sampled_from([False, False, False, True])
 STYLE = st.sampled_from(edits.STYLES)
 UNTIL = st.sampled_from([None, None, 2, 30, 26 * 60])  # minutes
@@ -120,7 +121,19 @@ class Pins(Sentences):
         }
         return acts[kind]
 
+    @rule(model=MODEL, name=RECORDED, race=RACE, where=WHERE)
+    def watch_tick(self, model, name, race, where):
+        """A new commit is seen, its run ends, and what policy lets through goes on."""
+        self.run(model, name, race)
+        made, self.observer.fresh = self.observer.fresh, []
+        self.automation(model, name, where, race)
+        self.observer.fresh[:0] = made
+        self.counted.subtract(["automation"])  # one step of the machine
+
     @rule(model=MODEL, name=RECORDED, race=RACE)
+    def any_run(self, model, name, race):
+        self.run(model, name, race)
+
     def run(self, model, name, race):
         """What a run proposes at its end: the record where there is none, the pin where it may."""
         self._begin("run")
@@ -173,6 +186,9 @@ class Pins(Sentences):
             self._promote(model, name, where)
 
     @rule(model=MODEL, name=RECORDED, where=WHERE, race=RACE)
+    def any_automation(self, **how):
+        self.automation(**how)
+
     def automation(self, model, name, where, race):
         self._begin("automation")
         self._do(
@@ -229,6 +245,10 @@ class Pins(Sentences):
             assert bool(moved) == done
             if expected is not None:
                 assert moved == expected
+        for ours in self._fresh:  # whoever was faster: no step further back than was asked for
+            if ours.said("Mlops-Actor") == ["Ada"]:
+                left = {each: was for each, (was, _) in ours.moved.get(where, {}).items()}
+                assert left.items() <= before.items()
         if any([order.incident] == ours.said("Mlops-Incident") for ours in self._fresh):
             self.incidents.append(order)
 
@@ -352,6 +372,39 @@ class Pins(Sentences):
                     images.append({"name": "postgres", "digest": edits.OLD})
         self.branch.edit({f"{ROOT}/{where}/kustomization.yaml": style(images)}, f"{what} by hand")
 
+    @precondition(lambda self: self._left())
+    @rule(data=st.data(), then=RECORDED)
+    def believed_again(self, data, then):
+        """A person promotes what a rollback left, and then another; both in spite of holds."""
+        model, name = data.draw(st.sampled_from(self._left()))
+        self._begin("believed_again")
+        for each in (name, then):
+            for where in ENVIRONMENTS:
+                self._promote(model, each, where)
+
+    def _left(self) -> list[tuple[str, str]]:
+        return [
+            (model, name)
+            for model in MODELS
+            for name in NAMES
+            if str(digest(name)) in self._place("prod", model).left
+        ]
+
+    def _kept_out(self) -> list[tuple[str, str, str]]:
+        return sorted(
+            (where, model, each)
+            for (where, model), place in self.observer.places.items()
+            for each in place.kept_out
+        )
+
+    @precondition(lambda self: self._kept_out())
+    @rule(data=st.data())
+    def put_back(self, data):
+        """Somebody who knows better puts back, by hand, what a rollback keeps out."""
+        where, model, wanted = data.draw(st.sampled_from(self._kept_out()))
+        self._begin("put_back")
+        self._hand(where, model, digest=wanted)
+
     @rule(where=WHERE, content=st.sampled_from([*edits.BROKEN, None]))
     def broken(self, where, content):
         self._begin("broken")
@@ -443,8 +496,11 @@ class Pins(Sentences):
         return not self._back(where, model, pinned, wanted, automatic)
 
     def _back(self, where, model, pinned, wanted, automatic) -> bool:
-        order = [str(digest(each)) for each in NAMES]
-        if pinned not in order or self.observer.sight.record(model, pinned) is None:
+        order = next(
+            (line for line in LINE_DIGESTS if {pinned, wanted} <= set(line)),
+            None,
+        )
+        if order is None or self.observer.sight.record(model, pinned) is None:
             return False
         older = order.index(wanted) < order.index(pinned)
         here = [d for d, _ in self._place(where, model).began]

@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from mlops.domain.project import ModelConfig, Project
 from mlops.domain.release import record_path
+from mlops.domain.source import Commit
 from mlops.engine import hold, quarantine
 from mlops.engine.preflight import Preflight
 from mlops.engine.promote import PromoteOrder, Promoter
@@ -31,12 +32,24 @@ from tests.machine.observer import MODELS, ROOT
 
 ENVIRONMENTS = ("dev", "staging", "prod", "prod-eu")
 SOURCES = {"staging": "dev", "prod": "staging", "prod-eu": "staging"}
-NAMES = "ABCDEF"  # oldest source first
+NAMES = "ABCDEF"
 RECORDED = "ABCD"  # from the beginning; the others when a run proposes them
 # C and D have one artifact; names are digests too, so that the two models share every one
 ARTIFACTS = {name: "f" * 32 if name in "CD" else f"{ord(name):032x}" for name in NAMES}
 PROJECT = Project("demo", tuple(ModelConfig(name) for name in MODELS), environments=ENVIRONMENTS)
-LINE = MemorySources(NAMES)
+LINES = ("ABCD", "EF")  # two branches: of E and A neither is the older
+
+
+class Branches(MemorySources):
+    """Sources on two branches."""
+
+    def is_ancestor(self, ancestor: Commit, descendant: Commit) -> bool:
+        older, newer = self._line.index(ancestor), self._line.index(descendant)
+        names = (self.names[older], self.names[newer])
+        return older <= newer and any(set(names) <= set(line) for line in LINES)
+
+
+LINE = Branches(NAMES)
 
 
 def made(name: str, model: str):

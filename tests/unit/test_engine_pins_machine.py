@@ -11,7 +11,7 @@ class PinsInMemory(Pins):
 
 
 PinsInMemory.TestCase.settings = settings(
-    max_examples=20,
+    max_examples=16,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],  # whole estates are made, on a busy machine

@@ -214,7 +214,7 @@ def discover(path: Path, also: tuple[str, ...] = ()) -> Git:
     doing = f"looking for a repository in {path}"
     done = git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel", doing=doing)
     bare, _, top = done.text.partition("\n")
-    if bare == "true":
+    if bare == "true" or "must be run in a work tree" in done.complaint:  # in .git: a hook, say
         return Git(layout(git).git_dir, also)
     if done.code != 0 and "not a git repository" in done.complaint:
         raise GitUsageError(

@@ -20,7 +20,8 @@ from tests.machine.branches import Branch, GitBranch, MemoryBranch
 from tests.machine.pins import Pins
 
 STEPS = int(os.environ.get("MLOPS_TEST_STEPS", "10000"))
-EACH = 50  # steps on one estate
+EACH = 50  # steps on one estate, at most: some end early
+ROUNDS = 8  # walks, each over what the ones before left
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,18 @@ def colleagues(monkeypatch: pytest.MonkeyPatch, settings) -> None:
         monkeypatch.setenv(f"GIT_{who}_NAME", "Ada")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "ada@example.com")
         monkeypatch.setenv(f"GIT_{who}_DATE", "2024-01-01T00:00:00+00:00")
+
+
+def long(steps: int) -> settings:
+    return settings(
+        max_examples=steps // EACH + 1,
+        stateful_step_count=EACH,
+        deadline=None,
+        derandomize=False,
+        database=None,
+        # whole estates are made, on a busy machine: a slow step says nothing
+        suppress_health_check=[HealthCheck.too_slow],
+    )
 
 
 def walk(branches: Callable[[], Branch], steps: int) -> None:
@@ -41,16 +54,10 @@ def walk(branches: Callable[[], Branch], steps: int) -> None:
         counted = counts
 
     Walk.branches = staticmethod(branches)
-    many = settings(
-        max_examples=steps * 6 // (5 * EACH) + 1,  # some are shorter
-        stateful_step_count=EACH,
-        deadline=None,
-        derandomize=False,
-        database=None,
-        # whole estates are made, on a busy machine: a slow step says nothing
-        suppress_health_check=[HealthCheck.too_slow],
-    )
-    run_state_machine_as_test(seed(number)(Walk), settings=many)
+    for more in range(ROUNDS):
+        missing = steps - counts.total()
+        if missing > 0:
+            run_state_machine_as_test(seed(number + more)(Walk), settings=long(missing))
     sys.stderr.write(f"{sorted(counts.items())}\n")
     assert counts.total() >= steps
 
