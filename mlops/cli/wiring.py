@@ -19,6 +19,7 @@ from mlops import __version__
 from mlops.adapters import holder
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
+from mlops.cli.waiting import ToldBranch
 from mlops.domain.digest import ImageRef, ReleaseId
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
@@ -78,7 +79,7 @@ class Opened:
     @cached_property
     def gitops(self) -> GitOpsBranch:
         home = self.deployment
-        return GitOpsBranch(home, self.branch, self.project.gitops.path, home.remote_name())
+        return ToldBranch(home, self.branch, self.project.gitops.path, home.remote_name())
 
     @cached_property
     def deployment(self) -> Repository:
