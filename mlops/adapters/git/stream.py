@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO
 
 from mlops.adapters.git.command import Git
@@ -27,12 +27,14 @@ class Stream:
     Not safe for threads: the owner locks. Ends with `close`, with its owner, or with Python.
     """
 
-    def __init__(self, git: Git, *args: str, doing: str) -> None:
+    def __init__(
+        self, git: Git, *args: str, doing: str, env: Mapping[str, str] | None = None
+    ) -> None:
         self._doing = doing
         self._buffer = bytearray()
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end
         try:
-            self._process = git.start(*args, doing=doing, stderr=complaints)
+            self._process = git.start(*args, doing=doing, stderr=complaints, env=env)
         except BaseException:
             complaints.close()
             raise
