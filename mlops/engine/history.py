@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.history import EDIT, PinRow
@@ -26,6 +27,7 @@ Changes = Callable[[Commit, str], Iterator[LineChange]]
 
 UNSHALLOW = "Run: git fetch --unshallow"
 _REMEMBERED = 64  # parsed kustomizations: neighbours share a blob, and memory stays flat
+_AHEAD = 32  # changes whose versions are fetched at once, at most
 
 
 def kustomization_path(gitops: GitOps, environment: str) -> str:
@@ -84,6 +86,7 @@ class History:
         self._reader = Versions(self.path, models)
         self._parsed = lru_cache(maxsize=_REMEMBERED)(self._parse)
         self._noted: set[str] = set()
+        self._fetched: dict[str, bytes] = {}
         self._end: tuple[Commit, datetime] | None = None  # where a shallow clone ends
         self._read: list[PinRow] = []
         self._rest = self._derive()
@@ -199,10 +202,11 @@ class History:
         name, tip = self.environment, self._tip
         while True:
             former = None
-            for change in self._changes(tip, kustomization_path(self._gitops, name)):
+            path = kustomization_path(self._gitops, name)
+            for change in self._ahead(self._changes(tip, path), path):
                 if name != self.environment and change.info.commit == tip:
                     continue  # here it went away under its former name
-                old, new = change.files.get(kustomization_path(self._gitops, name), (None, None))
+                old, new = change.files.get(path, (None, None))
                 if old is None and new is not None and not change.cut:
                     former = self._former(change, new)
                 yield _Version(change, former[1] if former else old, new, name)
@@ -212,6 +216,16 @@ class History:
                 return
             name, tip = former[0], change.info.commit
             self._note(f"{self.environment} was called {name} until {change.info.commit.short}")
+
+    def _ahead(self, changes: Iterator[LineChange], path: str) -> Iterator[LineChange]:
+        """The same changes, their versions fetched some at a time: one, then two, four …"""
+        size = 1
+        while block := list(islice(changes, size)):
+            wanted = (blob for change in block for blob in change.files.get(path, ()) if blob)
+            blobs = [blob for blob in dict.fromkeys(wanted) if blob not in self._fetched]
+            self._fetched = dict(zip(blobs, self._gitops.blobs(blobs), strict=True))
+            yield from block
+            size = min(2 * size, _AHEAD)
 
     def _former(self, change: LineChange, blob: str) -> tuple[str, str] | None:
         """The overlay that the commit renamed: its name and its last blob; None where it made anew
@@ -231,7 +245,8 @@ class History:
 
     def _parse(self, blob: str) -> Pins | None:
         try:
-            return self._reader.pins(self._gitops.blob(blob))
+            content = self._fetched.get(blob)
+            return self._reader.pins(self._gitops.blob(blob) if content is None else content)
         except ConfigError as exc:
             if blob not in self._noted:
                 self._noted.add(blob)

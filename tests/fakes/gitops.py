@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -151,6 +151,9 @@ class MemoryGitOps:
 
     def blob(self, blob: str) -> bytes:
         return self._blobs[blob]
+
+    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
+        return tuple(self._blobs[blob] for blob in blobs)
 
     def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
         rests = (

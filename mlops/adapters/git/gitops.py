@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
@@ -67,6 +67,9 @@ class GitOpsBranch:
 
     def blob(self, blob: str) -> bytes:
         return self.repository.blob(blob)
+
+    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
+        return self.repository.blobs(blobs)
 
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]:
         return self.repository.files(commit, prefix)

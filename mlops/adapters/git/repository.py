@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -214,10 +214,17 @@ class Repository:
         return self.blob(entry.id)
 
     def blob(self, blob: str) -> bytes:
-        content = self.objects.get(Commit.parse(blob).sha, "blob")
-        if content is None:
-            raise GitError(f"blob {blob} is not here", hint="Run: git fsck")
-        return content
+        return self.blobs((blob,))[0]
+
+    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
+        """Several blobs, asked for at once. Raises GitError where one is not here."""
+        names = [Commit.parse(blob).sha for blob in blobs]
+        found = []
+        for name, content in zip(names, self.objects.several(names, "blob"), strict=True):
+            if content is None:
+                raise GitError(f"blob {name} is not here", hint="Run: git fsck")
+            found.append(content)
+        return tuple(found)
 
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]:
         """All files, links and submodules below `prefix` (a directory or one path), by path."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import subprocess
@@ -18,6 +19,7 @@ from mlops.adapters.process import kill_group
 from mlops.errors import GitError
 
 _CHUNK = 1 << 16
+_PIPE = 1 << 20  # bytes
 _SILENCE = 120.0  # seconds without a byte after which a process counts as stuck
 
 
@@ -38,6 +40,7 @@ class Stream:
         except BaseException:
             complaints.close()
             raise
+        _widen(self._process)
         self._complaints = complaints
         self._end = weakref.finalize(self, _end, self._process, complaints, os.getpid())
 
@@ -127,6 +130,13 @@ class Stream:
             text = self._complaints.read(_CHUNK).decode(errors="replace")
         self.close()
         return failure(self._doing, text)
+
+
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    """Let git run ahead of us by more than the usual pipe, where the system allows it (pipe(7))."""
+    if process.stdout is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _end(process: subprocess.Popen[bytes], complaints: IO[bytes], owner: int) -> None:
