@@ -125,7 +125,7 @@ def _project(size: Size) -> bytes:
 
 
 def _record(model: str, pinned: str, number: int) -> tuple[str, bytes]:
-    sha = hashlib.sha1(f"{number}".encode()).hexdigest()
+    sha = hashlib.sha256(f"{number}".encode()).hexdigest()[:40]
     document = {
         "schema": "mlops/release/v1",
         "release": f"{model}@{pinned}",

@@ -14,8 +14,10 @@ from itertools import islice
 
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.history import EDIT, PinRow
+from mlops.domain.message import ACTION, ACTOR, INCIDENT, REASON, RUN
 from mlops.domain.reference import Day, Instant, When
 from mlops.domain.source import Commit
+from mlops.engine.annotation import words
 from mlops.errors import ConfigError, RefusedError
 from mlops.manifests.versions import Versions
 from mlops.ports import CommitInfo, GitOps, LineChange
@@ -257,8 +259,7 @@ class History:
         self, step: _Step, release: ReleaseId, previous: Digest | None, until: datetime | None
     ) -> PinRow:
         cut = step.before is None
-        ours = not cut and _concerns(step.info, step.name, release)
-        word = step.info.trailer if ours else _silent
+        said = {} if cut else words(step.info, step.name, release, previous)
         return PinRow(
             environment=self.environment,
             release=release,
@@ -267,11 +268,11 @@ class History:
             until=until,
             commit=step.info.commit,
             author=step.info.author,
-            action=word("Mlops-Action") or EDIT,
-            actor=word("Mlops-Actor"),
-            reason=word("Mlops-Reason"),
-            incident=word("Mlops-Incident"),
-            run=word("Mlops-Run"),
+            action=said.get(ACTION) or EDIT,
+            actor=said.get(ACTOR, ""),
+            reason=said.get(REASON, ""),
+            incident=said.get(INCIDENT, ""),
+            run=said.get(RUN, ""),
             cut=cut,
         )
 
@@ -287,15 +288,6 @@ def _differing(before: Pins, after: Pins) -> list[str]:
         if (old := before.get(model)) is not digest and old != digest
     ]
     return sorted([*changed, *(model for model in before if model not in after)])
-
-
-def _concerns(info: CommitInfo, environment: str, release: ReleaseId) -> bool:
-    """Whether the commit's trailers speak of this pin: a squash or a merge may carry others' words."""
-    return environment in info.all("Mlops-Environment") and str(release) in info.all("Mlops-Model")
-
-
-def _silent(_key: str) -> str:
-    return ""
 
 
 def _start(when: When) -> datetime:

@@ -146,6 +146,10 @@ class MemoryGitOps:
                 yield LineChange(stored.info, changed, cut)
             at = parent
 
+    def overwritten(self, tip: Commit) -> CommitInfo | None:
+        """Nobody force-pushes in memory."""
+        assert tip in self._commits
+
     def read(self, commit: Commit, path: str) -> bytes | None:
         return self._commits[commit].files.get(path)
 

@@ -134,9 +134,7 @@ def test_each_version_is_parsed_once(monkeypatch):
         estate.pin("prod", spam=name)
     fetched = []
     real = estate.gitops.blobs
-    monkeypatch.setattr(
-        estate.gitops, "blobs", lambda blobs: fetched.extend(blobs) or real(blobs)
-    )
+    monkeypatch.setattr(estate.gitops, "blobs", lambda blobs: fetched.extend(blobs) or real(blobs))
     past = history(estate)
     list(past.rows())
     list(past.rows("spam"))

@@ -12,11 +12,12 @@ from types import MappingProxyType
 from mlops.adapters.git.command import check_path, check_ref
 from mlops.adapters.git.line import Line
 from mlops.adapters.git.local import LocalBranch
+from mlops.adapters.git.overwritten import overwritten
 from mlops.adapters.git.remote import PushAnswer, RefUpdate, Remote, patiently, pause
 from mlops.adapters.git.repository import Repository
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
-from mlops.ports import FileEntry, LineChange, LostRace, Published
+from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Published
 
 _ATTEMPTS = 6
 _PATIENCE = 30.0  # seconds after which a push is not tried again
@@ -39,6 +40,7 @@ class GitOpsBranch:
         self.branch = check_ref(branch, "branch")
         self.path = check_path(path.strip("/"))
         self._remote = Remote(repository.git, remote) if remote is not None else None
+        self._seen: Commit | None = None  # the tip before the last fetch
         self._local = LocalBranch(repository, branch)
         self._local.recover()
 
@@ -52,6 +54,7 @@ class GitOpsBranch:
     def refresh(self) -> Commit | None:
         """Fetch, and give the branch's tip; None where the branch does not exist yet."""
         self._local.recover()
+        self._seen = self.tip()
         if self._remote is not None and not self._remote.fetch_branch(self.branch):
             self._forget(self._remote)
         return self.tip()
@@ -82,6 +85,13 @@ class GitOpsBranch:
         """Commits on the line of pushed tips that changed files below any of `prefixes`, newest
         first; see `line.Line`. Lazy: what is not asked for is not read."""
         return Line(self.repository, *(prefix.strip("/") for prefix in prefixes)).walk(tip)
+
+    def overwritten(self, tip: Commit) -> CommitInfo | None:
+        """See `overwritten.overwritten`; without a remote nobody else moves the branch."""
+        if self._remote is None:
+            return None
+        ref = self._remote.tracking(self.branch)
+        return overwritten(self.repository, ref, self._seen, tip, self.path)
 
     def diff(self, base: Commit | None, changes: Mapping[str, bytes | None]) -> str:
         """The unified diff that `publish` would commit; empty where nothing changes."""

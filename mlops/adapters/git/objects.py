@@ -59,7 +59,6 @@ class ObjectReader:
 
     def get(self, name: str, kind: str) -> bytes | None:
         """The content of an object; None where absent. Raises GitError where it is no `kind`."""
-
         return self.several((name,), kind)[0]
 
     def _content(self, stream: Stream, name: str, kind: str) -> bytes | None:

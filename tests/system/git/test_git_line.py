@@ -371,7 +371,7 @@ def _one_by_one(walk, repository, tip):
 @pytest.mark.parametrize("seed", range(25))
 def test_the_line_is_what_a_walk_commit_by_commit_finds(sandbox, seed):
     where = sandbox.new("dag")
-    script = "".join(_dag(Random(seed))).encode()
+    script = "".join(_dag(Random(seed))).encode()  # noqa: S311 - no secret
     subprocess.run(["git", "fast-import", "--quiet"], cwd=where, input=script, check=True)
     repository = sandbox.open(where)
     tip = sandbox.git(where, "rev-parse", "dag")
