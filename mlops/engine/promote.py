@@ -132,6 +132,8 @@ class Promoter:
         pinned = state.pins.get(release.model)
         record = environments.record(release)
         target = environments.sound(ReleaseId(release.model, pinned)) if pinned else None
+        direction = self._direction(record, target)
+        back = direction is Direction.BACK  # else nobody asks what was here before
         return Entry(
             release=release,
             record=record,
@@ -139,9 +141,9 @@ class Promoter:
             rules=(*_gates(environments.project, release.model), *state.policy.gates),
             pinned=pinned,
             target=target,
-            direction=self._direction(record, target),
+            direction=direction,
             before=_rows(environments, source, release.model),
-            here=_rows(environments, environment, release.model),
+            here=_rows(environments, environment if back else None, release.model),
             holds=_holds(environments, environment, release.model),
             upstream=_holds(environments, source, release.model),
             quarantine=environments.quarantine,
