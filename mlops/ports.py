@@ -100,6 +100,13 @@ class SourceReader(Protocol):
         """`commit` and all its ancestors, children before parents."""
         ...
 
+    def between(
+        self, old: Commit, new: Commit
+    ) -> tuple[tuple[CommitInfo, ...], tuple[CommitInfo, ...]]:
+        """The commits that `old` alone is made of, and those that `new` alone is, children before
+        parents. Raises GitError where a shallow clone cannot tell."""
+        ...
+
     def info(self, commit: Commit) -> CommitInfo: ...
     def has(self, commit: Commit) -> bool: ...
     def uncommitted(self) -> int:

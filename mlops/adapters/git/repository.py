@@ -327,6 +327,28 @@ class Repository:
         walk = self._walk("--topo-order", commit.sha, doing=f"walking from {commit.short}")
         return (Commit(sha) for sha in walk)
 
+    def between(
+        self, old: Commit, new: Commit
+    ) -> tuple[tuple[CommitInfo, ...], tuple[CommitInfo, ...]]:
+        """The commits that only `old` reaches, and those that only `new` does, children first.
+
+        Raises GitError where one is not here, or a shallow clone cannot tell.
+        """
+        doing = f"comparing {old.short} with {new.short}"
+        listed = list(
+            self._walk("--topo-order", "--left-right", f"{old.sha}...{new.sha}", doing=doing)
+        )
+        cuts = self.shallow()
+        if any(marked[1:] in cuts for marked in listed):
+            raise self.cut_off(doing)
+        commits = self.objects.commits([marked[1:] for marked in listed])
+        infos = [
+            (marked[0], commit.info(marked[1:]))
+            for marked, commit in zip(listed, commits, strict=True)
+        ]
+        left, right = ([info for side, info in infos if side == mark] for mark in "<>")
+        return tuple(left), tuple(right)
+
     def _walk(self, *args: str, doing: str) -> Iterator[str]:
         with contextlib.closing(Stream(self.git, "rev-list", *args, "--", doing=doing)) as stream:
             for line in stream.records(b"\n"):
