@@ -148,6 +148,14 @@ class History:
             "this clone is shallow"
         )
 
+    def doubt(self, model: str) -> None:
+        """Note what a choice among earlier pins cannot know where what was read is cut off."""
+        if self._end is not None:
+            self._note(
+                f"{self.cut_off}, so nobody can tell whether {self.environment} was rolled back from an "
+                f"earlier {model} before that. {UNSHALLOW}"
+            )
+
     def _must_reach(self, start: datetime) -> None:
         if self._end is not None and self._end[1] > start:
             raise RefusedError(self.cut_off, hint=UNSHALLOW)

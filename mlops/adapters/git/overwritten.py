@@ -41,7 +41,14 @@ def _reflog(repository: Repository, ref: str) -> list[str]:
         "--",
         doing=f"reading the reflog of {ref}",
     )
-    return done.text.split() if done.code == 0 else []
+    moves = done.text.split() if done.code == 0 else []
+    if not moves or len(moves) == _REMEMBERED:
+        return moves
+    # what stood before the oldest entry: a clone itself makes none
+    first = repository.git.attempt(
+        "rev-parse", "--verify", "--quiet", f"{ref}@{{{len(moves)}}}", doing=f"reading {ref}"
+    )
+    return [*moves, *first.text.split()] if first.code == 0 else moves
 
 
 def _listed(repository: Repository, asked: str, *options: str, path: str = "") -> list[str]:
