@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from mlops.adapters.git import walked
 from mlops.adapters.git.changes import PathChange, pathspec, raw_changes
 from mlops.adapters.git.commits import REGULAR
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.git.stream import Stream
+from mlops.adapters.git.walked import Seen, Walked
 from mlops.domain.source import Commit
 from mlops.ports import LineChange
 
 ACTION = "mlops-action"
 _BATCH = 128  # commits
+_LONG = 2000  # commits that a walk passes, from which on it is worth keeping
 _BUFFERED = {"GIT_FLUSH": "0"}  # git(1): else each commit is written on its own
 
 
@@ -40,14 +43,6 @@ class _Stop:
     changes: tuple[PathChange, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What will be a LineChange once its commit is read."""
-
-    sha: str
-    files: Mapping[str, tuple[str | None, str | None]]
-
-
 class Line:
     """Walks one line; a git process for each linear stretch, and one where a merge leaves it."""
 
@@ -57,6 +52,8 @@ class Line:
         self._prefixes = prefixes
         self._cuts = repository.shallow()
         self._nodes: dict[str, _Node] = {}
+        self._file = walked.path(repository.common_dir, prefixes)
+        self._passed = 0  # commits that this walk has passed
 
     def walk(self, tip: Commit) -> Iterator[LineChange]:
         """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
@@ -66,26 +63,41 @@ class Line:
         """
         # commits are read some at a time: few while few are asked for, more with each batch
         size = 1
-        waiting: list[_Seen] = []
-        for seen in self._walk(tip):
+        waiting: list[Seen] = []
+        for seen in self._kept(tip):
             waiting.append(seen)
             if len(waiting) >= size:
                 yield from self._told(waiting)
                 waiting, size = [], min(2 * size, _BATCH)
         yield from self._told(waiting)
 
-    def _told(self, seen: Sequence[_Seen]) -> Iterator[LineChange]:
+    def _kept(self, tip: Commit) -> Iterator[Seen]:
+        """The walk, which goes on as the last one did once it comes to where that began, and is kept
+        for the next where it was long and is read to its end."""
+        last = None if self._cuts else walked.load(self._file, self._prefixes)
+        passed = []
+        for seen in self._walk(tip, last):
+            passed.append(seen)
+            yield seen
+        if self._passed >= _LONG and not self._cuts:
+            walked.save(self._file, self._prefixes, Walked(tip.sha, tuple(passed)))
+
+    def _told(self, seen: Sequence[Seen]) -> Iterator[LineChange]:
         commits = self._repository.objects.commits([each.sha for each in seen])
         for each, commit in zip(seen, commits, strict=True):
             yield LineChange(commit.info(each.sha), each.files, each.sha in self._cuts)
 
-    def _walk(self, tip: Commit) -> Iterator[_Seen]:
+    def _walk(self, tip: Commit, last: Walked | None) -> Iterator[Seen]:
         start: str | None = tip.sha
+        known = last.tip if last else ""
         while start is not None:
-            stretch = self._stretch(start)
+            stretch = self._stretch(start, known)
             start = None
             with contextlib.closing(stretch):
                 for stop in stretch:
+                    if last is not None and stop.sha == known:
+                        yield from last.seen
+                        return
                     parent = self.followed(stop.parents)
                     changes = stop.changes
                     if parent is not None and parent != stop.parents[0]:
@@ -99,20 +111,20 @@ class Line:
                     if start is not None:
                         break
 
-    def _seen(self, sha: str, changes: tuple[PathChange, ...]) -> _Seen | None:
+    def _seen(self, sha: str, changes: tuple[PathChange, ...]) -> Seen | None:
         files = {}
         for change in changes:  # a link or a submodule is no file to read
             old = change.old if change.old_mode in REGULAR else None
             new = change.new if change.mode in REGULAR else None
             if old is not None or new is not None:
                 files[change.path] = (old, new)
-        return _Seen(sha, files) if files or sha in self._cuts else None
+        return Seen(sha, files) if files or sha in self._cuts else None
 
-    def _stretch(self, start: str) -> Generator[_Stop]:
+    def _stretch(self, start: str, known: str) -> Generator[_Stop]:
         """First-parent history. `--sparse` and `--full-history`: a merge that left the prefixes as
         they were must be seen too. (`--parents` would print no more than those, but it looks into
         side branches, and where clocks differ their commits come between.) A commit that has one
-        parent and changed nothing makes no stop, unless history may be cut off there.
+        parent and changed nothing makes no stop, unless it is `known`, or history may be cut off there.
         """
         stream = Stream(
             self._repository.git,
@@ -135,12 +147,14 @@ class Line:
             env=_BUFFERED,
         )
         plain = len("commit ") + 2 * len(start) + 1  # bytes of the head of a commit with one parent
+        wanted = f"commit {known or 'none'}".encode("ascii")
         with contextlib.closing(stream):
             head = b""
             raw: list[bytes] = []
             for record in stream.records():
                 if record.startswith(b"commit ") and len(raw) % 2 == 0:
-                    if raw or len(head) > plain or (self._cuts and head):
+                    self._passed += 1
+                    if raw or len(head) > plain or (head and self._cuts) or head.startswith(wanted):
                         yield _stop(head, raw)
                     head, raw = record, []
                 elif record:
