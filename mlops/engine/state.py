@@ -141,11 +141,13 @@ class Environments:
             )
         return found
 
-    def read_together(self) -> None:
-        """Let the pasts of all environments come from one walk: for who asks about all of them."""
-        paths = {name: kustomization_path(self.gitops, name) for name in self.names}
-        changes = Together(self.gitops, self.tip, paths.values())
-        for name in self.names:
+    def read_together(self, names: Sequence[str] = ()) -> None:
+        """Let the pasts of some environments (default: all) come from one walk: for who asks about
+        all of them."""
+        chosen = names or self.names
+        paths = [kustomization_path(self.gitops, name) for name in chosen]
+        changes = Together(self.gitops, self.tip, paths)
+        for name in chosen:
             self._histories[name] = History(
                 self.gitops, self.tip, name, self.models, self.now, self._note, changes
             )

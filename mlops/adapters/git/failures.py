@@ -35,6 +35,12 @@ _MEANINGS = (
         "Run: git config --global --add safe.directory <the repository>",
     ),
     _meaning(
+        r"could not fetch \S+ from promisor remote",
+        "this is a partial clone, and what it left out could not be fetched",
+        "Check that the remote can be reached: git fetch. To have all of it here: git fetch --refetch "
+        "--no-filter",
+    ),
+    _meaning(
         r"protected branch|GH006|GL-HOOK-ERR|not allowed to (?:force )?push",
         "the remote protects this branch from direct pushes",
         "Use a branch of its own (gitops.branch), or gitops.mode: pull-request",
