@@ -17,7 +17,7 @@ from mlops.domain.source import Commit
 from mlops.engine.history import History, kustomization_path
 from mlops.engine.together import Together
 from mlops.errors import ConfigError, UsageError
-from mlops.manifests import kustomization
+from mlops.manifests.versions import Versions
 from mlops.ports import GitOps
 
 _DIGEST_FILE = 64 + len(".json")
@@ -57,6 +57,7 @@ class Environments:
         self.project = project
         self.now = now
         self._note = note
+        self._reader: Versions | None = None
         self._states: dict[str, EnvironmentState] = {}
         self._histories: dict[str, History] = {}
         self._records: dict[ReleaseId, ReleaseRecord | None] = {}
@@ -89,6 +90,11 @@ class Environments:
         recorded = self.gitops.directories(self.tip, f"{self.gitops.path}/releases")
         return frozenset({*self.project.names, *recorded})
 
+    @property
+    def _versions(self) -> Versions:
+        """What read the last kustomization; knows nothing before the first."""
+        return self._reader or Versions("", self.models)
+
     @cached_property
     def quarantine(self) -> tuple[QuarantineEntry, ...]:
         content = self.gitops.read(self.tip, self.quarantine_path)
@@ -116,11 +122,9 @@ class Environments:
             raise ConfigError(
                 f"{path} is not on the GitOps branch", hint="Run mlops init, commit and push"
             )
-        pins = {
-            pin.model: pin.digest
-            for pin in kustomization.pins(content, path)
-            if pin.model in self.models
-        }
+        # environments are much alike: the last one's reader mostly knows where to look
+        self._reader = self._versions.of(path)
+        pins = self._reader.pins(content)
         return EnvironmentState(self._policy(name), pins, self._holds(name), content)
 
     def _policy(self, name: str) -> EnvironmentPolicy:
@@ -137,7 +141,7 @@ class Environments:
         found = self._histories.get(self.environment(environment))
         if found is None:
             found = self._histories[environment] = History(
-                self.gitops, self.tip, environment, self.models, self.now, self._note
+                self.gitops, self.tip, environment, self._versions, self.now, self._note
             )
         return found
 
@@ -149,7 +153,7 @@ class Environments:
         changes = Together(self.gitops, self.tip, paths)
         for name in chosen:
             self._histories[name] = History(
-                self.gitops, self.tip, name, self.models, self.now, self._note, changes
+                self.gitops, self.tip, name, self._versions, self.now, self._note, changes
             )
 
     def record(self, release: ReleaseId) -> ReleaseRecord | None:
