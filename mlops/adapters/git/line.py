@@ -57,7 +57,7 @@ class Line:
         self._passed = 0  # commits that this walk has passed
         self._next: str | None = None  # the commit after the last one given, where that is known
 
-    def walk(self, tip: Commit) -> Iterator[LineChange]:
+    def walk(self, tip: Commit) -> Generator[LineChange]:
         """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
 
         Where a shallow clone ends, the last change has `cut` set, and every file below the prefixes,
