@@ -6,7 +6,7 @@ tips, so hand edits and other tools' commits count; the trailers of our commits 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -72,12 +72,13 @@ class History:
         gitops: GitOps,
         tip: Commit,
         environment: str,
-        models: Collection[str],
+        versions: Versions,
         now: datetime,
         note: Note = lambda _: None,
         changes: Changes | None = None,
     ) -> None:
-        """`changes` gives the changes of the environment's kustomization; default: the branch's line."""
+        """`versions` reads kustomizations; `changes` gives the changes of the environment's, default:
+        the branch's line."""
         self.environment = environment
         self.path = kustomization_path(gitops, environment)
         self._gitops = gitops
@@ -85,7 +86,7 @@ class History:
         self._now = now
         self._note = note
         self._changes = changes or gitops.line
-        self._reader = Versions(self.path, models)
+        self._reader = versions.of(self.path)
         self._parsed = lru_cache(maxsize=_REMEMBERED)(self._parse)
         self._noted: set[str] = set()
         self._fetched: dict[str, bytes] = {}

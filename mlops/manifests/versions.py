@@ -41,6 +41,12 @@ class Versions:
         self._models = models
         self._last: _Read | None = None
 
+    def of(self, origin: str) -> Versions:
+        """A reader of another file that may be much like the one that was read last."""
+        other = Versions(origin, self._models)
+        other._last = self._last
+        return other
+
     def pins(self, content: bytes) -> Mapping[str, Digest]:
         """Model → digest. Raises ConfigError as `kustomization.pins` does."""
         found = None if self._last is None else _shifted(self._last, content)

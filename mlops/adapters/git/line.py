@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import sys
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,8 +55,9 @@ class Line:
         self._nodes: dict[str, _Node] = {}
         self._file = walked.path(repository.common_dir, prefixes)
         self._passed = 0  # commits that this walk has passed
+        self._next: str | None = None  # the commit after the last one given, where that is known
 
-    def walk(self, tip: Commit) -> Iterator[LineChange]:
+    def walk(self, tip: Commit) -> Generator[LineChange]:
         """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
 
         Where a shallow clone ends, the last change has `cut` set, and every file below the prefixes,
@@ -73,14 +75,20 @@ class Line:
 
     def _kept(self, tip: Commit) -> Iterator[Seen]:
         """The walk, which goes on as the last one did once it comes to where that began, and is kept
-        for the next where it was long and is read to its end."""
+        for the next where it was long, as far as it is read."""
         last = None if self._cuts else walked.load(self._file, self._prefixes)
-        passed = []
-        for seen in self._walk(tip, last):
-            passed.append(seen)
-            yield seen
-        if self._passed >= _LONG and not self._cuts:
-            walked.save(self._file, self._prefixes, Walked(tip.sha, tuple(passed)))
+        passed: list[Seen] = []
+        ended = False
+        try:
+            for seen in self._walk(tip, last):
+                passed.append(seen)
+                yield seen
+            ended = True
+        finally:
+            rest = None if ended else self._next
+            worth = self._passed >= _LONG and not self._cuts and not sys.is_finalizing()
+            if worth and (ended or rest is not None):
+                walked.save(self._file, self._prefixes, Walked(tip.sha, tuple(passed), rest))
 
     def _told(self, seen: Sequence[Seen]) -> Iterator[LineChange]:
         commits = self._repository.objects.commits([each.sha for each in seen])
@@ -96,8 +104,10 @@ class Line:
             with contextlib.closing(stretch):
                 for stop in stretch:
                     if last is not None and stop.sha == known:
+                        self._next = None
                         yield from last.seen
-                        return
+                        start, known, last = last.rest, "", None
+                        break
                     parent = self.followed(stop.parents)
                     changes = stop.changes
                     if parent is not None and parent != stop.parents[0]:
@@ -107,6 +117,7 @@ class Line:
                         )
                     seen = self._seen(stop.sha, changes)
                     if seen is not None:
+                        self._next = parent
                         yield seen
                     if start is not None:
                         break

@@ -34,10 +34,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """A whole walk: where it began, and what it found, newest first."""
+    """A walk: where it began, what it found, newest first, and the commit from which it was not read
+    on; None where the line ended."""
 
     tip: str
     seen: tuple[Seen, ...]
+    rest: str | None = None
 
 
 def path(common_dir: Path, prefixes: Sequence[str]) -> Path:
@@ -53,7 +55,7 @@ def load(file: Path, prefixes: Sequence[str]) -> Walked | None:
         if [document["version"], document["prefixes"]] != [_VERSION, list(prefixes)]:
             return None
         seen = tuple(_seen(sha, files) for sha, files in document["seen"])
-        return Walked(_checked(document["tip"]), seen)
+        return Walked(_checked(document["tip"]), seen, _optional(document["rest"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -64,6 +66,7 @@ def save(file: Path, prefixes: Sequence[str], walked: Walked) -> None:
         "version": _VERSION,
         "prefixes": list(prefixes),
         "tip": walked.tip,
+        "rest": walked.rest,
         "seen": [[seen.sha, seen.files] for seen in walked.seen],
     }
     with contextlib.suppress(OSError):
@@ -78,11 +81,11 @@ def save(file: Path, prefixes: Sequence[str], walked: Walked) -> None:
 
 
 def _seen(sha: Any, files: Any) -> Seen:
-    found = {str(path): (_blob(old), _blob(new)) for path, (old, new) in files.items()}
+    found = {str(path): (_optional(old), _optional(new)) for path, (old, new) in files.items()}
     return Seen(_checked(sha), found)
 
 
-def _blob(name: Any) -> str | None:
+def _optional(name: Any) -> str | None:
     return None if name is None else _checked(name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import islice
 from random import Random
 
 import pytest
@@ -43,8 +44,11 @@ def test_from_any_commit_to_any_other(sandbox, kept, seed):
     repository = sandbox.open(where)
     shas = sandbox.git(where, "rev-list", "--topo-order", "--reverse", "dag").split()
     for tip in random.sample(shas, min(5, len(shas))):
+        if random.random() < 0.5:  # somebody asks for a part first
+            part = line.Line(repository, DEV).walk(Commit(tip))
+            list(islice(part, random.randint(0, 4)))
+            part.close()
         assert found(repository, tip) == _one_by_one(line.Line(repository, DEV), repository, tip)
-        assert walked.load(file(repository), (DEV,)).tip == tip
 
 
 def test_what_was_walked_is_not_read_again(sandbox, kept, monkeypatch):
@@ -57,12 +61,16 @@ def test_what_was_walked_is_not_read_again(sandbox, kept, monkeypatch):
     assert len(passed) == 1
 
 
-def test_a_walk_that_is_not_read_to_its_end_is_not_kept(sandbox, kept):
-    repository, shas = grown(sandbox)
-    walk = line.Line(repository, DEV).walk(Commit(shas[-1]))
-    next(walk)
-    walk.close()
-    assert not file(repository).exists()
+def test_a_walk_that_is_not_read_to_its_end_is_kept_as_far_as_it_was(sandbox, kept):
+    repository, shas = grown(sandbox, 6)
+    before = _one_by_one(line.Line(repository, DEV), repository, shas[-1])
+    for read in (1, 3, 2):
+        walk = line.Line(repository, DEV).walk(Commit(shas[-1]))
+        assert [next(walk).info.commit.sha for _ in range(read)] == shas[::-1][:read]
+        walk.close()
+        assert walked.load(file(repository), (DEV,)).rest is not None
+    assert found(repository, shas[-1]) == before
+    assert walked.load(file(repository), (DEV,)).rest is None
 
 
 def test_short_walks_are_not_kept(sandbox):
@@ -86,12 +94,13 @@ def test_each_prefix_has_its_own(sandbox, kept):
         b"[]",
         b"{}",
         b"\xff",
-        b'{"version": 0, "prefixes": ["environments/dev"], "tip": "%s", "seen": []}',
-        b'{"version": 1, "prefixes": ["environments/prod"], "tip": "%s", "seen": []}',
-        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "--all", "seen": []}',
-        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "%s", "seen": [["x\\n", {}]]}',
-        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "%s", "seen": [["%s", {"a": ["b"]}]]}',
-        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "%s", "seen": [["%s", 3]]}',
+        b'{"version": 0, "prefixes": ["environments/dev"], "tip": "%s", "rest": null, "seen": []}',
+        b'{"version": 1, "prefixes": ["environments/prod"], "tip": "%s", "rest": null, "seen": []}',
+        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "--all", "rest": null, "seen": []}',
+        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "%s", "rest": null, "seen": [["x\\n", {}]]}',
+        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "%s", "rest": null, "seen": [["%s", {"a": ["b"]}]]}',
+        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "%s", "rest": null, "seen": [["%s", 3]]}',
+        b'{"version": 1, "prefixes": ["environments/dev"], "tip": "%s", "rest": "-x", "seen": []}',
     ],
 )
 def test_a_damaged_file_is_as_none(sandbox, kept, content):
