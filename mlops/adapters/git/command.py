@@ -28,6 +28,8 @@ _FIXED = {
     "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",  # what a SHA names is the same for everybody
+    "GIT_GRAFT_FILE": "/dev/null/none",  # and so are its parents
+    "SSH_ASKPASS_REQUIRE": "never",  # ssh has no terminal here, and must open no window
     "GIT_PAGER": "cat",
     "GIT_EDITOR": "false",
 }
@@ -39,6 +41,7 @@ _SETTINGS = (
     # a commit that a ref names must be on disk before the ref is
     "core.fsync=all",
     "credential.interactive=false",
+    "core.askPass=",  # git would ask in a window; empty also keeps it from SSH_ASKPASS
     "protocol.ext.allow=never",
     "gc.auto=0",
     "maintenance.auto=false",
@@ -59,6 +62,7 @@ _SETTINGS = (
     "fetch.writeCommitGraph=false",
     "push.recurseSubmodules=no",
     "push.followTags=false",
+    "push.pushOption=",  # drops those of the user: a remote may know none, or skip its checks
     "push.useForceIfIncludes=false",
 )
 _OPTIONS = tuple(part for setting in _SETTINGS for part in ("-c", setting))

@@ -117,6 +117,8 @@ class Remote:
         leases = [f"--force-with-lease={update.ref}:{update.old or ''}" for update in updates]
         try:
             done = self.git.attempt(
+                "-c",
+                f"remote.{self.name}.mirror=false",  # a mirror's push would be of every ref
                 "push",
                 "--porcelain",
                 "--no-verify",
@@ -136,7 +138,7 @@ class Remote:
         if done.code == 0:
             return PushAnswer(flags, None)
         complaint = done.stderr.decode(errors="replace") + "\n" + "\n".join(reasons)
-        return PushAnswer(flags, failure(doing, complaint))
+        return PushAnswer(flags, failure(doing, complaint, after="nothing was changed there"))
 
 
 def _porcelain(text: str) -> tuple[dict[str, str], list[str]]:
