@@ -91,7 +91,7 @@ def check_revision(rev: str) -> str:
 
 def check_remote(name: str) -> str:
     """`name` where it may name a configured remote. Raises UsageError otherwise."""
-    if ":" in name or name.startswith(("/", ".")):
+    if set(name) & set(":=") or name.startswith(("/", ".")):  # = ends a name in `git -c`
         raise UsageError(f"{redact(name)!r} is not the name of a remote", hint="Run: git remote -v")
     return check_ref(name, "remote")
 
@@ -140,6 +140,7 @@ class Git:
 
     directory: Path
     also: tuple[str, ...] = ()
+    git_dir: Path | None = None  # where `directory` does not lead to it: core.worktree
 
     @classmethod
     def open(cls, path: Path) -> Git:
@@ -203,7 +204,8 @@ class Git:
         )
 
     def _argv(self, args: tuple[str, ...]) -> list[str]:
-        return ["git", "--no-pager", *_OPTIONS, *args]
+        where = () if self.git_dir is None else (f"--git-dir={self.git_dir}",)
+        return ["git", "--no-pager", *where, *_OPTIONS, *args]
 
 
 def discover(path: Path, also: tuple[str, ...] = ()) -> Git:
@@ -216,8 +218,10 @@ def discover(path: Path, also: tuple[str, ...] = ()) -> Git:
         raise GitUsageError(f"{path} is no directory", hint="Give one with --repo DIR")
     git = Git(path.resolve(), also)
     doing = f"looking for a repository in {path}"
-    done = git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel", doing=doing)
-    bare, _, top = done.text.partition("\n")
+    asked = ("--is-bare-repository", "--absolute-git-dir", "--show-toplevel")
+    done = git.attempt("rev-parse", *asked, doing=doing)
+    bare, _, places = done.text.partition("\n")
+    git_dir, _, top = places.partition("\n")
     if bare == "true":
         return Git(layout(git).git_dir, also)
     if done.code != 0 and "not a git repository" in done.complaint:
@@ -226,7 +230,9 @@ def discover(path: Path, also: tuple[str, ...] = ()) -> Git:
         )
     if done.code != 0:
         raise failure(doing, done.complaint)
-    return Git(Path(top.removesuffix("\n")).resolve(), also)
+    root = Path(top.removesuffix("\n")).resolve()
+    apart = not (git.directory.is_relative_to(root) and os.path.lexists(root / ".git"))
+    return Git(root, also, Path(git_dir) if apart else None)
 
 
 @dataclass(frozen=True, slots=True)

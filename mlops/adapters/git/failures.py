@@ -170,7 +170,8 @@ _MEANINGS = (
         "Enable receive.advertiseAtomic on the remote",
     ),
     _meaning(
-        r"gpg failed to sign|failed to sign|failed to write commit object",
+        r"gpg failed to sign|failed to sign|failed to write commit object|No private key found|"
+        r"Couldn't load public key|No secret key|user\.signingkey|agent refused operation",
         "the commit could not be signed",
         "Check that git commit -S works here, or set commit.gpgsign to false",
     ),
