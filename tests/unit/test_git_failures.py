@@ -17,63 +17,63 @@ RULE = "a rule on the remote declined it"
 
 SAID = {
     "GitHub GH006": (
-        "remote: error: GH006: Protected branch update failed for refs/heads/main.\n"
+        ("remote: error: GH006: Protected branch update failed for refs/heads/main.\n"
         "remote: error: Changes must be made through a pull request.\n"
-        f"{REJECTED}(protected branch hook declined)",
+        f"{REJECTED}(protected branch hook declined)"),
         PROTECTED,
     ),
     "GitHub rules: pull request": (
-        "remote: error: GH013: Repository rule violations found for refs/heads/main.\n"
+        ("remote: error: GH013: Repository rule violations found for refs/heads/main.\n"
         "remote: \nremote: - Changes must be made through a pull request.\nremote: \n"
-        f"{REJECTED}(push declined due to repository rule violations)",
+        f"{REJECTED}(push declined due to repository rule violations)"),
         PROTECTED,
     ),
     "GitHub rules: signatures": (
-        "remote: error: GH013: Repository rule violations found for refs/heads/main.\n"
+        ("remote: error: GH013: Repository rule violations found for refs/heads/main.\n"
         "remote: - Commits must have verified signatures.\n"
-        f"{REJECTED}(push declined due to repository rule violations)",
+        f"{REJECTED}(push declined due to repository rule violations)"),
         SIGNED,
     ),
     "GitHub rules: another": (
-        "remote: error: GH013: Repository rule violations found for refs/heads/main.\n"
+        ("remote: error: GH013: Repository rule violations found for refs/heads/main.\n"
         "remote: - Required workflow 'build' is not successful.\n"
-        f"{REJECTED}(push declined due to repository rule violations)",
+        f"{REJECTED}(push declined due to repository rule violations)"),
         RULE,
     ),
     "GitHub GH001": (
-        "remote: error: GH001: Large files detected. You may want to try Git Large File Storage.\n"
+        ("remote: error: GH001: Large files detected. You may want to try Git Large File Storage.\n"
         "remote: error: File big.bin is 123.00 MB; this exceeds GitHub's file size limit of 100.00 MB\n"
-        f"{DECLINED}",
+        f"{DECLINED}"),
         LARGE,
     ),
     "GitHub archived, http": (
-        "remote: This repository was archived so it is read-only.\n"
-        "fatal: unable to access 'https://github.com/o/r/': The requested URL returned error: 403",
+        ("remote: This repository was archived so it is read-only.\n"
+        "fatal: unable to access 'https://github.com/o/r/': The requested URL returned error: 403"),
         READ_ONLY,
     ),
     "GitHub archived, ssh": (
-        "ERROR: This repository was archived so it is read-only.\n"
-        "fatal: Could not read from remote repository.",
+        ("ERROR: This repository was archived so it is read-only.\n"
+        "fatal: Could not read from remote repository."),
         READ_ONLY,
     ),
     "GitHub deploy key": (
-        "ERROR: The key you are authenticating with has been marked as read only.\n"
-        "fatal: Could not read from remote repository.",
+        ("ERROR: The key you are authenticating with has been marked as read only.\n"
+        "fatal: Could not read from remote repository."),
         READ_ONLY,
     ),
     "GitHub denied": (
-        "remote: Permission to o/r.git denied to ada.\n"
-        "fatal: unable to access 'https://github.com/o/r/': The requested URL returned error: 403",
+        ("remote: Permission to o/r.git denied to ada.\n"
+        "fatal: unable to access 'https://github.com/o/r/': The requested URL returned error: 403"),
         AUTH,
     ),
     "GitHub password": (
-        "remote: Support for password authentication was removed on August 13, 2021.\n"
-        "fatal: Authentication failed for 'https://github.com/o/r/'",
+        ("remote: Support for password authentication was removed on August 13, 2021.\n"
+        "fatal: Authentication failed for 'https://github.com/o/r/'"),
         AUTH,
     ),
     "GitHub single sign-on": (
-        "ERROR: The 'acme' organization has enabled or enforced SAML SSO.\n"
-        "fatal: Could not read from remote repository.",
+        ("ERROR: The 'acme' organization has enabled or enforced SAML SSO.\n"
+        "fatal: Could not read from remote repository."),
         AUTH,
     ),
     "GitHub not found": (
@@ -85,29 +85,29 @@ SAID = {
         "no more requests for now",
     ),
     "rate limit, words": (
-        "remote: You have exceeded a secondary rate limit.\n"
-        "fatal: unable to access 'https://x/': The requested URL returned error: 403",
+        ("remote: You have exceeded a secondary rate limit.\n"
+        "fatal: unable to access 'https://x/': The requested URL returned error: 403"),
         "no more requests for now",
     ),
     "GitLab protected": (
-        "remote: GitLab: You are not allowed to push code to protected branches on this project.\n"
-        f"{DECLINED}",
+        ("remote: GitLab: You are not allowed to push code to protected branches on this project.\n"
+        f"{DECLINED}"),
         PROTECTED,
     ),
     "GitLab size": (
-        "remote: GitLab: Your push has been rejected, because this repository has exceeded its size"
+        ("remote: GitLab: Your push has been rejected, because this repository has exceeded its size"
         " limit of 10 MB by 1 MB. Please contact your GitLab administrator.\n"
-        f"{DECLINED}",
+        f"{DECLINED}"),
         ROOM,
     ),
     "GitLab storage": (
-        "remote: GitLab: Your push to this repository has been rejected because the namespace storage"
-        f" limit of 5 GB has been reached.\n{DECLINED}",
+        ("remote: GitLab: Your push to this repository has been rejected because the namespace storage"
+        f" limit of 5 GB has been reached.\n{DECLINED}"),
         ROOM,
     ),
     "GitLab blobs": (
-        "remote: GitLab: You are attempting to check in one or more blobs which exceed the 100MiB"
-        f" limit:\n{DECLINED}",
+        ("remote: GitLab: You are attempting to check in one or more blobs which exceed the 100MiB"
+        f" limit:\n{DECLINED}"),
         LARGE,
     ),
     "GitLab signature": (f"remote: GitLab: Commit must be signed with a GPG key\n{DECLINED}", SIGNED),
@@ -117,8 +117,8 @@ SAID = {
         READ_ONLY,
     ),
     "GitLab token": (
-        "remote: HTTP Basic: Access denied. The provided password or token is incorrect.\n"
-        "fatal: Authentication failed for 'https://gitlab.com/o/r.git/'",
+        ("remote: HTTP Basic: Access denied. The provided password or token is incorrect.\n"
+        "fatal: Authentication failed for 'https://gitlab.com/o/r.git/'"),
         AUTH,
     ),
     "Gitea protected": (
@@ -126,14 +126,14 @@ SAID = {
         PROTECTED,
     ),
     "Gitea denied": (
-        "remote: Gitea: User permission denied for writing.\n"
-        "fatal: Could not read from remote repository.",
+        ("remote: Gitea: User permission denied for writing.\n"
+        "fatal: Could not read from remote repository."),
         AUTH,
     ),
     "Bitbucket protected": (f"remote: Permission denied to update branch main.\n{DECLINED}", PROTECTED),
     "Bitbucket Server protected": (
-        "remote: Branch refs/heads/main can only be modified through pull requests.\n"
-        f"{DECLINED}",
+        ("remote: Branch refs/heads/main can only be modified through pull requests.\n"
+        f"{DECLINED}"),
         PROTECTED,
     ),
     "Bitbucket full": (
@@ -141,19 +141,19 @@ SAID = {
         ROOM,
     ),
     "Azure protected": (
-        "remote: TF402455: Pushes to this branch are not permitted; you must use a pull request to"
-        f" update this branch.\n{REJECTED}(TF402455)",
+        ("remote: TF402455: Pushes to this branch are not permitted; you must use a pull request to"
+        f" update this branch.\n{REJECTED}(TF402455)"),
         PROTECTED,
     ),
     "Gerrit": (f"{REJECTED}(prohibited by Gerrit: not permitted: update)", PROTECTED),
     "pack size": (
-        "remote: fatal: pack exceeds maximum allowed size (10.00 MiB)\n"
-        f"{REJECTED}(unpacker error)",
+        ("remote: fatal: pack exceeds maximum allowed size (10.00 MiB)\n"
+        f"{REJECTED}(unpacker error)"),
         ROOM,
     ),
     "quota of the remote's disk": (
-        "remote: error: unable to write file ./objects/aa/bb: Disk quota exceeded\n"
-        f"{REJECTED}(unpacker error)",
+        ("remote: error: unable to write file ./objects/aa/bb: Disk quota exceeded\n"
+        f"{REJECTED}(unpacker error)"),
         ROOM,
     ),
     "disk here": ("error: unable to write file .git/objects/aa/bb: Disk quota exceeded", "disk is full"),
@@ -163,8 +163,8 @@ SAID = {
     ),
     "behind": (" ! [rejected] 1f2e3d -> main (fetch first)", "somebody else pushed meanwhile"),
     "not bare": (
-        "remote: error: refusing to update checked out branch: refs/heads/main\n"
-        f"{REJECTED}(branch is currently checked out)",
+        ("remote: error: refusing to update checked out branch: refs/heads/main\n"
+        f"{REJECTED}(branch is currently checked out)"),
         "no bare repository",
     ),
     "certificate, OpenSSL": (
@@ -184,13 +184,13 @@ SAID = {
         AUTH,
     ),
     "helper": (
-        "git: 'remote-file' is not a git command. See 'git --help'.\n"
-        "fatal: remote helper 'file' aborted session",
+        ("git: 'remote-file' is not a git command. See 'git --help'.\n"
+        "fatal: remote helper 'file' aborted session"),
         "protocol that is not allowed",
     ),
     "partial": (
-        "fatal: '/x' does not appear to be a git repository\n"
-        "fatal: could not fetch 1f2e3d4c from promisor remote",
+        ("fatal: '/x' does not appear to be a git repository\n"
+        "fatal: could not fetch 1f2e3d4c from promisor remote"),
         "partial clone",
     ),
 }  # fmt: skip
@@ -203,7 +203,9 @@ def test_each_refusal_has_words_of_its_own(name):
     assert says in error.message
     assert error.hint, "each says what to do next"
     assert error.retryable or "nothing was changed there" in error.message
-    assert complaint.split("\n")[0].removeprefix("remote: ").strip()[:30] in str(error), "in its own words"
+    assert complaint.split("\n")[0].removeprefix("remote: ").strip()[:30] in str(error), (
+        "in its own words"
+    )
 
 
 def test_a_remote_cannot_write_to_our_terminal():

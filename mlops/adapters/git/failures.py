@@ -138,6 +138,11 @@ _MEANINGS = (
         retryable=True,
     ),
     _meaning(
+        r"not valid: is this a git repository|not valid: could not determine hash",
+        "what answers there is no git server, maybe a login page or a proxy",
+        "Look at where it is: git remote -v",
+    ),
+    _meaning(
         r"does not appear to be a git repository|No such remote|repository '[^']*' not found|"
         r"Repository not found|repository .* does not exist",
         "there is no such remote repository",

@@ -35,5 +35,5 @@ def _files(root: Path, skip: str = "") -> Iterator[tuple[str, tuple[int, bytes]]
         for name in [*files, *(each for each in names if (Path(directory) / each).is_symlink())]:
             path = Path(directory) / name
             mode = path.lstat().st_mode
-            content = os.readlink(path).encode() if stat.S_ISLNK(mode) else path.read_bytes()
+            content = str(path.readlink()).encode() if stat.S_ISLNK(mode) else path.read_bytes()
             yield str(path.relative_to(root)), (mode, content)

@@ -221,7 +221,10 @@ def test_with_a_remote_nothing_of_the_users_changes(sandbox, circumstance):
     assert snapshot(where) == before
     assert not (sandbox.directory / "ran").exists(), "a program of the user's ran"
     raw = subprocess.run(
-        ["git", "cat-file", "blob", f"main:{PIN}"], cwd=sandbox.remote, capture_output=True, check=True
+        ["git", "cat-file", "blob", f"main:{PIN}"],
+        cwd=sandbox.remote,
+        capture_output=True,
+        check=True,
     ).stdout
     assert raw == CONTENT, "bytes are as they were given"
     assert sandbox.git(sandbox.remote, "rev-list", "--parents", "-1", "main").split() == [
@@ -236,7 +239,18 @@ def test_with_a_remote_nothing_of_the_users_changes(sandbox, circumstance):
 
 @pytest.mark.parametrize(
     "circumstance",
-    [plain, staged_and_unstaged, detached, unborn, lfs, line_ends, hooked, aliased, programs, included],
+    [
+        plain,
+        staged_and_unstaged,
+        detached,
+        unborn,
+        lfs,
+        line_ends,
+        hooked,
+        aliased,
+        programs,
+        included,
+    ],
     ids=lambda each: each.__name__,
 )
 def test_a_branch_of_its_own_without_a_remote(sandbox, circumstance):
@@ -254,7 +268,9 @@ def test_a_branch_of_its_own_without_a_remote(sandbox, circumstance):
     assert gitops.read(done.commit, PIN) == CONTENT
 
 
-@pytest.mark.parametrize("how", ["bare", "mirror", "shallow", "linked", "blobless", "treeless", "moved"])
+@pytest.mark.parametrize(
+    "how", ["bare", "mirror", "shallow", "linked", "blobless", "treeless", "moved"]
+)
 def test_every_kind_of_clone(sandbox, how):
     first = sandbox.clone("first")
     sandbox.commit(first, "more", {"src/x.py": "1\n", PIN: "0\n", "environments/prod/k": "1\n"})
@@ -312,7 +328,12 @@ def test_the_repository_of_somebody_else(sandbox, settings):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
         done = subprocess.run(
-            ["git", "status"], cwd=where, env=os.environ, capture_output=True, text=True, check=False
+            ["git", "status"],
+            cwd=where,
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert "dubious ownership" in done.stderr, "the trap works"
         # what git is told by variables of its own reaches no git of ours
@@ -354,16 +375,23 @@ def test_a_url_that_becomes_a_program(sandbox, settings, setting, scheme):
                 f" {setting} = {sandbox.remote}\n"
             )
         patch.setenv("GIT_ALLOW_PROTOCOL", "ext:file")
+        act = {
+            "insteadOf": gitops.refresh,
+            "pushInsteadOf": lambda: gitops.publish(base, {PIN: b"1\n"}, "pin"),
+        }[setting]
         with pytest.raises(GitError, match=r"not allowed|no such remote"):
-            if setting == "insteadOf":
-                gitops.refresh()
-            else:
-                gitops.publish(base, {PIN: b"1\n"}, "pin")
+            act()
     assert not mark.exists()
 
 
 @pytest.mark.parametrize(
-    "url", ["--upload-pack=touch ran", "-oProxyCommand=x", "ssh://-oProxyCommand=touch%20ran/x", "ssh://x:-p/y"]
+    "url",
+    [
+        "--upload-pack=touch ran",
+        "-oProxyCommand=x",
+        "ssh://-oProxyCommand=touch%20ran/x",
+        "ssh://x:-p/y",
+    ],
 )
 def test_a_url_that_looks_like_an_option(sandbox, url):
     where = sandbox.clone("a")
@@ -390,7 +418,10 @@ def test_hostile_file_names(sandbox):
     assert not (where / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["rel;ease", "$(touch${IFS}ran)", "`touch${IFS}ran`", "it's", 'quo"te', "ünï", "m\u0430in"])
+@pytest.mark.parametrize(
+    "name",
+    ["rel;ease", "$(touch${IFS}ran)", "`touch${IFS}ran`", "it's", 'quo"te', "ünï", "m\u0430in"],
+)
 def test_hostile_branches_and_tags_that_git_takes(sandbox, name):
     where = sandbox.clone("a")
     gitops = sandbox.gitops(where, branch=name)
