@@ -245,6 +245,16 @@ class ImageReader(Protocol):
     def has_blob(self, digest: Digest) -> bool: ...
 
 
+class TagReader(Protocol):
+    """One repository of a registry, asked what its tags name."""
+
+    def resolve(self, tag: str) -> Digest | None:
+        """The digest that a tag names now; None where there is no such tag. Raises UsageError where
+        it can be no tag, UnreachableError where the registry cannot be asked, RegistryError where
+        what it says cannot be true."""
+        ...
+
+
 class ImageStore(ImageReader, Protocol):
     """Manifests and blobs by digest, to read and write: an OCI layout."""
 

@@ -33,11 +33,16 @@ class Credentials:
         return f"Basic {base64.b64encode(pair).decode('ascii')}"
 
 
-def find(host: str, environment: Mapping[str, str] | None = None) -> Credentials | None:
-    """What is known for a registry (`host` or `host:port`); None where nothing is."""
+def find(
+    host: str, environment: Mapping[str, str] | None = None, *, ours: bool = True
+) -> Credentials | None:
+    """What is known for a registry (`host` or `host:port`); None where nothing is.
+
+    The two variables name no host: they are for the project's registry, `ours`, and no other.
+    """
     env = os.environ if environment is None else environment
     name, password = env.get("MLOPS_REGISTRY_USERNAME"), env.get("MLOPS_REGISTRY_PASSWORD")
-    if name and password is not None:
+    if ours and name and password is not None:
         return Credentials(name, password)
     for path in _files(env):
         found = _entry(_read(path), host)

@@ -9,13 +9,16 @@ own host alone. Raises RegistryError, and UnreachableError where it could not be
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
+import ssl
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urlsplit
 
 import httpx
@@ -37,7 +40,13 @@ _TIMEOUT = httpx.Timeout(8.0, connect=3.0)  # seconds
 _TRIES = 3
 _PAUSE, _LONGEST_PAUSE = 0.2, 2.0  # seconds
 _REDIRECTS = 5
+_LONGEST_ANSWER = 30.0  # seconds that a body may take, whatever it trickles
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec 1.1
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+)
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PART}(?:/{_PART})*")  # distribution-spec 1.1, pulling manifests
 _PARAM = re.compile(r'(\w+)="([^"]*)"')
 _TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
 
@@ -59,7 +68,7 @@ class Repository:
             host, path = "docker.io", text
         if host in ("docker.io", "index.docker.io"):
             host, path = "registry-1.docker.io", path if "/" in path else f"library/{path}"
-        if not path or not host:
+        if not (_HOST.fullmatch(host) and _PATH.fullmatch(path)):
             raise UsageError(f"{text!a} names no repository of a registry")
         return cls(host, path)
 
@@ -76,13 +85,16 @@ class Repository:
 class Registry:
     """One repository of a registry; meets `ports.ImageReader`. Safe for threads."""
 
-    def __init__(self, name: str) -> None:
-        """`name` is the repository with its host. Raises UsageError where it names none."""
+    def __init__(self, name: str, *, ours: bool = True) -> None:
+        """`name` is the repository with its host; `ours` where that is the project's own registry,
+        which alone is told the credentials in the environment. Raises UsageError where it names none."""
         self.repository = Repository.parse(name)
         self.location = str(self.repository)
-        self._credentials = credentials.find(self.repository.host)
+        self._credentials = credentials.find(self.repository.host, ours=ours)
         self._client = httpx.Client(
-            timeout=_TIMEOUT, headers={"User-Agent": f"mlops/{__version__}"}, trust_env=True
+            timeout=_TIMEOUT,
+            headers={"User-Agent": f"mlops/{__version__}"},
+            verify=_authorities(),
         )
         weakref.finalize(self, self._client.close)  # its connections end with their owner
         self._token = ""
@@ -179,10 +191,17 @@ class Registry:
             if answer.status_code not in (301, 302, 303, 307, 308):
                 return answer
             answer.close()
-            at = at.join(answer.headers.get("Location", ""))
-            if at.scheme != "https" and not _loopback(at.host):
+            at = at.join(answer.headers.get("Location", ""))  # httpx has read it: a URL
+            if not self._private(at):
                 raise RegistryError(f"{self.location} redirects to {at.host} without TLS")
         raise RegistryError(f"{self.location} redirects more than {_REDIRECTS} times")
+
+    def _private(self, url: httpx.URL) -> bool:
+        """Whether nobody on the way can read: TLS, or from this machine to itself. No registry
+        elsewhere leads us to what listens here."""
+        own = httpx.URL(self.repository.base)
+        local = url.scheme == "http" and _loopback(url.host)
+        return (url.scheme == "https" and bool(url.host)) or (local and _loopback(own.host))
 
     def _answered(self, challenge: str) -> bool:
         """Whether there is something new to answer a 401 with (RFC 9110, 11.6.1)."""
@@ -196,21 +215,25 @@ class Registry:
 
     def _bearer(self, asked: dict[str, str]) -> str:
         """A token of the realm that the registry names (distribution's token specification)."""
-        realm = httpx.URL(asked.get("realm", ""))
-        if realm.scheme != "https" and not _loopback(realm.host):
+        try:
+            realm = httpx.URL(asked.get("realm", ""))
+        except httpx.InvalidURL:
+            return ""
+        if not self._private(realm):
             return ""
         params = {"scope": f"repository:{self.repository.path}:pull"}
         if asked.get("service"):
             params["service"] = asked["service"]
-        headers = {}
+        headers = {"Accept-Encoding": "identity"}
         if self._credentials is not None and _same_site(realm.host, self.repository.host):
             headers["Authorization"] = self._credentials.basic
-        answer = self._client.get(realm, params=params, headers=headers)
-        if answer.status_code != 200:
-            return ""
+        with self._client.stream("GET", realm, params=params, headers=headers) as answer:
+            if answer.status_code != 200:
+                return ""
+            content = _body(answer, realm.host)
         try:
-            found = answer.json()
-        except ValueError:
+            found = json.loads(content)
+        except (ValueError, RecursionError):
             return ""
         token = (found.get("token") or found.get("access_token")) if isinstance(found, dict) else ""
         return f"Bearer {token}" if isinstance(token, str) and token.isascii() and token else ""
@@ -239,12 +262,21 @@ class Registry:
         )
 
 
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Whom TLS trusts, read once: that takes longer than most answers."""
+    return httpx.create_ssl_context()
+
+
 def _body(answer: httpx.Response, location: str) -> bytes:
     found = bytearray()
+    end = time.monotonic() + _LONGEST_ANSWER
     for piece in answer.iter_raw():
         found += piece
         if len(found) > LARGEST:
             raise RegistryError(f"{location} sent a manifest of more than {LARGEST} bytes")
+        if time.monotonic() > end:
+            raise UnreachableError(f"{location} takes over {_LONGEST_ANSWER:g} s to answer")
     return bytes(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops import __version__
-from mlops.cli import render
+from mlops.cli import render, shellwords
 from mlops.errors import MlopsError
 
 # command → (module below mlops.cli, function or sub-application, hidden)
@@ -128,22 +129,31 @@ def _add(app: typer.Typer, name: str, function: Callable[..., Any]) -> None:
     app.command(name, hidden=name in HIDDEN)(function)
 
 
-def _completing() -> bool:
-    return any(key.endswith("_COMPLETE") and "MLOPS" in key for key in os.environ)
-
-
 def _called() -> str | None:
-    """The command on the command line, None where help or completion must know all of them."""
-    if _completing():
-        return None
+    """The command on the command line, None where help must know all of them."""
+    if shellwords.asked():
+        name = shellwords.command()
+        return name if name in COMMANDS else None
     first = sys.argv[1] if len(sys.argv) > 1 else ""
     if first == "--version":
         return first  # no command at all
     return first if first in COMMANDS else None
 
 
+def _listing() -> bool:
+    """Whether the commands are only to be listed: for help, or for who is typing the first word."""
+    if shellwords.asked():
+        return _called() is None
+    return sys.argv[1:] in ([], ["--help"], ["-h"])
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a locale that lacks a character is no bug of ours
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run())
 
 
@@ -151,9 +161,10 @@ def run() -> int:
     """Run the command line; the exit codes are those of mlops.errors."""
     verbose = "--verbose" in sys.argv or "-v" in sys.argv
     try:
-        asked = sys.argv[1:] in ([], ["--help"], ["-h"])
-        app = _outline() if asked and not _completing() else build(_called())
-        result = app(standalone_mode=False)
+        shellwords.mend()
+        app = _outline() if _listing() else build(_called())
+        with shellwords.offering():
+            result = app(standalone_mode=False)
     except MlopsError as exc:
         render.fail(str(exc))
         if verbose:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from mlops.adapters.git import discover
-from mlops.cli import options, render, wiring
+from mlops.cli import answers, options, render, wiring
 from mlops.config.project import schema as project_schema
 from mlops.engine.check import check as checked
 from mlops.errors import UsageError
@@ -50,6 +51,20 @@ def _print(faults: tuple[str, ...], files: tuple[str, ...]) -> None:
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON schema of mlops.yaml, for editors."""
-    render.raw(json.dumps(project_schema(), indent=2, sort_keys=True) + "\n")
+def schema(
+    *,
+    answer: Annotated[
+        str,
+        typer.Option(
+            metavar="COMMAND",
+            help="Of the answer of a command instead: history, status, rollback, 'config check'.",
+            autocompletion=answers.offered,
+        ),
+    ] = "",
+) -> None:
+    """Print the JSON schema of mlops.yaml, for editors; or of what a command answers, for programs.
+
+    Examples:  mlops config schema    mlops config schema --answer history
+    """
+    found = answers.schema(answer) if answer else project_schema()
+    render.raw(json.dumps(found, indent=2, sort_keys=True) + "\n")

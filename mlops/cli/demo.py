@@ -34,7 +34,7 @@ def demo(directory: _Directory = None, *, verbose: options.Verbose = False) -> i
     """
     base = _place(directory)
     started = time.monotonic()
-    stage = Stage(base / "wine", render.line, _paint)
+    stage = Stage(base / "wine", _show, _paint)
     _lay_out(stage.directory)
     render.line(f"The demo plays in {base}: a project, its git remote and its DVC remote.")
     play(Story(stage, Evidence(base / "remote.git")))
@@ -78,6 +78,12 @@ def _farewell(stage: Stage, seconds: float) -> None:
         f"rm -rf {stage.directory.parent}",
     ):
         render.line(f"  {command}")
+
+
+def _show(text: str) -> None:
+    """A line of the demo, in its colours: what the commands in it print is clean already."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _paint(style: str, text: str) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import opening, options, render, wiring
+from mlops.cli import opening, options, render, tags, wiring
 from mlops.engine.lock import ALL, Locked
+from mlops.errors import UsageError
 
 
 def lock(
@@ -24,6 +25,10 @@ def lock(
     check: Annotated[
         bool, typer.Option("--check", help="Exit 1 where a lock is stale; write nothing.")
     ] = False,
+    overlays: Annotated[
+        bool,
+        typer.Option("--overlays", help="Move the tags in overlays to digests, and nothing else."),
+    ] = False,
     dry_run: options.DryRun = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
@@ -33,9 +38,18 @@ def lock(
 
     What is locked stays, unless its inputs changed. Builds read locks only. Commit what it writes.
 
-    Examples:  mlops lock    mlops lock --upgrade scikit-learn    mlops lock --check
+    With --overlays, each newTag gives way to the digest that it names now. Exit 3 where a registry
+    cannot be asked: what could be moved is.
+
+    Examples:  mlops lock    mlops lock --upgrade scikit-learn    mlops lock --overlays --dry-run
     """
     opened = opening.open_work_tree(repo)
+    if overlays:
+        if names or upgrade:
+            raise UsageError(
+                "--overlays takes no NAME and no --upgrade", hint="Run them one by one"
+            )
+        return tags.settle(opened, output, check=check, dry_run=dry_run)
     locker = wiring.locker(opened)
     if check:
         stale = locker.stale()
@@ -49,6 +63,7 @@ def lock(
             opened.write(path, content)
     value = {"files": sorted(locked.files), "changes": list(locked.changes)}
     render.answer([value], output, lambda: _print(locked))
+    tags.remind(opened)
     return 0
 
 

@@ -118,8 +118,7 @@ def pending(settled: Settled[Any]) -> bool:
         render.line(f"proposed on branch {settled.proposed.branch}{where}")
         return True
     if settled.diff:
-        for text in settled.diff.splitlines():
-            render.line(text)
+        render.diff(settled.diff)
         render.note("nothing was written: --dry-run")
     return bool(settled.diff)
 

@@ -30,21 +30,20 @@ class Progress:
             if self._seen.get(state.name) is state.phase or not state.phase.done:
                 return
             self._seen[state.name] = state.phase
-            render.note(_line(state))
+            colour, mark = _MARKS.get(state.phase, ("", "·"))
+            render.note(_line(state), lead=render.paint(colour, mark, sys.stderr))
 
     def log(self, task: str, step: str, line: str) -> None:
         if not self._logs:
             return
         with self._lock:
             text = f"  {task.ljust(_WIDTH)} | {render.safe(line)}"
-            render.note(render.paint("2", text, sys.stderr))
+            render.note("", lead=render.paint("2", text, sys.stderr))
 
 
 def _line(state: TaskState) -> str:
-    colour, mark = _MARKS.get(state.phase, ("", "·"))
     took = ""
     if state.started and state.finished:
         took = f"{(state.finished - state.started).total_seconds():.1f} s"
     said = render.safe(state.message or state.reason) if state.phase is not Phase.SUCCEEDED else ""
-    painted = render.paint(colour, mark, sys.stderr)
-    return f"{painted} {state.name.ljust(_WIDTH)} {took:>7}  {state.runtime} {said}".rstrip()
+    return f" {state.name.ljust(_WIDTH)} {took:>7}  {state.runtime} {said}".rstrip()

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from mlops.cli import completion, opening, options, pins, render
+from mlops.domain.digest import ReleaseId
+from mlops.domain.environment import QuarantineEntry
 from mlops.engine.publishing import Settled
-from mlops.engine.quarantine import Quarantined, lift
+from mlops.engine.quarantine import NotIn, Quarantined, lift
 from mlops.engine.quarantine import quarantine as put_in
 from mlops.errors import UsageError
 
@@ -48,7 +50,7 @@ def quarantine(
         raise UsageError("name one release", hint="mlops quarantine REF, or --lift REF")
     opened = opening.open_project(repo)
     publisher = pins.publisher(opened)
-    settled: Settled[Quarantined] | Settled[Quarantined | None]
+    settled: Settled[Quarantined] | Settled[Quarantined | NotIn]
     if lifted:
         settled = lift(publisher, lifted, dry_run=dry_run)
     else:
@@ -59,8 +61,8 @@ def quarantine(
 
 
 def _json(settled: Settled[Any]) -> list[dict[str, Any]]:
-    found: Quarantined | None = settled.decision
-    if found is None:
+    found: Quarantined | NotIn = settled.decision
+    if isinstance(found, NotIn):
         return []
     entry = found.entry
     return [
@@ -73,6 +75,7 @@ def _json(settled: Settled[Any]) -> list[dict[str, Any]]:
             "actor": entry.actor,
             "reason": entry.reason,
             "pinned": list(found.pinned),
+            "alike": [{"environment": name, "release": str(each)} for name, each in found.alike],
             "commit": settled.commit.sha if settled.commit else None,
             "changed": settled.commit is not None,
         }
@@ -82,19 +85,35 @@ def _json(settled: Settled[Any]) -> list[dict[str, Any]]:
 def _print(settled: Settled[Any], lifting: bool, ref: str) -> None:
     if pins.pending(settled):
         return
-    found: Quarantined | None = settled.decision
-    if found is None:
+    found: Quarantined | NotIn = settled.decision
+    if isinstance(found, NotIn):
         render.line(f"{ref} is not in quarantine: nothing changed")
+        _still(found.release, found.by)
         return
-    name = f"{found.entry.model}@sha256:{found.entry.digest.short}"
+    release = ReleaseId(found.entry.model, found.entry.digest)
     if lifting:
-        render.line(f"{name} is out of quarantine")
+        render.line(f"{release.short} is out of quarantine")
+        _still(release, found.left)
         return
     already = "" if settled.commit else " already"
     wide = ", and whatever has the same model artifact" if found.entry.artifact else ""
-    render.line(f"{name} is quarantined{already}{wide}: {found.entry.reason}")
+    render.line(f"{release.short} is quarantined{already}{wide}: {found.entry.reason}")
     if found.note:
         render.warn(found.note)
     for name in found.pinned:
         command = f"mlops rollback {name} {found.entry.model} --reason TEXT"
         render.warn(f"{name} still pins it. Go back: {command}")
+    for name, other in found.alike:
+        command = f"mlops rollback {name} {other.model} --reason TEXT"
+        render.warn(f"{name} pins {other.short}, which is forbidden too. Go back: {command}")
+
+
+def _still(release: ReleaseId, entry: QuarantineEntry | None) -> None:
+    """Say what forbids a release that has no entry of its own, or none any more."""
+    if entry is not None:
+        other = ReleaseId(entry.model, entry.digest)
+        shared = "digest" if entry.digest == release.digest else "model artifact"
+        render.warn(
+            f"{release.short} stays forbidden: {other.short}, with the same {shared}, is in quarantine. "
+            f"Lift that: mlops quarantine --lift {other.short}"
+        )

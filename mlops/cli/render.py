@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mlops.cli import tables
 from mlops.cli.options import Output
+from mlops.cli.terminal import colours, columns, paint, visible
+
+__all__ = ["colours", "paint"]
+
+_KEPT = "\n\t"  # of the control characters, in our own sentences
 
 
 def answer(value: Any, output: Output, text: Callable[[], None]) -> None:
     """Print `value` as JSON or YAML on stdout, or call `text`, which prints it for people."""
     if output is Output.JSON:
-        sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        raw(_ascii_where_unseen(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
     elif output is Output.YAML:
         from mlops.documents import dump  # noqa: PLC0415 - only this form of answer needs YAML
 
-        sys.stdout.write(dump(value))
+        raw(dump(value))
     else:
         text()
+
+
+def _ascii_where_unseen(text: str) -> str:
+    """A JSON text whose strings escape what a terminal would obey: the same value, RFC 8259 section 7."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(c if c == "\n" or visible(c) in (c, " ") else json.dumps(c)[1:-1] for c in text)
 
 
 def line(text: str) -> None:
@@ -30,68 +43,64 @@ def line(text: str) -> None:
 
 
 def raw(text: str) -> None:
-    """A document of the answer, on stdout, as it is."""
-    sys.stdout.write(text)
+    """A document of the answer, on stdout, as it is: its very bytes, whatever the locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.flush()
+    else:
+        sys.stdout.write(text)
 
 
-def note(text: str) -> None:
-    """One line of the story, on stderr."""
-    sys.stderr.write(plain(text) + "\n")
+def diff(text: str) -> None:
+    """A unified diff on stdout: in colours on a terminal; elsewhere as it is, fit for `git apply`."""
+    if not sys.stdout.isatty():
+        raw(text)
+        return
+    for each in text.removesuffix("\n").split("\n"):
+        sys.stdout.write(paint(_colour(each), visible(each, "\t"), sys.stdout) + "\n")
+
+
+def _colour(text: str) -> str:
+    """As git paints them: heads bold, places cyan, lines that go red, lines that come green."""
+    if text.startswith(("diff ", "--- ", "+++ ", "new file", "deleted file")):
+        return "1"
+    return {"@": "36", "-": "31", "+": "32"}.get(text[:1], "")
+
+
+def note(text: str, *, lead: str = "") -> None:
+    """One line of the story, on stderr; `lead` goes before it as it is, in its colours."""
+    sys.stderr.write(lead + plain(text) + "\n")
     sys.stderr.flush()
 
 
 def warn(text: str) -> None:
-    note(paint("33", "warning:", sys.stderr) + " " + text)
+    note(text, lead=paint("33", "warning:", sys.stderr) + " ")
 
 
 def fail(text: str) -> None:
-    note(paint("31", "error:", sys.stderr) + " " + text)
+    note(text, lead=paint("31", "error:", sys.stderr) + " ")
 
 
 def plain(text: str) -> str:
-    """`text` without the control characters that a hostile name could carry (colours stay ours)."""
-    return "".join(c for c in text if c in "\n\t\x1b" or (c >= " " and c != "\x7f"))
+    """`text` of our own, which may have several lines and quote strangers: nothing a terminal obeys."""
+    return visible(text, _KEPT)
 
 
 def safe(text: str) -> str:
-    """`text` from outside, fit for a terminal: no control characters at all, one line."""
-    return "".join(c if c >= " " and c != "\x7f" else "�" for c in text)
-
-
-def paint(code: str, text: str, stream: Any) -> str:
-    """`text` in an ANSI colour where `stream` is a terminal that wants colours."""
-    return f"\x1b[{code}m{text}\x1b[0m" if colours(stream) else text
-
-
-def colours(stream: Any) -> bool:
-    """Whether `stream` is a terminal whose user has not said NO_COLOR (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+    """`text` from outside, fit for a terminal: one line, and what cannot be seen as escapes."""
+    return visible(text)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: drawn on a terminal, columns parted by two spaces elsewhere."""
+    """A table on stdout: drawn as wide as the terminal is, columns parted by two spaces elsewhere."""
     cells = [[safe(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _drawn(headings, cells)
+    if not sys.stdout.isatty():
+        sys.stdout.writelines(f"{text}\n" for text in tables.piped(headings, cells))
         return
-    widths = [max(len(r[i]) for r in [list(headings), *cells]) for i in range(len(headings))]
-    for row in [[h.upper() for h in headings], *cells]:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(padded).rstrip() + "\n")
-
-
-def _drawn(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - rich costs 50 ms, and pipes do not need it
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        drawn.add_column(heading, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console(no_color=not colours(sys.stdout)).print(drawn)
+    head, body = tables.drawn(headings, cells, columns())
+    bold = [paint("1", text, sys.stdout) for text in head]
+    sys.stdout.writelines(f"{text}\n" for text in (*bold, *body))
 
 
 def age(then: datetime, now: datetime | None = None) -> str:

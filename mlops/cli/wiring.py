@@ -19,6 +19,7 @@ from mlops import __version__
 from mlops.adapters import holder
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
+from mlops.cli.waiting import ToldBranch
 from mlops.domain.digest import ImageRef, ReleaseId
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mlops.engine.lock import Locker
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
+    from mlops.engine.tags import Answers, Overlays
     from mlops.ports import ImageReader, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
@@ -77,7 +79,7 @@ class Opened:
     @cached_property
     def gitops(self) -> GitOpsBranch:
         home = self.deployment
-        return GitOpsBranch(home, self.branch, self.project.gitops.path, home.remote_name())
+        return ToldBranch(home, self.branch, self.project.gitops.path, home.remote_name())
 
     @cached_property
     def deployment(self) -> Repository:
@@ -119,6 +121,12 @@ class Opened:
         from mlops.adapters.registry import Registry  # noqa: PLC0415
 
         return Registry(f"{self.project.registry}/{model}")
+
+    @property
+    def apart(self) -> bool:
+        """Whether the GitOps branch is none of the source's: no work tree of ours has its files."""
+        gitops = self.project.gitops
+        return bool(gitops.url) or gitops.branch not in ("", *self.project.branches)
 
     @cached_property
     def planner(self) -> Planner:
@@ -317,6 +325,31 @@ def locker(opened: Opened) -> Locker:
         bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
         resolver=uv,
     )
+
+
+def overlays(opened: Opened) -> Overlays:
+    """The overlays of the work tree, as they stand on disk; links are not followed."""
+    from mlops.engine.tags import Overlays  # noqa: PLC0415
+
+    root, path = opened.root.resolve(), opened.project.gitops.path
+    home = root / path
+    found = home.iterdir() if home.is_dir() else ()
+    names = sorted(each.name for each in found if each.is_dir())
+
+    def read(name: str) -> bytes | None:
+        inside = (root / name).resolve() == root / name
+        return read_file(root, name) if inside else None
+
+    return Overlays(path, tuple(names), read, opened.now())
+
+
+def answers(opened: Opened) -> Answers:
+    """The registries that overlays name, asked for tags; ours alone is told our credentials."""
+    from mlops.adapters.registry import Registry  # noqa: PLC0415
+    from mlops.engine.tags import Answers  # noqa: PLC0415
+
+    own = opened.project.registry.partition("/")[0] if opened.project.layout is None else ""
+    return Answers(lambda name: Registry(name, ours=name.partition("/")[0] == own))
 
 
 def _lock_of(opened: Opened) -> ProjectLock | None:

@@ -142,6 +142,11 @@ def _quantity(value: object) -> object:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _contract(value: object) -> object:
+    # `input-schema: 3` is as clear as `"3"`; 1.10 would lose its zero, and is refused as no string
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _command(value: object) -> object:
     return ("/bin/sh", "-c", value) if isinstance(value, str) and value.strip() else value
 
@@ -224,6 +229,11 @@ Quantity = Annotated[
     str,
     BeforeValidator(_quantity, json_schema_input_type=str | int | float),
     AfterValidator(_shape(_QUANTITY, 'expected a Kubernetes quantity such as "2", 500m or 4Gi')),
+]
+Contract = Annotated[
+    str,
+    BeforeValidator(_contract, json_schema_input_type=str | int),
+    AfterValidator(_not_empty),
 ]
 Variable = Annotated[
     str, AfterValidator(_shape(_VARIABLE, "expected the name of an environment variable"))

@@ -11,6 +11,7 @@ from mlops.config.fields import (
     Branch,
     BranchGlob,
     Command,
+    Contract,
     Distinct,
     FilePath,
     GitUrl,
@@ -164,7 +165,7 @@ class ModelSection(Section):
         default=(), description="what a release must pass to enter any environment"
     )
     serve: ServeSection = Field(default=ServeSection(), description="how the release image serves")
-    compatibility: dict[Name, Text | int] = Field(
+    compatibility: dict[Name, Contract] = Field(
         default={},
         description="what callers rely on, such as `input-schema: 3`; kept in the record, and compared"
         " before a rollback",
@@ -187,7 +188,7 @@ class ModelSection(Section):
             self.metrics,
             tuple(gate.frozen() for gate in self.gates),
             ServeConfig(self.serve.command, self.serve.port),
-            tuple((key, str(self.compatibility[key])) for key in sorted(self.compatibility)),
+            tuple(sorted(self.compatibility.items())),
         )
 
 

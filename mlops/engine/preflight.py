@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from queue import Empty, SimpleQueue
 
 from mlops.domain.digest import ReleaseId
 from mlops.domain.release import ReleaseRecord
@@ -23,6 +25,7 @@ from mlops.policy.quarantine import quarantined, why
 from mlops.ports import DataStore, ImageReader, Renderer
 
 DEADLINE = 10.0  # seconds, for all checks together
+_AT_ONCE = {"data": 2}  # each is a DVC of its own, with a processor's work before it asks
 
 
 class Mark(StrEnum):
@@ -198,14 +201,21 @@ def _at_hand(
     if record is not None:
         pinned = environments.state(environment).pins.get(release.model)
         standing = environments.sound(ReleaseId(release.model, pinned)) if pinned else None
-        found += _fitting(record, standing)
+        found += _fitting(record, standing, unknown=pinned is not None and standing is None)
     return tuple(found)
 
 
-def _fitting(target: ReleaseRecord, standing: ReleaseRecord | None) -> list[Verdict]:
-    """Whether it can take the place of what stands; silent where neither record says anything."""
+def _fitting(
+    target: ReleaseRecord, standing: ReleaseRecord | None, *, unknown: bool
+) -> list[Verdict]:
+    """Whether it can take the place of what stands; silent where neither record says anything.
+
+    `unknown` where something stands that has no record: nobody can tell what callers rely on."""
     found, subject = [], target.release.short
-    if target.compatibility or (standing is not None and standing.compatibility):
+    if unknown:
+        told = "what stands has no record that can be read"
+        found.append(Verdict("compatibility", subject, Mark.UNKNOWN, told))
+    elif target.compatibility or (standing is not None and standing.compatibility):
         broken = broken_contracts(target, standing)
         mark = Mark.FAIL if broken else Mark.PASS
         found.append(Verdict("compatibility", subject, mark, "; ".join(broken)))
@@ -239,33 +249,47 @@ def _renders(renderer: Renderer, tree: Mapping[str, bytes], overlay: str, timeou
 
 
 def _together(checks: Iterable[Check], deadline: float) -> tuple[Verdict, ...]:
-    """Run all checks at once; what is not done by the deadline is not checked.
+    """Run the checks at once, so many of a kind as `_AT_ONCE` says; what is not done by the
+    deadline is not checked, and what has not begun by then never does.
 
     Daemon threads: a check that hangs (a dead network file system) must not hold up the exit.
     """
     wanted = list(checks)
-    found: dict[int, tuple[Verdict, ...]] = {}
-
-    def carry_out(place: int, check: Check) -> None:
-        name, subject, look = check
-        try:
-            found[place] = look()
-        except Exception as exc:  # noqa: BLE001 - hostile content of a store is a failed check
-            told = f"{type(exc).__name__}: {exc}"
-            found[place] = (Verdict(name, subject, Mark.FAIL, told),)
-
-    threads = [
-        threading.Thread(target=carry_out, args=(place, check), daemon=True)
-        for place, check in enumerate(wanted)
-    ]
-    for thread in threads:
-        thread.start()
     end = time.monotonic() + deadline
-    for thread in threads:
-        thread.join(max(0.0, end - time.monotonic()))
+    done: SimpleQueue[tuple[int, tuple[Verdict, ...]]] = SimpleQueue()
+    for kind in dict.fromkeys(check[0] for check in wanted):
+        waiting: SimpleQueue[int] = SimpleQueue()
+        places = [place for place, check in enumerate(wanted) if check[0] == kind]
+        for place in places:
+            waiting.put(place)
+        for _ in range(min(len(places), _AT_ONCE.get(kind, 8))):
+            threading.Thread(target=_work, args=(wanted, waiting, done, end), daemon=True).start()
+    found: dict[int, tuple[Verdict, ...]] = {}
+    with suppress(Empty):
+        while len(found) < len(wanted):
+            place, verdicts = done.get(timeout=max(0.0, end - time.monotonic()))
+            found[place] = verdicts
     late = f"took over {deadline:g} s"
     return tuple(
         verdict
         for place, (name, subject, _) in enumerate(wanted)
         for verdict in found.get(place, (Verdict(name, subject, Mark.UNKNOWN, late),))
     )
+
+
+def _work(
+    checks: Sequence[Check],
+    waiting: SimpleQueue[int],
+    done: SimpleQueue[tuple[int, tuple[Verdict, ...]]],
+    end: float,
+) -> None:
+    """Carry out what waits, until nothing does or time is up."""
+    with suppress(Empty):
+        while time.monotonic() < end:
+            place = waiting.get_nowait()
+            name, subject, look = checks[place]
+            try:
+                verdicts = look()
+            except Exception as exc:  # noqa: BLE001 - hostile content of a store is a failed check
+                verdicts = (Verdict(name, subject, Mark.FAIL, f"{type(exc).__name__}: {exc}"),)
+            done.put((place, verdicts))

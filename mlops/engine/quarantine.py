@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlops.domain.digest import ReleaseId
+from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.environment import QuarantineEntry
 from mlops.domain.message import MODEL, REASON, SOURCE, one_line
 from mlops.engine import references
@@ -14,15 +14,30 @@ from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
 from mlops.errors import ConfigError
 from mlops.manifests.overlay import dump_quarantine
+from mlops.policy.quarantine import quarantined
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An entry that was made or lifted; `pinned` names the environments that pin the release now."""
+    """An entry that was made or lifted; `pinned` names the environments that pin the release now.
+
+    `alike` is what else is pinned that the entry forbids: the same digest or model artifact under another
+    name. `left` is an entry that forbids the release still, after one was lifted.
+    """
 
     entry: QuarantineEntry
     pinned: tuple[str, ...] = ()
     note: str = ""
+    alike: tuple[tuple[str, ReleaseId], ...] = ()
+    left: QuarantineEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotIn:
+    """The release has no entry to lift; `by` is another release's that forbids it all the same."""
+
+    release: ReleaseId
+    by: QuarantineEntry | None = None
 
 
 def quarantine(
@@ -55,7 +70,7 @@ def quarantine(
         pinned = _pinning(environments, release)
         old = _entry(environments, release)
         if old is not None and (old.artifact == entry.artifact or old.artifact is not None):
-            return Quarantined(old, pinned), None
+            return Quarantined(old, pinned, alike=_alike(environments, old)), None
         message = publisher.message(
             f"Quarantine {release.short}",
             "quarantine",
@@ -63,31 +78,33 @@ def quarantine(
         )
         files = quarantine_file(environments, [entry])
         about = topic("quarantine", (), [f"{release.model}-{release.digest.short}"])
-        return Quarantined(entry, pinned, note), Change(files, message, about, urgent=True)
+        made = Quarantined(entry, pinned, note, _alike(environments, entry))
+        return made, Change(files, message, about, urgent=True)
 
     return publisher.settle(decide, dry_run=dry_run)
 
 
 def lift(
     publisher: Publisher, reference: str, *, dry_run: bool = False
-) -> Settled[Quarantined | None]:
-    """Take a release out of quarantine; None where it was not in there."""
+) -> Settled[Quarantined | NotIn]:
+    """Take a release out of quarantine, where it is in there."""
     named: list[ReleaseId] = []
 
-    def decide(environments: Environments) -> tuple[Quarantined | None, Change | None]:
+    def decide(environments: Environments) -> tuple[Quarantined | NotIn, Change | None]:
         if not named:
             named.append(references.release(environments, reference))
         release = named[0]
         entry = _entry(environments, release)
         if entry is None:
-            return None, None
+            return NotIn(release, _forbids(environments, release, environments.quarantine)), None
         left = [each for each in environments.quarantine if each != entry]
         message = publisher.message(
             f"Lift the quarantine of {release.short}", "lift", [(MODEL, str(release))]
         )
         content = dump_quarantine(left, _content(environments))
+        done = Quarantined(entry, left=_forbids(environments, release, left))
         about = topic("lift", (), [f"{release.model}-{release.digest.short}"])
-        return Quarantined(entry), Change({environments.quarantine_path: content}, message, about)
+        return done, Change({environments.quarantine_path: content}, message, about)
 
     return publisher.settle(decide, dry_run=dry_run)
 
@@ -131,8 +148,16 @@ def entry_for(
 def quarantine_file(
     environments: Environments, fresh: Iterable[QuarantineEntry]
 ) -> dict[str, bytes | None]:
-    """quarantine.yaml with `fresh` at its end, in place of older entries of the same releases."""
-    new = {(entry.model, entry.digest): entry for entry in fresh}
+    """quarantine.yaml with `fresh` at its end, in place of older entries of the same releases.
+
+    An artifact that an older entry forbids stays forbidden: only `lift` allows anything again.
+    """
+    before = {(entry.model, entry.digest): entry.artifact for entry in environments.quarantine}
+    new = {
+        key: replace(entry, artifact=entry.artifact or before.get(key))
+        for entry in fresh
+        for key in [(entry.model, entry.digest)]
+    }
     if not new:
         return {}
     kept = [entry for entry in environments.quarantine if (entry.model, entry.digest) not in new]
@@ -155,6 +180,29 @@ def _entry(environments: Environments, release: ReleaseId) -> QuarantineEntry | 
     )
 
 
+def _forbids(
+    environments: Environments, release: ReleaseId, entries: Iterable[QuarantineEntry]
+) -> QuarantineEntry | None:
+    record = environments.sound(release)
+    return quarantined(release.digest, record.artifact if record else None, entries)
+
+
+def _alike(environments: Environments, entry: QuarantineEntry) -> tuple[tuple[str, ReleaseId], ...]:
+    """Environment and release of each other pin that the entry forbids."""
+    found = []
+    for name in environments.names:
+        try:
+            pins = environments.state(name).pins
+        except ConfigError:
+            continue  # as in _pinning
+        for model, digest in sorted(pins.items()):
+            release = ReleaseId(model, digest)
+            other = (model, digest) != (entry.model, entry.digest)
+            if other and _forbids(environments, release, [entry]):
+                found.append((name, release))
+    return tuple(found)
+
+
 def _pinning(environments: Environments, release: ReleaseId) -> tuple[str, ...]:
     found = []
     for name in environments.names:
@@ -167,7 +215,11 @@ def _pinning(environments: Environments, release: ReleaseId) -> tuple[str, ...]:
 
 
 def _standing(environments: Environments, release: ReleaseId) -> list[ReleaseId]:
-    """What each environment pins, or goes back to where it pins the release itself."""
+    """What each environment goes back to from the release, or has gone back to.
+
+    What moved on from it since is no target: the next commit that carries the same bad artifact is what
+    quarantine is to catch.
+    """
     found = []
     for name in environments.names:
         try:
@@ -176,6 +228,19 @@ def _standing(environments: Environments, release: ReleaseId) -> list[ReleaseId]
             continue
         if pinned == release.digest:
             pinned = next(iter(references.predecessors(environments, name, release.model)), None)
+        elif pinned is not None and not _returned(environments, name, release, pinned):
+            continue
         if pinned is not None:
             found.append(ReleaseId(release.model, pinned))
     return found
+
+
+def _returned(environments: Environments, name: str, release: ReleaseId, pinned: Digest) -> bool:
+    """Whether the environment had `pinned` before it ever had the release."""
+    rows = environments.history(name).rows(release.model)
+    left = False
+    for row in rows:
+        left = left or row.digest == release.digest
+        if left and row.digest == pinned:
+            return True
+    return False

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mlops.domain.digest import Digest, ReleaseId
-from mlops.domain.environment import QuarantineEntry
+from mlops.domain.environment import Hold, QuarantineEntry
 from mlops.domain.history import ROLLBACK
-from mlops.domain.message import INCIDENT, REASON, one_line
+from mlops.domain.message import INCIDENT, MODEL, REASON, one_line
 from mlops.engine.hold import holds_file, kept_holds, required_reason
 from mlops.engine.preflight import Preflight
 from mlops.engine.promote import Files, pin_trailers, pinned_files
@@ -17,7 +17,7 @@ from mlops.engine.quarantine import entry_for, quarantine_file
 from mlops.engine.rollback_decision import RollbackOrder, RolledBack, check, decided
 from mlops.engine.state import Environments
 from mlops.errors import RefusedError
-from mlops.policy.rollback import Rollback
+from mlops.policy.rollback import Rollback, incidents
 
 __all__ = ["RollbackOrder", "RolledBack", "Roller"]
 
@@ -50,7 +50,7 @@ class Roller:
             if leaving:  # a lost race: the same models, from the same releases
                 overtaken = _overtaken(environments, leaving)
                 if overtaken is not None:
-                    return overtaken, None
+                    return overtaken, self._joined(environments, order, leaving)
             orders = [_asked(order, name, leaving) for name in order.names]
             found = decided(environments, orders, self.publisher.actor)
             if not found.moved:
@@ -62,6 +62,37 @@ class Roller:
             return found, change
 
         return self.publisher.settle(decide, dry_run=dry_run)
+
+    def _joined(
+        self,
+        environments: Environments,
+        order: RollbackOrder,
+        leaving: Mapping[tuple[str, str], Digest],
+    ) -> Change | None:
+        """Where somebody else made the same rollback first: this incident, written into the holds,
+        so that its repetition finds it done. None where it stands there, or no hold was asked for."""
+        files: Files = {}
+        joined: list[tuple[str, ReleaseId]] = []
+        for name in dict.fromkeys(name for name, _ in leaving) if order.incident else ():
+            left = {model: digest for (at, model), digest in leaving.items() if at == name}
+            fresh = _joining(environments, order, name, left, self.publisher.actor)
+            files |= holds_file(environments, name, fresh)
+            joined += [(name, ReleaseId(h.model, h.digest)) for h in fresh if h.digest]
+        if not files:
+            return None
+        names = tuple(dict.fromkeys(name for name, _ in joined))
+        message = self.publisher.message(
+            f"Join {order.incident} to the hold of {', '.join(names)}",
+            "hold",
+            [
+                *((MODEL, str(release)) for _, release in joined),
+                (REASON, order.reason),
+                (INCIDENT, order.incident),
+            ],
+            *names,
+        )
+        about = topic("hold", names, (release.model for _, release in joined))
+        return Change(files, message, about, urgent=True)
 
     def _inspected(
         self,
@@ -123,6 +154,34 @@ def _files(environments: Environments, name: str, moved: Sequence[Rollback]) -> 
     holds |= {move.release.model: move.hold for move in moved if move.hold is not None}
     files = pinned_files(environments, name, to)
     return files | holds_file(environments, name, holds.values())
+
+
+def _joining(
+    environments: Environments,
+    order: RollbackOrder,
+    name: str,
+    left: Mapping[str, Digest],
+    actor: str,
+) -> list[Hold]:
+    """The holds of one environment with this incident beside the one that they belong to."""
+    state = environments.state(name)
+    found = []
+    for model, digest in left.items() if order.hold else ():
+        old = next((hold for hold in state.holds if hold.model == model), None)
+        if old is not None and order.incident in incidents(old):
+            continue
+        fresh = old or Hold(
+            model, environments.now.replace(microsecond=0), one_line(actor), order.reason
+        )
+        found.append(
+            replace(
+                fresh,
+                digest=state.pins.get(model),
+                incident=", ".join([*incidents(fresh), order.incident]),
+                avoid=tuple(dict.fromkeys((*fresh.avoid, digest))),
+            )
+        )
+    return found
 
 
 def _overtaken(

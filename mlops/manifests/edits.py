@@ -47,7 +47,7 @@ def pin_entry(text: str, entry: Node, digest: str, fields: Sequence[Field]) -> l
         key, value = tag
         mark = key.style if key.style in _QUOTES else ""
         between = text[key.end : value.start]
-        swapped = f"{mark}digest{mark}{between}{_marked(digest, value)}"
+        swapped = f"{mark}digest{mark}{between}{_marked(digest, value)}{_tail(text, value)}"
         return [Edit(key.start, value.end, swapped), *_inserted(text, entry, fields)]
     return _inserted(text, entry, [*fields, ("digest", digest)])
 
@@ -152,6 +152,12 @@ def _replaced(text: str, value: Node, digest: str) -> Edit:
     if span in ('""', "''"):
         return Edit(value.start + 1, value.start + 1, digest)
     raise UnsafeEditError
+
+
+def _tail(text: str, value: Node) -> str:
+    """The line breaks that a block scalar ends with: they are the file's, not the value's."""
+    span = text[value.start : value.end]
+    return span[len(span.rstrip(" \t\r\n")) :] if value.style in ("|", ">") else ""
 
 
 def _marked(digest: str, value: Node) -> str:

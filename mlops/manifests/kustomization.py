@@ -94,11 +94,46 @@ def read(content: bytes, origin: str) -> tuple[Document, tuple[Pin, ...]]:
 
 def tagged(content: bytes, origin: str) -> frozenset[str]:
     """The names of images that carry a `newTag` and no digest. Raises ConfigError as `pins`."""
-    return frozenset(
-        entry["name"]
-        for entry in _read(content, origin).entries
+    return frozenset(found.name for found in tags(content, origin))
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """An image that stands by tag: `name` is what manifests call it, `image` where it lies.
+
+    `fault` says why the tag is not one that a digest can take the place of; empty where it is.
+    """
+
+    name: str
+    image: str
+    tag: str
+    fault: str = ""
+
+
+def tags(content: bytes, origin: str) -> tuple[Tag, ...]:
+    """Every image with a `newTag` and no digest, in the file's order. Raises ConfigError as `pins`."""
+    entries = _read(content, origin).entries
+    count = Counter(entry["name"] for entry in entries)
+    return tuple(
+        Tag(
+            entry["name"],
+            str(entry.get("newName") or entry["name"]),
+            str(entry["newTag"]),
+            _fault(entry, count[entry["name"]]),
+        )
+        for entry in entries
         if entry.get("newTag") is not None and _digest(entry) is None
     )
+
+
+def _fault(entry: dict[str, Any], count: int) -> str:
+    if not isinstance(entry["newTag"], str):
+        return "newTag is no text to kustomize: quote it"
+    if entry.get("digest"):
+        return f"{entry['digest']!a} beside it is no digest"
+    if entry.get("tagSuffix"):
+        return "it has a tagSuffix, which a digest would drop"
+    return "it stands there more than once" if count > 1 else ""
 
 
 def with_pin(

@@ -1,12 +1,13 @@
 """What a commit may not do to pins, holds, quarantine and records: the judgement of `mlops guard`.
 
-One commit is judged by the environments before and after it. A hold that is lifted in a commit of its own is somebody's
-decision; a commit that moves a held pin and takes the hold along is not, and a `git revert` of a rollback is just that.
+One commit is judged by what stands before and after it. A hold that is lifted in a commit of its own is
+somebody's decision; a commit that moves a held pin and takes the hold along is not, and a `git revert` of a
+rollback is just that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,9 +15,10 @@ from enum import StrEnum
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.environment import Hold, QuarantineEntry
 from mlops.domain.release import ReleaseRecord
-from mlops.policy.quarantine import quarantined, why
+from mlops.policy.quarantine import dropped, quarantined, why
 
 _LAST = datetime.max.replace(tzinfo=UTC)
+_EVERY = "*"
 
 
 class Rule(StrEnum):
@@ -31,30 +33,40 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """One environment at one commit: `pins` of every image with a digest, `tagged` names with a
-    tag alone, `holds`. `fault` says why it cannot be read; then the rest is empty."""
+    """One environment at one commit: `pins` of every image with a digest, `tags` of those with a tag
+    alone, `holds`. `fault` says why the pins cannot be read, `holds_fault` why the holds cannot;
+    then they are empty."""
 
     pins: Mapping[str, Digest] = field(default_factory=dict)
-    tagged: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     fault: str = ""
+    holds_fault: str = ""
+
+    def covering(self, model: str, now: datetime) -> tuple[Hold, ...]:
+        """The holds that stop `model` at `now`, its own before the environment's."""
+        found = [hold for hold in self.holds if hold.covers(model, now)]
+        return tuple(sorted(found, key=lambda hold: hold.model == _EVERY))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One commit: the environments that it touches, before and after (absent: no overlay there).
 
-    `models` are ours; `quarantine` holds the entries of both sides, so that no commit can pin what
-    it takes out of quarantine itself; `record` gives a release's record after the commit; `spoiled`
-    are records that it changed, removed or put where they do not belong, path → what happened;
-    `faults` are other files of ours that cannot be read after it.
+    `models` are ours; `quarantine` and `forbidden` are the entries before and after it, `lifted`
+    the releases that its message says it takes out of quarantine; `record` gives the record of a
+    digest that an image of that name pins after the commit; `spoiled` are records that it changed,
+    removed or put where they do not belong, path → what happened; `faults` are other files of ours
+    that cannot be read after it.
     """
 
     before: Mapping[str, Overlay]
     after: Mapping[str, Overlay]
     models: frozenset[str]
-    quarantine: tuple[QuarantineEntry, ...]
     record: Callable[[ReleaseId], ReleaseRecord | None]
+    quarantine: tuple[QuarantineEntry, ...] = ()
+    forbidden: tuple[QuarantineEntry, ...] = ()
+    lifted: frozenset[ReleaseId] = frozenset()
     spoiled: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
@@ -72,11 +84,16 @@ class Violation:
 
 
 def judge(step: Step, now: datetime) -> tuple[Violation, ...]:
-    """Every violation of one commit, in a fixed order. `now` (aware) decides which holds are in
-    force: a commit's own time is its author's word."""
+    """Every violation of one commit, in a fixed order.
+
+    `now` (aware) decides which holds are in force: it is the clock of the machine that guards. A
+    commit's own time is its author's word, and would let anybody step over an `until`.
+    """
     found: list[Violation] = []
     for name, former in _renamed(step).items():
         found += _environment(step, name, former, now)
+    if not step.faults:  # else nobody can tell what is gone
+        found += _dropped(step)
     for path in sorted(step.spoiled):
         hint = "A record is written once: put its first bytes back"
         found.append(Violation(Rule.RECORD, f"{path} {step.spoiled[path]}", hint))
@@ -106,57 +123,106 @@ def _alike(one: Overlay, other: Overlay) -> bool:
 def _environment(step: Step, name: str, former: str, now: datetime) -> Iterator[Violation]:
     before = step.before.get(former, Overlay())
     after = step.after.get(name, Overlay())
-    if after.fault:
-        yield Violation(Rule.UNREADABLE, after.fault, "Mend it, then push again", name)
+    faults = [fault for fault in (after.fault, after.holds_fault) if fault]
+    for fault in faults:
+        yield Violation(Rule.UNREADABLE, fault, "Mend it, then push again", name)
+    if faults:
         return
-    if before.fault:  # nobody knows what stood: whatever stands now is looked at as new
-        before = Overlay()
-    for model in sorted({*before.pins, *after.pins} & step.models):
-        old, new = before.pins.get(model), after.pins.get(model)
-        if old == new:
-            continue
-        yield from _held(before, after, name, model, now)
-        if new is not None:
-            yield from _pinned(step, name, ReleaseId(model, new), tagged=model in before.tagged)
+    ours = step.models | {hold.model for hold in before.holds}
+    for model in sorted({*before.pins, *after.pins, *before.tags}):
+        if model in ours:
+            yield from _held(before, after, name, model, now)
+        new = after.pins.get(model)
+        if new is not None and new != before.pins.get(model):
+            tagged = model in before.tags
+            yield from _pinned(
+                step, name, ReleaseId(model, new), recorded=model in ours and not tagged
+            )
 
 
 def _held(
     before: Overlay, after: Overlay, name: str, model: str, now: datetime
 ) -> Iterator[Violation]:
     """A held pin moves only where the same commit keeps the hold and writes the new digest in."""
-    holds = [hold for hold in before.holds if hold.covers(model, now)]
+    reason, hint = _unheld(before, after, name, model, now)
+    if reason:
+        yield Violation(Rule.HOLD, reason, hint, name, model)
+
+
+def _unheld(
+    before: Overlay, after: Overlay, name: str, model: str, now: datetime
+) -> tuple[str, str]:
+    """What breaks a hold, and the next step; two empty texts where nothing does."""
+    old, new = before.pins.get(model), after.pins.get(model)
+    moved = old != new or before.tags.get(model) != after.tags.get(model)
+    if before.holds_fault:
+        broken = f"{before.holds_fault}: nobody can tell whether {model} in {name} is held"
+        return (broken, "Mend the holds first, in a commit of its own") if moved else ("", "")
+    holds = before.covering(model, now)
     if not holds:
-        return
-    hold = next((hold for hold in holds if hold.model == model), holds[0])
-    new = after.pins.get(model)
-    hint = f"Lift it first, in a commit of its own: mlops resume {name}" + (
-        "" if hold.model == "*" else f" {model}"
-    )
-    told = f"{name} is held by {hold.actor}: {hold.reason}"
+        return "", ""
+    lift = f"mlops resume {name}{'' if holds[0].model == _EVERY else f' {model}'}"
+    hint = f"Lift it first, in a commit of its own: {lift}"
+    told = f"{name} is held by {holds[0].actor}: {holds[0].reason}"
+    if not moved:
+        forged = _forged(holds[0], after, model)
+        return (f"{told}; {forged}", hint) if forged else ("", "")
     if new is None:
-        yield Violation(Rule.HOLD, f"{told}; this takes the pin of {model} out", hint, name, model)
-        return
-    moved = f"{told}; this moves {model} to sha256:{new.short}"
-    if not _kept(after.holds, holds):
-        yield Violation(Rule.HOLD, f"{moved} and lifts the hold with it", hint, name, model)
-    elif not any(h.model == model and h.digest == new for h in after.holds):
-        hint = (
-            f"{hint}; or move it with: mlops promote {ReleaseId(model, new).short} --despite-hold"
-        )
-        yield Violation(Rule.HOLD, moved, hint, name, model)
+        what = "takes the pin of" if old is not None else "moves the tag of"
+        return f"{told}; this {what} {model}{' out' if old is not None else ''}", hint
+    said = f"{told}; this moves {model} to sha256:{new.short}"
+    if old is None and model in before.tags and holds[0].digest in (None, new):
+        return "", ""  # a tag became its own digest
+    if not all(_kept(hold, after, new) for hold in holds):
+        return f"{said} and lifts the hold with it", hint
+    if not any(hold.model == model and hold.digest == new for hold in after.holds):
+        move = f"mlops promote {ReleaseId(model, new).short} --to {name} --despite-hold"
+        return said, f"{hint}; or move it in spite of the hold: {move}"
+    return "", ""
 
 
-def _kept(after: Iterable[Hold], before: Iterable[Hold]) -> bool:
-    """Whether every hold stands still, for as long at least."""
-    kept: dict[str, datetime] = {}
-    for hold in after:
-        kept[hold.model] = max(kept.get(hold.model, hold.since), hold.until or _LAST)
-    return all(kept.get(hold.model, hold.since) >= (hold.until or _LAST) for hold in before)
+def _kept(hold: Hold, after: Overlay, new: Digest) -> bool:
+    """Whether a hold stands still: for as long, and against what it kept out before."""
+    return any(
+        other.model == hold.model
+        and (other.until or _LAST) >= (hold.until or _LAST)
+        and set(hold.avoid) - {new} <= set(other.avoid)
+        for other in after.holds
+    )
 
 
-def _pinned(step: Step, name: str, release: ReleaseId, *, tagged: bool) -> Iterator[Violation]:
+def _forged(hold: Hold, after: Overlay, model: str) -> str:
+    """A hold that is made to name another digest than the one pinned would let the next commit pass
+    for one that kept it."""
+    now = next((other for other in after.holds if other.model == hold.model == model), None)
+    if now is None or now.digest in (None, hold.digest, after.pins.get(model)):
+        return ""
+    return f"this writes sha256:{now.digest.short} into the hold, which is not what is pinned"
+
+
+def _dropped(step: Step) -> Iterator[Violation]:
+    """Entries leave quarantine by `mlops quarantine --lift` alone.
+
+    A hold ends by itself when the incident does, and people edit holds by hand. A release that is
+    in quarantine stays bad: an entry that a revert, a merge or an old copy of the file takes out
+    leaves no trace, and the next promotion brings the release back.
+    """
+    for entry in dropped(step.quarantine, step.forbidden):
+        release = ReleaseId(entry.model, entry.digest)
+        if release not in step.lifted:
+            yield Violation(
+                Rule.QUARANTINE,
+                f"this takes {release.short} out of quarantine, where {entry.actor} put it: {entry.reason}",
+                f"If it is good after all: mlops quarantine --lift {release.short}",
+                model=entry.model,
+            )
+
+
+def _pinned(step: Step, name: str, release: ReleaseId, *, recorded: bool) -> Iterator[Violation]:
+    """Both sides' entries count: no commit pins what it takes out of quarantine itself."""
     record = step.record(release)
-    entry = quarantined(release.digest, record.artifact if record else None, step.quarantine)
+    entries = (*step.quarantine, *step.forbidden)
+    entry = quarantined(release.digest, record.artifact if record else None, entries)
     model = release.model
     if entry is not None:
         lift = f"mlops quarantine --lift {ReleaseId(entry.model, entry.digest).short}"
@@ -167,7 +233,7 @@ def _pinned(step: Step, name: str, release: ReleaseId, *, tagged: bool) -> Itera
             name,
             model,
         )
-    if record is None and not tagged:
+    if recorded and (record is None or record.release != release):
         yield Violation(
             Rule.RECORD,
             f"{name} would pin {release.short}, which has no release record",

@@ -129,9 +129,14 @@ def _done(situation: Situation, order: Order) -> bool:
     if last is not None and last.action == ROLLBACK and last.incident == order.incident:
         return last.digest == situation.current
     hold = situation.hold
-    if hold is None or hold.incident != order.incident or not hold.avoid:
+    if hold is None or order.incident not in incidents(hold) or not hold.avoid:
         return False
     return situation.current not in hold.avoid
+
+
+def incidents(hold: Hold) -> tuple[str, ...]:
+    """The incidents that a hold belongs to: several where rollbacks of several met."""
+    return tuple((hold.incident or "").split(", ")) if hold.incident else ()
 
 
 def _target(situation: Situation, order: Order) -> Digest | Refusal:

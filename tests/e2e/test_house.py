@@ -110,7 +110,7 @@ def test_an_old_python_is_refused_by_name(tmp_path):
 
 def test_the_tests_fail_without_kustomize_and_say_so(clone, tmp_path):
     path, _ = clone
-    env = limited_path(tmp_path / "bin", *NEEDED, "bwrap", "python3", "faketime")
+    env = limited_path(tmp_path / "bin", *NEEDED, "bwrap", "python3", "faketime", "docker-registry")
     for name in ("kubectl", "kustomize"):  # too old ones
         (tmp_path / "bin" / name).write_text("#!/bin/sh\necho v4.0.0\n")
         (tmp_path / "bin" / name).chmod(0o755)

@@ -249,7 +249,8 @@ class Pins(Sentences):
             if ours.said("Mlops-Actor") == ["Ada"]:
                 left = {each: was for each, (was, _) in ours.moved.get(where, {}).items()}
                 assert left.items() <= before.items()
-        if any([order.incident] == ours.said("Mlops-Incident") for ours in self._fresh):
+        # one that joined somebody else's hold is told by that hold, until it is lifted
+        if any(o.moved and [order.incident] == o.said("Mlops-Incident") for o in self._fresh):
             self.incidents.append(order)
 
     @rule(name=RECORDED, race=st.one_of(st.none(), RACE), forbid=SELDOM)

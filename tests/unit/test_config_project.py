@@ -65,6 +65,7 @@ models:
     serve:
       command: [python, -m, serve]
       port: 8000
+    compatibility: {input-schema: 3, api: v2}
 """
 
 SMALL = "apiVersion: mlops/v1\nkind: Project\nname: a\nmodels:\n  spam: {}\n"
@@ -122,6 +123,7 @@ def test_every_key_reaches_the_frozen_value():
                     GateRule("loss", max_regression=0.02, direction="down"),
                 ),
                 serve=ServeConfig(("python", "-m", "serve"), 8000),
+                compatibility=(("api", "v2"), ("input-schema", "3")),
             ),
         ),
     )
@@ -292,6 +294,12 @@ def test_project_errors(line, error):
         ("{metrics: m.json, gates: [{metric: a, max_regression: -1}]}", "models.spam.gates[0].max_regression: expected greater"),
         ("{metrics: m.json, gates: [{metric: a, max: 1, direction: dwn}]}", "models.spam.gates[0].direction: expected up or down; found 'dwn'; did you mean 'down'?"),
         ("{metrics: dir/}", "models.spam.metrics: expected the path of a file"),
+        ("{compatibility: [a]}", "models.spam.compatibility: expected a mapping; found a list"),
+        ("{compatibility: {A b: x}}", "models.spam.compatibility.A b: expected lower case letters"),
+        ("{compatibility: {api: 1.10}}", "models.spam.compatibility.api: expected a string; YAML reads 1.10 as a number"),
+        ("{compatibility: {api: no}}", "models.spam.compatibility.api: expected a string; YAML reads no as false"),
+        ("{compatibility: {api: ''}}", "models.spam.compatibility.api: expected some text"),
+        ("{compatibility: {api: ~}}", "models.spam.compatibility.api: expected a string; found nothing"),
         ("{serve: {port: 0}}", "models.spam.serve.port: expected greater than or equal to 1"),
         ("{serve: {port: '80'}}", "models.spam.serve.port: expected a whole number; found '80'"),
     ],

@@ -207,6 +207,35 @@ def test_checks_run_at_once():
     assert not both.broken
 
 
+def test_with_very_many_targets_few_checks_run_at_once_and_none_begins_too_late():
+    lock, now, most, begun = threading.Lock(), [0], [0], [0]
+    gate = threading.Event()
+    estate = Estate()
+    targets = [estate.record(f"R{n}", data=DATA) for n in range(40)]
+
+    class Slow(Remote):
+        def has_remote(self, commit):
+            with lock:
+                now[0] += 1
+                begun[0] += 1
+                most[0] = max(most[0], now[0])
+            gate.wait(60)
+            with lock:
+                now[0] -= 1
+            return True
+
+    found = Preflight(data=Slow, deadline=0.3).inspect(estate.environments(), "prod", targets, {})
+    gate.set()
+    late = [verdict for verdict in found if verdict.check == "data"]
+    assert len(late) == 40
+    assert {str(verdict.mark) for verdict in late} == {"not checked"}
+    assert {verdict.detail for verdict in late} == {"took over 0.3 s"}
+    for thread in threading.enumerate():
+        if thread.name.endswith("(_work)"):
+            thread.join(30)
+    assert (most[0], begun[0]) == (2, 2)
+
+
 @pytest.mark.parametrize("mark", list(Mark))
 def test_only_failures_speak_against(mark):
     verdict = Preflight().inspect(Estate().environments(), "prod", [], {})[0]
@@ -274,6 +303,16 @@ def test_compatibility_with_what_stands(standing, target, mark, told):
     found = Preflight().inspect(estate.environments(), "prod", [release("A")], {})
     (verdict,) = [each for each in found if each.check == "compatibility"]
     assert (verdict.mark, verdict.detail) == (mark, told)
+
+
+def test_compatibility_with_what_has_no_record_is_not_checked():
+    estate = Estate()
+    estate.record("A", compatibility={"schema": "2"})
+    estate.pin("prod", spam="B")
+    found = Preflight().inspect(estate.environments(), "prod", [release("A")], {})
+    (verdict,) = [each for each in found if each.check == "compatibility"]
+    assert verdict.mark is Mark.UNKNOWN
+    assert verdict.detail == "what stands has no record that can be read"
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -399,3 +400,20 @@ def test_quarantine_spares_an_artifact_that_another_model_goes_back_to():
     environments = estate.environments()
     assert not quarantined(digest("C"), "f" * 32, environments.quarantine)
     assert quarantined(digest("B"), None, environments.quarantine)
+
+
+def test_an_incident_that_was_overtaken_is_kept_so_that_its_repetition_goes_no_further():
+    estate = released("A", "B", "C")
+    colleague = Roller(replace(estate.publisher, actor="Bob"), NOTHING_CHECKED)
+    theirs = RollbackOrder("prod", ("spam",), reason="bad", incident="INC-9")
+    estate.gitops.before_push = lambda: colleague.roll_back(theirs)
+    settled = roll_back(estate, "spam", incident="INC-5")
+    assert settled.decision.repeated
+    assert prod(estate) == "B"
+    (hold,) = estate.environments().state("prod").holds
+    assert (hold.incident, hold.avoid) == ("INC-9, INC-5", (digest("C"),))
+    tip = estate.gitops.tip()
+    for incident in ("INC-5", "INC-9"):
+        assert roll_back(estate, "spam", incident=incident).decision.repeated
+    assert estate.gitops.tip() == tip
+    assert prod(estate) == "B"

@@ -101,7 +101,7 @@ def test_policies_are_what_environments_are_read_as():
         )
         for name in names
     }
-    assert [policies[n].source for n in names] == [None, "dev", "staging"]
+    assert [policies[n].sources for n in names] == [(), ("dev",), ("staging",)]
     assert [policies[n].auto for n in names] == [False, True, False]
 
 

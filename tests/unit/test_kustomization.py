@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlops.domain.digest import Digest
 from mlops.domain.environment import Pin
 from mlops.errors import ConfigError
-from mlops.manifests.kustomization import pins, with_pin, without_pin
+from mlops.manifests.kustomization import pins, tags, with_pin, without_pin
 
 ORIGIN = "environments/dev/kustomization.yaml"
 calm = settings(deadline=None)  # the machine may be busy
@@ -82,6 +82,64 @@ def test_a_tag_gives_way_to_the_digest_in_its_place():
     assert edited(json_like) == json_like.replace('"newTag": "v1"', f'"digest": "{NEW}"')
 
 
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "images:\n- name: spam\t# a tab\n  newTag: v1\t# another\n",
+        "images:\n-   name:    spam\n    newTag:    v1   \n",
+        "images:\n- name: spam\n\n  # why\n  newTag: v1\n\n# next\n- name: b\n",
+        "---\nimages:\n- name: spam\n  newTag: v1\n...\n",
+        "%YAML 1.2\n--- # ours\nimages:\n- name: spam\n  newTag: v1\n... # end\n",
+        "images:\n- newTag: v1\n  name: spam",
+        "images: [ {newTag: v1, name: spam} , {name: b} ]\r\n",
+        "images: [\r\n  {name: spam,\r\n   newTag: v1, # c\r\n   newName: q}\r\n]",
+        "images:\n- ? name\n  : spam\n  ? newTag\n  : v1\n",
+        "images:\n- 'name' : 'spam'\n  newTag : v1\n",
+        "x: &a 1\nimages:\n- name: spam\n  newTag: v1\n- name: b\n  newTag: &t v2\ny: *t\n",
+        "images:\n- name: spam # v1\n  newTag: v1 # v1, see newTag: v1\n  newName: v1\n",
+    ],
+)
+def test_a_tag_gives_way_in_any_form_and_no_other_byte_changes(content, bom):
+    before = bom + content
+    at = before.index("newTag", 0)
+    expected = before[:at] + before[at:].replace("newTag", "digest", 1)
+    at = expected.index("v1", expected.index("digest"))
+    assert edited(before) == expected[:at] + str(NEW) + expected[at + 2 :]
+
+
+@pytest.mark.parametrize("mark", ["|-", ">-", "|", ">"])
+def test_a_tag_in_a_block_scalar_keeps_the_lines_around_it(mark):
+    content = f"images:\n- name: spam\n  newTag: {mark}\n    v1\n\n  newName: x\n# end\n"
+    assert edited(content) == f"images:\n- name: spam\n  digest: {NEW}\n\n  newName: x\n# end\n"
+    last = f"images:\n- name: spam\n  newTag: {mark}\n    v1\n"
+    assert edited(last) == f"images:\n- name: spam\n  digest: {NEW}\n"
+
+
+def test_tags_are_read_with_where_the_image_lies_and_what_speaks_against_a_digest():
+    content = f"""images:
+- {{name: a, newTag: v1}}
+- {{name: b, newName: r.example.com/b, newTag: "1.0"}}
+- {{name: c, newTag: v1, digest: {A}}}
+- {{name: d, newTag: 1.10}}
+- {{name: e, newTag: v1, tagSuffix: -gpu}}
+- {{name: f, newTag: v1, digest: latest}}
+- {{name: g, newTag: v1}}
+- {{name: g, newName: h}}
+- {{name: i, newTag: ~}}
+- {{name: j}}
+"""
+    found = {tag.name: (tag.image, tag.tag, tag.fault) for tag in tags(content.encode(), ORIGIN)}
+    assert found == {
+        "a": ("a", "v1", ""),
+        "b": ("r.example.com/b", "1.0", ""),
+        "d": ("d", "1.1", "newTag is no text to kustomize: quote it"),
+        "e": ("e", "v1", "it has a tagSuffix, which a digest would drop"),
+        "f": ("f", "v1", "'latest' beside it is no digest"),
+        "g": ("g", "v1", "it stands there more than once"),
+    }
+
+
 def test_a_tag_beside_a_digest_stays():
     content = f"images:\n- name: spam\n  newTag: v1\n  digest: {A}\n"
     assert edited(content) == content.replace(A.hex, NEW.hex)
@@ -146,6 +204,42 @@ def test_an_empty_list_becomes_a_block_list(empty):
     assert edited(content) == (f"images:  # pins\n- name: spam\n  digest: {NEW}\nresources:\n- a\n")
     flow = "{images:" + (empty or " ") + ", resources: [a]}"
     assert Pin("spam", NEW) in pins(edited(flow).encode(), ORIGIN)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1234e56",
+        "012",
+        "no",
+        "0x1f",
+        "1_000",
+        "12:30:45",
+        "~",
+        ".inf",
+        "y",
+        "0o7",
+        "0b1",
+        "+1",
+        "-0",
+        ".5",
+        ".NaN",
+        "null",
+        "True",
+        "OFF",
+        "2024-01-01",
+        "=",
+        "<<",
+        "1.",
+        "190:20:30",
+    ],
+)
+@pytest.mark.parametrize("start", ["images:\n- name: a\n", "images: [{name: a}]\n", "x: 1\n"])
+def test_every_name_that_a_reader_could_take_for_something_else_is_quoted(name, start):
+    result = edited(start, name)
+    assert f'name: "{name}"' in result
+    assert Pin(name, NEW) in pins(result.encode(), ORIGIN)
+    assert yaml.safe_load(result)["images"][-1]["name"] == name
 
 
 def test_a_name_that_yaml_reads_otherwise_is_quoted():

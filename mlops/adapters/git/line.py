@@ -108,7 +108,8 @@ class Line:
 
     def _stretch(self, start: str) -> Generator[_Stop]:
         """First-parent history: commits that changed something, and every merge: one that left the
-        prefixes as they were may be where the line turns. `--parents` is what brings those."""
+        prefixes as they were may be where the line turns. `--parents` is what brings those, and reads
+        ahead by the clock: `--topo-order` keeps the order of the line where clocks are wrong."""
         stream = Stream(
             self._repository.git,
             "log",
@@ -116,6 +117,7 @@ class Line:
             "--first-parent",
             "--full-history",
             "--parents",
+            "--topo-order",
             "--diff-merges=first-parent",
             "--raw",
             "--no-renames",

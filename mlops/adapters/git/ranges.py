@@ -25,11 +25,13 @@ class Ranges:
         """The commits of base..head, oldest first, each with what it changed below `prefix` against
         the one before it on the way from `base`. Those that changed nothing there are left out.
 
-        At a merge the way leads through the parent that comes from `base`. Where several do and the
-        merge took one of them as it was, through that one: its commits are looked at one by one.
-        Raises GitError where `base` is not an ancestor of `head`, or not here.
+        At a merge the way leads through the parent that comes from `base`: what else it brings is the
+        merge's own change, so that no branch that was cut before a hold smuggles the old pin in. Where
+        several come from `base`, it leads through the one that holds the others (a branch that was up
+        to date is looked at commit by commit), else along the line of pushed tips. Raises GitError
+        where `base` is not an ancestor of `head`, or not here.
         """
-        way = self._way(base, head)
+        way = self._way(base, head, prefix)
         changes = self._changes(way, prefix)
         for parent, commit in pairwise(way):
             found = changes.get(commit)
@@ -75,29 +77,27 @@ class Ranges:
         rows = (line.split(" ") for line in text.splitlines())
         return {row[0]: tuple(row[1:]) for row in rows}
 
-    def _way(self, base: Commit, head: Commit) -> list[str]:
+    def _way(self, base: Commit, head: Commit, prefix: str) -> list[str]:
         """From `base` to `head`, both included."""
         parents = self._parents(base, head)
+        ages = {sha: age for age, sha in enumerate((*parents, base.sha))}  # children before parents
+        line = Line(self._repository, prefix)
         way = [head.sha]
         while way[-1] != base.sha:
             at = way[-1]
-            candidates = [p for p in parents.get(at, ()) if p == base.sha or p in parents]
+            candidates = [p for p in parents.get(at, ()) if p in ages]
             if not candidates:
                 raise GitError(
                     f"{base.short} is not an ancestor of {head.short}",
                     hint="Bring your branch up to date: git pull --rebase",
                 )
-            way.append(self._taken(at, candidates))
+            if len(candidates) > 1:
+                candidates = _latest(candidates, parents, ages)
+            if len(candidates) > 1:
+                followed = line.followed(parents[at])
+                candidates = [p for p in candidates if p == followed] or candidates
+            way.append(candidates[0])
         return way[::-1]
-
-    def _taken(self, merge: str, candidates: list[str]) -> str:
-        if len(candidates) == 1:
-            return candidates[0]
-        tree = self._tree(merge)
-        return next((p for p in candidates[1:] if self._tree(p) == tree), candidates[0])
-
-    def _tree(self, sha: str) -> str:
-        return self._repository.commit(Commit(sha)).tree
 
     def _changes(self, way: list[str], prefix: str) -> dict[str, tuple[PathChange, ...]]:
         """Commit → what it changed against the commit before it on the way."""
@@ -124,6 +124,29 @@ class Ranges:
             elif record:
                 own.append(record)
         return {sha: tuple(raw_changes(iter(raw))) for sha, raw in found.items()}
+
+
+def _latest(candidates: list[str], parents: _Parents, ages: Mapping[str, int]) -> list[str]:
+    """Those that are no ancestor of another one."""
+    return [
+        each
+        for each in candidates
+        if not any(each != other and _reaches(other, each, parents, ages) for other in candidates)
+    ]
+
+
+def _reaches(start: str, goal: str, parents: _Parents, ages: Mapping[str, int]) -> bool:
+    """Whether `goal` is an ancestor of `start`; looks at nothing older than it."""
+    seen = {start}
+    waiting = [start]
+    while waiting:
+        for parent in parents.get(waiting.pop(), ()):
+            if parent == goal:
+                return True
+            if parent not in seen and ages.get(parent, len(ages)) < ages[goal]:
+                seen.add(parent)
+                waiting.append(parent)
+    return False
 
 
 def _file(change: PathChange) -> FileEntry:

@@ -5,6 +5,7 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from mlops.adapters import registry as adapter
@@ -218,6 +219,39 @@ class TestMisbehaviour:
             assert "scope=repository%3Aml%2Fspam%3Apull" in server.seen[1][1]
             assert server.seen[2][2]["Authorization"] == "Bearer t0ken"
 
+    def test_a_redirect_to_nowhere(self):
+        away = (307, {"Location": "http://[::"}, b"")
+        with Strange(away) as server, pytest.raises(UnreachableError, match="Invalid URL"):
+            server.images().has_blob(ABSENT)
+
+    @pytest.mark.parametrize("body", [b" " * (LARGEST + 1), b"[" * 100_000, b"[]", b'{"token": 7}'])
+    def test_a_token_that_is_none(self, body):
+        realm = (401, {"WWW-Authenticate": 'Bearer realm="http://@/token"'}, b"")
+        with Strange(realm, (200, {}, body), realm) as server, pytest.raises(RegistryError):
+            server.images().has_blob(ABSENT)
+
+    @pytest.mark.parametrize("realm", ["", "http://[::", "http://example.invalid/t", "file:///x"])
+    def test_a_realm_that_cannot_be_asked(self, realm):
+        challenge = (401, {"WWW-Authenticate": f'Bearer realm="{realm}"'}, b"")
+        with Strange(challenge) as server:
+            with pytest.raises(UnreachableError, match="does not accept"):
+                server.images().has_blob(ABSENT)
+            assert len(server.seen) == 1
+
+    def test_a_body_that_trickles(self, monkeypatch):
+        monkeypatch.setattr(adapter, "_LONGEST_ANSWER", -1.0)
+        with Strange(OK) as server, pytest.raises(UnreachableError, match="to answer"):
+            server.images().resolve("v1")
+
+    def test_the_environments_credentials_are_for_the_projects_registry(self, monkeypatch):
+        monkeypatch.setenv("MLOPS_REGISTRY_USERNAME", "ada")
+        monkeypatch.setenv("MLOPS_REGISTRY_PASSWORD", "s3cret")
+        challenge = (401, {"WWW-Authenticate": "Basic realm=x"}, b"")
+        with Strange(challenge) as server:
+            with pytest.raises(UnreachableError, match="does not accept"):
+                Registry(f"{server.host}/ml/spam", ours=False).has_blob(ABSENT)
+            assert not any("Authorization" in headers for _, _, headers in server.seen)
+
     def test_nobody_listens(self):
         with Strange(OK) as server:
             images = server.images()
@@ -238,6 +272,46 @@ class TestMisbehaviour:
 )
 def test_where_a_name_leads(text, base):
     assert Repository.parse(text).base == base
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "r.example.com/",
+        "r.example.com/a b",
+        "r.example.com/a?b",
+        "r.example.com/../a",
+        "r.example.com/A",
+        "r.example.com/a//b",
+        "ada@r.example.com/a",
+        "r.example.com:x/a",
+        "-.a/b",
+        "r.example.com/a\n",
+        "r.example.com/a:v1",
+        "r.example.com#/a",
+        "r.example.com\\/a",
+    ],
+)
+def test_what_names_no_repository(text):
+    with pytest.raises(UsageError, match="names no repository"):
+        Repository.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("https://cdn.example.com/x", True),
+        ("http://cdn.example.com/x", False),
+        ("http://127.0.0.1:6443/x", False),
+        ("http://localhost/x", False),
+        ("ftp://127.0.0.1/x", False),
+        ("file:///etc/passwd", False),
+        ("https:///x", False),
+    ],
+)
+def test_where_a_registry_elsewhere_may_lead_us(url, private):
+    assert Registry("registry.example.com/ml/spam")._private(httpx.URL(url)) is private
 
 
 def test_preflight_asks_the_registry(registry):

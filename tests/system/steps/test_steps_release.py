@@ -103,6 +103,16 @@ def second_run_starts_from_the_first(play, first, capfd):
     assert one["release"] != two["release"]
 
 
+def test_what_callers_rely_on_stands_in_the_record(play):
+    text = (play.work / "mlops.yaml").read_text()
+    declared = "    compatibility: {input-schema: 3, api: v2}\n"
+    play.commit({"mlops.yaml": text + declared})
+    run = play.run().upto("propose")
+    record = play.record(run.results["package"]["release"])
+    assert record.document["compatibility"] == {"api": "v2", "input-schema": "3"}
+    assert record.compatibility == {"api": "v2", "input-schema": "3"}
+
+
 def test_the_statement_is_a_referrer_of_the_image(run):
     store = OciLayout(run.play.registry)
     found = store.referrers(released(run).digest)[0]
