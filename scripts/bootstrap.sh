@@ -179,6 +179,7 @@ bring_servers() {
     has faketime || missing="$missing faketime"
     has docker-registry || missing="$missing docker-registry"
     [ -x /usr/sbin/sshd ] || has sshd || missing="$missing openssh-server"
+    has openssl || missing="$missing openssl"
     # shellcheck disable=SC2086 - a list of names
     [ -z "$missing" ] || packages $missing
 }

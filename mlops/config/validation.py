@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -13,6 +14,7 @@ from mlops.documents import Document, Kind, Node, Path
 from mlops.errors import ConfigError
 
 API_VERSION = "mlops/v1"
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of a URL: it may be a password
 
 
 class Section(BaseModel):
@@ -117,7 +119,7 @@ def _found(node: Node, expected: str) -> str:
     if node.value is None:
         return f"{expected}; found nothing: fill it in, or remove the key"
     if isinstance(node.value, str):
-        return f"{expected}; found {node.text[:60]!r}"
+        return f"{expected}; found {_USERINFO.sub('***', node.text)[:60]!r}"
     if expected != _EXPECTED["string_type"]:
         return f"{expected}; found {node.text[:60]}"
     reading = "a number" if not isinstance(node.value, bool) else str(node.value).lower()

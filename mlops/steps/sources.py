@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlops.adapters.dvc import DvcStore
 from mlops.adapters.git import Git, Repository
+from mlops.adapters.git.failures import redact
 from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
 from mlops.domain.dvcfiles import LockedStage, lock_path_of
@@ -142,5 +143,6 @@ def _clone(url: str, clone: Path) -> None:
     git.run("config", f"remote.{_REMOTE}.url", url, doing="making a clone")
     refspecs = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/mlops/*:refs/tags/mlops/*"]
     remote = Repository(git).remote(_REMOTE)
-    if not remote.fetch(refspecs, doing=f"cloning {url}"):
-        raise GitError(f"{url} has no branches", hint="Push the project first")
+    shown = redact(url)
+    if not remote.fetch(refspecs, doing=f"cloning {shown}"):
+        raise GitError(f"{shown} has no branches", hint="Push the project first")

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,8 @@ _FIXED = {
     "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",  # what a SHA names is the same for everybody
+    "GIT_GRAFT_FILE": "/dev/null/none",  # and so are its parents
+    "SSH_ASKPASS_REQUIRE": "never",  # ssh has no terminal here, and must open no window
     "GIT_PAGER": "cat",
     "GIT_EDITOR": "false",
 }
@@ -39,6 +41,7 @@ _SETTINGS = (
     # a commit that a ref names must be on disk before the ref is
     "core.fsync=all",
     "credential.interactive=false",
+    "core.askPass=",  # git would ask in a window; empty also keeps it from SSH_ASKPASS
     "protocol.ext.allow=never",
     "gc.auto=0",
     "maintenance.auto=false",
@@ -59,7 +62,15 @@ _SETTINGS = (
     "fetch.writeCommitGraph=false",
     "push.recurseSubmodules=no",
     "push.followTags=false",
+    "push.pushOption=",  # drops those of the user: a remote may know none, or skip its checks
     "push.useForceIfIncludes=false",
+)
+_LAYOUT = (  # what `_layout` reads, in its order
+    "--path-format=absolute",
+    "--is-bare-repository",
+    "--show-object-format",
+    "--git-dir",
+    "--git-common-dir",
 )
 _OPTIONS = tuple(part for setting in _SETTINGS for part in ("-c", setting))
 _NO_NAMES = frozenset(("", ".", "..", ".git", "git~1"))  # git-fsck(1): hasDot, hasDotdot, hasDotgit
@@ -87,7 +98,7 @@ def check_revision(rev: str) -> str:
 
 def check_remote(name: str) -> str:
     """`name` where it may name a configured remote. Raises UsageError otherwise."""
-    if ":" in name or name.startswith(("/", ".")):
+    if set(name) & set(":=") or name.startswith(("/", ".")):  # = ends a name in `git -c`
         raise UsageError(f"{redact(name)!r} is not the name of a remote", hint="Run: git remote -v")
     return check_ref(name, "remote")
 
@@ -127,6 +138,16 @@ def _environment(extra: Mapping[str, str] | None, also: tuple[str, ...]) -> dict
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a repository keeps its things; `id_bytes` is 20 for sha1, 32 for sha256."""
+
+    git_dir: Path
+    common_dir: Path
+    bare: bool
+    id_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Git:
     """Runs git in one directory. Every failure is a GitError in plain words.
 
@@ -136,6 +157,8 @@ class Git:
 
     directory: Path
     also: tuple[str, ...] = ()
+    git_dir: Path | None = None  # where `directory` does not lead to it: core.worktree
+    known: Layout | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: Path) -> Git:
@@ -205,7 +228,8 @@ class Git:
         )
 
     def _argv(self, args: tuple[str, ...]) -> list[str]:
-        return ["git", "--no-pager", *_OPTIONS, *args]
+        where = () if self.git_dir is None else (f"--git-dir={self.git_dir}",)
+        return ["git", "--no-pager", *where, *_OPTIONS, *args]
 
 
 def discover(path: Path, also: tuple[str, ...] = ()) -> Git:
@@ -218,43 +242,35 @@ def discover(path: Path, also: tuple[str, ...] = ()) -> Git:
         raise GitUsageError(f"{path} is no directory", hint="Give one with --repo DIR")
     git = Git(path.resolve(), also)
     doing = f"looking for a repository in {path}"
-    done = git.attempt("rev-parse", "--is-bare-repository", "--show-toplevel", doing=doing)
-    bare, _, top = done.text.partition("\n")
-    if bare == "true" or "must be run in a work tree" in done.complaint:  # in .git: a hook, say
-        return Git(layout(git).git_dir, also)
+    done = git.attempt("rev-parse", *_LAYOUT, "--show-toplevel", doing=doing)
     if done.code != 0 and "not a git repository" in done.complaint:
         raise GitUsageError(
             f"{path} is in no git repository", hint="Run: git init, then mlops init"
         )
-    if done.code != 0:
+    inside = "must be run in a work tree" in done.complaint  # bare, or in .git: a hook, say
+    if done.code != 0 and not inside:
         raise failure(doing, done.complaint)
-    return Git(Path(top.removesuffix("\n")).resolve(), also)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where a repository keeps its things; `id_bytes` is 20 for sha1, 32 for sha256."""
-
-    git_dir: Path
-    common_dir: Path
-    bare: bool
-    id_bytes: int
+    *facts, top = done.text.removesuffix("\n").split("\n") + ([""] if inside else [])
+    found = _layout(facts, path)
+    if found.bare or inside:
+        return Git(found.git_dir, also, known=found)
+    root = Path(top).resolve()
+    apart = not (git.directory.is_relative_to(root) and os.path.lexists(root / ".git"))
+    return Git(root, also, found.git_dir if apart else None, known=found)
 
 
 def layout(git: Git) -> Layout:
-    """Ask git for the layout of the repository at `git.directory`. Raises GitError."""
-    text = git.text(
-        "rev-parse",
-        "--path-format=absolute",
-        "--git-dir",
-        "--git-common-dir",
-        "--is-bare-repository",
-        "--show-object-format",
-        doing=f"opening the repository {git.directory}",
-    )
+    """The layout of the repository at `git.directory`. Raises GitError."""
+    if git.known is not None:
+        return git.known
+    text = git.text("rev-parse", *_LAYOUT, doing=f"opening the repository {git.directory}")
+    return _layout(text.split("\n"), git.directory)
+
+
+def _layout(facts: list[str], where: Path) -> Layout:
     try:
-        own, common, bare, form = text.split("\n")
+        bare, form, own, common = facts
     except ValueError as exc:
-        raise GitError(f"{git.directory}: a path with a newline cannot hold a repository") from exc
+        raise GitError(f"{where}: a path with a newline cannot hold a repository") from exc
     id_bytes = 32 if form == "sha256" else 20
     return Layout(Path(own).resolve(), Path(common).resolve(), bare == "true", id_bytes)

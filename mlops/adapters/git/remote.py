@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -117,6 +117,7 @@ class Remote:
         leases = [f"--force-with-lease={update.ref}:{update.old or ''}" for update in updates]
         try:
             done = self.git.attempt(
+                *self._settings(update.ref for update in updates),
                 "push",
                 "--porcelain",
                 "--no-verify",
@@ -136,7 +137,18 @@ class Remote:
         if done.code == 0:
             return PushAnswer(flags, None)
         complaint = done.stderr.decode(errors="replace") + "\n" + "\n".join(reasons)
-        return PushAnswer(flags, failure(doing, complaint))
+        return PushAnswer(flags, failure(doing, complaint, after="nothing was changed there"))
+
+    def _settings(self, refs: Iterable[str]) -> Iterator[str]:
+        """Settings for a push: of these refs alone, whatever the user has for this remote.
+
+        A mirror's push would be of every ref. And git moves what the configured refspecs say that
+        mirrors a pushed ref: with `+refs/*:refs/*` that is the user's own branch, under a checkout.
+        A negative refspec (git-fetch(1)) keeps it from that.
+        """
+        yield from ("-c", f"remote.{self.name}.mirror=false")
+        for ref in refs:
+            yield from ("-c", f"remote.{self.name}.fetch=^{ref}")
 
 
 def _porcelain(text: str) -> tuple[dict[str, str], list[str]]:
