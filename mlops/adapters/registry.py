@@ -167,25 +167,27 @@ class Registry:
             _pause(number, answer.headers.get("Retry-After", ""))
 
     def _send(self, method: str, url: str) -> httpx.Response:
-        answer = self._follow(method, url)
-        challenge = answer.headers.get("WWW-Authenticate", "")
+        sent = self._token
+        answer = self._follow(method, url, sent)
         if answer.status_code != 401:
             return answer
-        with self._lock:
-            fresh = self._answered(challenge)
-        if not fresh:
+        with self._lock:  # another thread may have answered the same challenge meanwhile
+            if self._token == sent:
+                self._answered(answer.headers.get("WWW-Authenticate", ""))
+            token = self._token
+        if token == sent:
             return answer
         answer.close()
-        return self._follow(method, url)
+        return self._follow(method, url, token)
 
-    def _follow(self, method: str, url: str) -> httpx.Response:
+    def _follow(self, method: str, url: str, token: str) -> httpx.Response:
         """Send, and follow redirects; what says who we are goes to the registry's own host alone."""
         own = httpx.URL(url)
         at = own
         for _ in range(_REDIRECTS + 1):
             headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity"}
-            if (at.scheme, at.netloc) == (own.scheme, own.netloc) and self._token:
-                headers["Authorization"] = self._token
+            if (at.scheme, at.netloc) == (own.scheme, own.netloc) and token:
+                headers["Authorization"] = token
             request = self._client.build_request(method, at, headers=headers)
             answer = self._client.send(request, stream=True)
             if answer.status_code not in (301, 302, 303, 307, 308):
@@ -203,15 +205,13 @@ class Registry:
         local = url.scheme == "http" and _loopback(url.host)
         return (url.scheme == "https" and bool(url.host)) or (local and _loopback(own.host))
 
-    def _answered(self, challenge: str) -> bool:
-        """Whether there is something new to answer a 401 with (RFC 9110, 11.6.1)."""
+    def _answered(self, challenge: str) -> None:
+        """Take what a 401 can be answered with, if there is anything (RFC 9110, 11.6.1)."""
         scheme, _, rest = challenge.partition(" ")
-        before = self._token
         if scheme.lower() == "basic" and self._credentials is not None:
             self._token = self._credentials.basic
         elif scheme.lower() == "bearer":
             self._token = self._bearer(dict(_PARAM.findall(rest)))
-        return bool(self._token) and self._token != before
 
     def _bearer(self, asked: dict[str, str]) -> str:
         """A token of the realm that the registry names (distribution's token specification)."""

@@ -29,8 +29,8 @@ def promote(
         str,
         typer.Option(
             metavar="ENV",
-            help="Where to; default: the environment after the furthest that pins it.",
-            autocompletion=completion.environments,
+            help="Where to, or several with commas; default: what follows the furthest that pins it.",
+            autocompletion=completion.several_environments,
         ),
     ] = "",
     auto: Annotated[

@@ -76,6 +76,7 @@ def _json(settled: Settled[Any]) -> list[dict[str, Any]]:
             "reason": entry.reason,
             "pinned": list(found.pinned),
             "alike": [{"environment": name, "release": str(each)} for name, each in found.alike],
+            "note": found.note or None,
             "commit": settled.commit.sha if settled.commit else None,
             "changed": settled.commit is not None,
         }

@@ -79,6 +79,9 @@ def rollback(
     preflight = Preflight(opened.reader, Kustomize(), lambda: opened.data, own=_own(opened))
     roller = Roller(pins.publisher(opened), preflight, lambda found: _approve(found, yes=yes))
     settled = roller.roll_back(order, dry_run=dry_run)
+    pins.print_notes(settled.decision.notes)
+    for refusal in settled.decision.left:
+        render.warn(refusal.reason)
     render.answer(_json(settled, dry_run), output, lambda: _print(settled))
 
 
@@ -109,16 +112,17 @@ def _json(settled: Settled[RolledBack], dry_run: bool) -> list[dict[str, Any]]:
             {"check": v.check, "subject": v.subject, "verdict": str(v.mark), "detail": v.detail}
             for v in found.verdicts
         ]
-        answers.append(answer | {"hold": pins.hold_json(move.hold), "preflight": verdicts})
+        forbidden = any(
+            (e.model, e.digest) == (move.release.model, move.previous) for e in found.quarantined
+        )
+        more = {"quarantined": forbidden, "notes": list(found.notes)}
+        answers.append(answer | {"hold": pins.hold_json(move.hold), "preflight": verdicts} | more)
     return pins.with_outcome(answers, settled, dry_run=dry_run)
 
 
 def _print(settled: Settled[RolledBack]) -> None:
     found = settled.decision
     pending = pins.pending(settled)
-    pins.print_notes(found.notes)
-    for refusal in found.left:
-        render.warn(refusal.reason)
     for move in found.moves:
         if move.unchanged:
             render.line(f"{move.environment}: {_path(move)} was done before: nothing changed")

@@ -10,6 +10,7 @@ import typer
 from mlops.cli import completion, opening, options, pins, render
 from mlops.engine.status import StatusRow
 from mlops.engine.status import status as read
+from mlops.errors import ConfigError
 
 
 def status(
@@ -43,8 +44,13 @@ def status(
     """
     opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
-    rows = read(found, environment or (), model or ())
+    unread: list[ConfigError] = []
+    rows = read(found, environment or (), model or (), unread.append)
     render.answer([_json(row) for row in rows], output, lambda: _print(rows, found.now))
+    for fault in unread[1:]:
+        render.fail(str(fault))
+    if unread:  # the others were shown
+        raise unread[0]
 
 
 def _json(row: StatusRow) -> dict[str, Any]:

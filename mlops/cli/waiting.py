@@ -11,7 +11,7 @@ from types import MappingProxyType
 from mlops.adapters.git import GitOpsBranch
 from mlops.cli import render
 from mlops.domain.source import Commit
-from mlops.ports import LostRace, Published
+from mlops.ports import LostRace, Proposed, Published
 
 _PATIENCE = 1.0  # seconds that pass in silence
 _NO_REFS: Mapping[str, Commit] = MappingProxyType({})
@@ -33,6 +33,17 @@ class ToldBranch(GitOpsBranch):
     ) -> Published | LostRace:
         with told(f"pushing {self.branch} to {self.remote}", when=self.remote is not None):
             return super().publish(base, changes, message, refs)
+
+    def propose(
+        self,
+        base: Commit,
+        changes: Mapping[str, bytes | None],
+        message: str,
+        topic: str,
+        refs: Mapping[str, Commit] = _NO_REFS,
+    ) -> Proposed | LostRace:
+        with told(f"pushing a proposal to {self.remote}", when=self.remote is not None):
+            return super().propose(base, changes, message, topic, refs)
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class Guard:
         records = self._records(base)
         for pushed in self.ranges.steps(base, head, self.path):
             step = self._step(pushed.parent, pushed.commit, pushed.files, models, records)
+            step = replace(step, began=self._overlays(base, {*step.before, *step.after}))
             found += self._judged(pushed.commit, step)
         if self.ranges.passes_by(base, head, self.path):
             reason = (

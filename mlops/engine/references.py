@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, tzinfo
 from typing import assert_never
 
@@ -22,7 +23,7 @@ from mlops.domain.reference import (
 )
 from mlops.engine.history import UNSHALLOW
 from mlops.engine.state import Environments
-from mlops.errors import RefusedError, UsageError
+from mlops.errors import ConfigError, RefusedError, UsageError
 from mlops.policy import rollback as policy
 from mlops.policy.quarantine import quarantined
 
@@ -96,8 +97,12 @@ def _by_digest(environments: Environments, reference: DigestReference) -> Releas
 
 
 def _pinned(environments: Environments, model: str) -> set[Digest]:
-    states = (environments.state(name) for name in environments.names)
-    return {state.pins[model] for state in states if model in state.pins}
+    """What the environments pin of a model; one that cannot be read must not stop the others."""
+    found = set()
+    for name in environments.names:
+        with suppress(ConfigError):
+            found.add(environments.state(name).pins.get(model))
+    return {digest for digest in found if digest is not None}
 
 
 def _by_pin(environments: Environments, reference: PinReference) -> ReleaseId:

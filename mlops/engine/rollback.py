@@ -44,18 +44,20 @@ class Roller:
         order = replace(order, reason=reason, incident=one_line(order.incident))
         check(order)
         leaving: dict[tuple[str, str], Digest] = {}
+        going: dict[tuple[str, str], Digest] = {}
         approved: list[tuple[Rollback, ...]] = []
 
         def decide(environments: Environments) -> tuple[RolledBack, Change | None]:
             if leaving:  # a lost race: the same models, from the same releases
-                overtaken = _overtaken(environments, leaving)
+                overtaken = _overtaken(environments, leaving, going)
                 if overtaken is not None:
-                    return overtaken, self._joined(environments, order, leaving)
+                    return self._joined(environments, order, overtaken)
             orders = [_asked(order, name, leaving) for name in order.names]
             found = decided(environments, orders, self.publisher.actor)
             if not found.moved:
                 return found, None
             leaving.update({(m.environment, m.release.model): m.previous for m in found.moved})
+            going.update({(m.environment, m.release.model): m.release.digest for m in found.moved})
             change, found = self._change(environments, order, found)
             if order.preflight and not dry_run:
                 found = self._inspected(environments, found, change, approved)
@@ -64,35 +66,31 @@ class Roller:
         return self.publisher.settle(decide, dry_run=dry_run)
 
     def _joined(
-        self,
-        environments: Environments,
-        order: RollbackOrder,
-        leaving: Mapping[tuple[str, str], Digest],
-    ) -> Change | None:
-        """Where somebody else made the same rollback first: this incident, written into the holds,
-        so that its repetition finds it done. None where it stands there, or no hold was asked for."""
+        self, environments: Environments, order: RollbackOrder, found: RolledBack
+    ) -> tuple[RolledBack, Change | None]:
+        """Where somebody else made the same rollback first, what of this one it lacks: the hold, the
+        incident, so that repeating this one finds it done, and the quarantine."""
         files: Files = {}
-        joined: list[tuple[str, ReleaseId]] = []
-        for name in dict.fromkeys(name for name, _ in leaving) if order.incident else ():
-            left = {model: digest for (at, model), digest in leaving.items() if at == name}
-            fresh = _joining(environments, order, name, left, self.publisher.actor)
+        for name in dict.fromkeys(move.environment for move in found.moves):
+            there = [move for move in found.moves if move.environment == name]
+            fresh = _joining(environments, order, there, self.publisher.actor)
             files |= holds_file(environments, name, fresh)
-            joined += [(name, ReleaseId(h.model, h.digest)) for h in fresh if h.digest]
+        if order.quarantine:
+            entries, notes = _quarantine(environments, order, found.moves, self.publisher.actor)
+            files |= quarantine_file(environments, entries)
+            found = replace(found, quarantined=entries, notes=(*found.notes, *notes))
         if not files:
-            return None
-        names = tuple(dict.fromkeys(name for name, _ in joined))
+            return found, None
+        names = tuple(dict.fromkeys(move.environment for move in found.moves))
+        releases = [(MODEL, str(move.release)) for move in found.moves]
         message = self.publisher.message(
-            f"Join {order.incident} to the hold of {', '.join(names)}",
+            f"Hold {', '.join(names)} after a rollback by somebody else",
             "hold",
-            [
-                *((MODEL, str(release)) for _, release in joined),
-                (REASON, order.reason),
-                (INCIDENT, order.incident),
-            ],
+            [*releases, (REASON, order.reason), (INCIDENT, order.incident)],
             *names,
         )
-        about = topic("hold", names, (release.model for _, release in joined))
-        return Change(files, message, about, urgent=True)
+        about = topic("hold", names, (move.release.model for move in found.moves))
+        return found, Change(files, message, about, urgent=True)
 
     def _inspected(
         self,
@@ -157,39 +155,40 @@ def _files(environments: Environments, name: str, moved: Sequence[Rollback]) -> 
 
 
 def _joining(
-    environments: Environments,
-    order: RollbackOrder,
-    name: str,
-    left: Mapping[str, Digest],
-    actor: str,
+    environments: Environments, order: RollbackOrder, moves: Sequence[Rollback], actor: str
 ) -> list[Hold]:
-    """The holds of one environment with this incident beside the one that they belong to."""
-    state = environments.state(name)
+    """The holds that an order asks for, of one environment where somebody else moved the pins: theirs
+    with this incident beside the one that it belongs to, ours where none is in force."""
+    now = environments.now
     found = []
-    for model, digest in left.items() if order.hold else ():
-        old = next((hold for hold in state.holds if hold.model == model), None)
-        if old is not None and order.incident in incidents(old):
-            continue
-        fresh = old or Hold(
-            model, environments.now.replace(microsecond=0), one_line(actor), order.reason
+    for move in moves if order.hold else ():
+        model, holds = move.release.model, environments.state(move.environment).holds
+        old = next((hold for hold in holds if hold.model == model), None)
+        standing = old if old is not None and old.covers(model, now) else None
+        known = incidents(standing) if standing else ()
+        wanted = dict.fromkeys([*known, *([order.incident] if order.incident else [])])
+        fresh = standing or Hold(model, now.replace(microsecond=0), one_line(actor), order.reason)
+        fresh = replace(
+            fresh,
+            digest=move.release.digest,
+            until=None,
+            incident=", ".join(wanted) or None,
+            avoid=tuple(dict.fromkeys((*fresh.avoid, move.previous))),
         )
-        found.append(
-            replace(
-                fresh,
-                digest=state.pins.get(model),
-                incident=", ".join([*incidents(fresh), order.incident]),
-                avoid=tuple(dict.fromkeys((*fresh.avoid, digest))),
-            )
-        )
+        if fresh != old:
+            found.append(fresh)
     return found
 
 
 def _overtaken(
-    environments: Environments, leaving: Mapping[tuple[str, str], Digest]
+    environments: Environments,
+    leaving: Mapping[tuple[str, str], Digest],
+    going: Mapping[tuple[str, str], Digest],
 ) -> RolledBack | None:
     """What to say where somebody else moved a pin that this command was to move; None where not.
 
-    Deciding anew would roll back once more, from the release that the other one went back to.
+    Deciding anew would roll back once more, from the release that the other one went back to. It is
+    this rollback where all went from where it was to leave to where it was to go.
     """
     moved = [
         (name, model)
@@ -205,11 +204,17 @@ def _overtaken(
         for row in rows
     )
     if len(moved) == len(leaving) and all(
-        row.action == ROLLBACK and row.previous == leaving[row.environment, row.model]
+        row.action == ROLLBACK
+        and row.previous == leaving[row.environment, row.model]
+        and row.digest == going[row.environment, row.model]
         for row in rows
     ):
+        moves = tuple(
+            Rollback(row.environment, row.release, leaving[row.environment, row.model], None, True)
+            for row in rows
+        )
         return RolledBack(
-            repeated=True, notes=(f"somebody else rolled back at the same time: {told}",)
+            moves, repeated=True, notes=(f"somebody else rolled back at the same time: {told}",)
         )
     raise RefusedError(
         f"somebody else was faster: {told}",

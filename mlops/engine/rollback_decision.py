@@ -227,6 +227,10 @@ def check(order: RollbackOrder) -> None:
     chosen = [bool(order.to), order.at is not None, order.steps != 1]
     if sum(chosen) > 1:
         raise UsageError("--to, --at and --steps exclude each other", hint="Give one of them")
+    if ", " in order.incident:
+        raise UsageError(
+            f"{order.incident!a} cannot name an incident", hint="An ID holds no comma and space"
+        )
     if order.steps < 1:
         raise UsageError(f"--steps {order.steps} goes nowhere", hint="Give 1 or more")
     if order.every and (order.models or order.to):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from mlops.domain.digest import ReleaseId
 from mlops.domain.environment import Hold
 from mlops.domain.source import Commit
 from mlops.engine.state import Environments
+from mlops.errors import ConfigError
 from mlops.policy.quarantine import quarantined
 
 
@@ -31,18 +32,30 @@ class StatusRow:
 
 
 def status(
-    environments: Environments, names: Collection[str] = (), models: Collection[str] = ()
+    environments: Environments,
+    names: Collection[str] = (),
+    models: Collection[str] = (),
+    unread: Callable[[ConfigError], None] | None = None,
 ) -> tuple[StatusRow, ...]:
     """One row for each environment and model of mlops.yaml, and for each other model pinned.
 
     `names` and `models` choose environments and models, all where none are named; no more is read than
-    they need. Raises UsageError where there is no such environment or model.
+    they need. `unread` hears of each environment that cannot be read, and the others go on; without it
+    the first one's ConfigError ends it. Raises UsageError where there is no such environment or model.
     """
     asked = {environments.environment(name) for name in names}
     wanted = frozenset(environments.model(model) for model in models)
     chosen = tuple(name for name in environments.names if not asked or name in asked)
     with closing(environments.read_together(chosen)):
-        return tuple(row for name in chosen for row in _rows(environments, name, wanted))
+        rows: list[StatusRow] = []
+        for name in chosen:
+            try:
+                rows += _rows(environments, name, wanted)
+            except ConfigError as exc:
+                if unread is None:
+                    raise
+                unread(exc)
+        return tuple(rows)
 
 
 def _rows(environments: Environments, name: str, wanted: Collection[str]) -> Iterator[StatusRow]:

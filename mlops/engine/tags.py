@@ -232,6 +232,12 @@ def _decided(overlays: Overlays, name: str, path: str, tag: Tag, answers: Answer
 
 
 def _held(overlays: Overlays, name: str, tag: Tag) -> str:
+    """Why a hold keeps a tag where it is; the base is part of every environment."""
+    names = overlays.names if name == "base" else (name,)
+    return next((why for each in names if (why := _held_in(overlays, each, tag))), "")
+
+
+def _held_in(overlays: Overlays, name: str, tag: Tag) -> str:
     path = f"{overlays.path}/{name}/holds.yaml"
     try:
         holds = parse_holds(overlays.read(path), path)

@@ -57,7 +57,8 @@ class Step:
     the releases that its message says it takes out of quarantine; `record` gives the record of a
     digest that an image of that name pins after the commit; `spoiled` are records that it changed,
     removed or put where they do not belong, path → what happened; `faults` are other files of ours
-    that cannot be read after it.
+    that cannot be read after it. `began` are the environments as they stood before the whole push; None
+    where this commit is all of it.
     """
 
     before: Mapping[str, Overlay]
@@ -69,6 +70,7 @@ class Step:
     lifted: frozenset[ReleaseId] = frozenset()
     spoiled: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    began: Mapping[str, Overlay] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,9 @@ def _environment(step: Step, name: str, former: str, now: datetime) -> Iterator[
             yield from _held(before, after, name, model, now)
         new = after.pins.get(model)
         if new is not None and new != before.pins.get(model):
-            tagged = model in before.tags
+            # a tag that this very push wrote is no tag that stood: it would let any digest in
+            stood = before if step.began is None else step.began.get(former, Overlay())
+            tagged = model in before.tags and model in stood.tags
             yield from _pinned(
                 step, name, ReleaseId(model, new), recorded=model in ours and not tagged
             )

@@ -135,8 +135,8 @@ def _done(situation: Situation, order: Order) -> bool:
 
 
 def incidents(hold: Hold) -> tuple[str, ...]:
-    """The incidents that a hold belongs to: several where rollbacks of several met."""
-    return tuple((hold.incident or "").split(", ")) if hold.incident else ()
+    """The incidents that a hold belongs to: several where rollbacks met, or followed each other."""
+    return tuple(hold.incident.split(", ")) if hold.incident else ()
 
 
 def _target(situation: Situation, order: Order) -> Digest | Refusal:
@@ -218,6 +218,8 @@ def _unusable(situation: Situation, digest: Digest) -> str | None:
 def _hold(situation: Situation, order: Order, target: Digest) -> Hold:
     """What was rolled back from joins what the model's hold keeps out already."""
     before = situation.hold.avoid if situation.hold else ()
+    joined = incidents(situation.hold) if situation.hold else ()
+    belongs = dict.fromkeys([*joined, *([order.incident] if order.incident else [])])
     current = (situation.current,) if situation.current else ()
     avoid = tuple(d for d in dict.fromkeys((*before, *current)) if d != target)
     return Hold(
@@ -226,6 +228,6 @@ def _hold(situation: Situation, order: Order, target: Digest) -> Hold:
         actor=order.actor,
         reason=order.reason,
         digest=target,
-        incident=order.incident,
+        incident=", ".join(belongs) or None,
         avoid=avoid,
     )

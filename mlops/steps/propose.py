@@ -215,8 +215,10 @@ def _pinned(
     refs: Mapping[str, Commit],
 ) -> Proposal:
     environment = answer.environment
+    project = source.project
+    new_name = f"{project.registry}/{release.model}" if project.layout is None else None
     content = kustomization.with_pin(
-        target.kustomization, release.model, release.digest, target.path
+        target.kustomization, release.model, release.digest, target.path, new_name
     )
     trailers = [(message.ENVIRONMENT, environment)]
     if answer.previous is not None:

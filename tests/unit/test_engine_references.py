@@ -258,3 +258,11 @@ def test_a_shallow_clone_does_not_guess_what_stood_before():
     estate.gitops.shallow.add(estate.gitops.tip())
     with pytest.raises(RefusedError, match="cut off"):
         resolved(estate, "spam@prod~1")
+
+
+def test_a_prefix_is_found_though_another_environment_cannot_be_read():
+    estate = Estate()
+    estate.released("A", to=("prod",))
+    estate.write("staging/kustomization.yaml", b"[")
+    found = references.release(estate.environments(), f"spam@sha256:{digest('A').hex[:8]}")
+    assert found.digest == digest("A")

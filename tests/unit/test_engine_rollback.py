@@ -417,3 +417,55 @@ def test_an_incident_that_was_overtaken_is_kept_so_that_its_repetition_goes_no_f
         assert roll_back(estate, "spam", incident=incident).decision.repeated
     assert estate.gitops.tip() == tip
     assert prod(estate) == "B"
+
+
+def overtake(estate: Estate, **theirs) -> None:
+    """Bob rolls back right before our push."""
+    bob = Roller(replace(estate.publisher, actor="Bob"), NOTHING_CHECKED)
+    order = RollbackOrder("prod", ("spam",), reason="bad", **theirs)
+    estate.gitops.before_push = lambda: bob.roll_back(order)
+
+
+@pytest.mark.parametrize("asked", [{"steps": 2}, {"to": f"spam@{digest('A')}"}])
+def test_a_rollback_to_elsewhere_that_came_first_is_not_this_one(asked):
+    estate = released("A", "B", "C")
+    overtake(estate)
+    with pytest.raises(RefusedError, match="somebody else was faster"):
+        roll_back(estate, "spam", **asked)
+    assert prod(estate) == "B"
+
+
+def test_what_the_one_that_came_first_lacks_is_added():
+    estate = released("A", "B", "C")
+    overtake(estate, hold=False)
+    settled = roll_back(estate, "spam", quarantine=True)
+    (move,) = settled.decision.moves
+    assert (move.unchanged, move.previous) == (True, digest("C"))
+    assert prod(estate) == "B"
+    (hold,) = estate.environments().state("prod").holds
+    assert (hold.digest, hold.avoid, hold.until) == (digest("B"), (digest("C"),), None)
+    assert quarantined(digest("C"), None, estate.environments().quarantine)
+
+
+def test_where_the_one_that_came_first_lacks_nothing_nothing_is_written():
+    estate = released("A", "B", "C")
+    overtake(estate)
+    settled = roll_back(estate, "spam")
+    assert settled.commit is None
+    assert settled.decision.repeated
+
+
+def test_a_joined_incident_stays_done_when_another_rollback_follows():
+    estate = released("A", "B", "C", "D")
+    overtake(estate, incident="INC-9")
+    roll_back(estate, "spam", incident="INC-5")
+    roll_back(estate, "spam", incident="INC-6")
+    assert prod(estate) == "B"
+    for incident in ("INC-5", "INC-6", "INC-9"):
+        assert roll_back(estate, "spam", incident=incident).decision.repeated
+    assert prod(estate) == "B"
+
+
+def test_an_incident_that_would_read_as_two_is_refused():
+    with pytest.raises(UsageError, match="cannot name an incident"):
+        roll_back(released("A", "B"), incident="page 1, page 2")

@@ -130,3 +130,15 @@ def test_what_is_not_there_cannot_be_chosen(names, models):
     estate.released("A")
     with pytest.raises(UsageError, match=r"no (model|environment)"):
         status(estate.environments(), names, models)
+
+
+def test_one_that_cannot_be_read_is_told_and_the_others_shown():
+    estate = Estate()
+    estate.released("A")
+    estate.write("staging/kustomization.yaml", b"[")
+    unread = []
+    found = status(estate.environments(), unread=unread.append)
+    assert {row.environment for row in found} == {"dev", "prod"}
+    assert "staging/kustomization.yaml" in str(unread[0])
+    with pytest.raises(ConfigError):
+        status(estate.environments())

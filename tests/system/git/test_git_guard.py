@@ -244,6 +244,10 @@ def test_an_unrecorded_digest_of_ours_is_refused_other_images_and_a_tag_pass(pro
     base = prod.commit({KUSTOMIZATION: tagged})
     prod.commit(prod.pinned("X"))
     assert judged(prod, base) == [], "the tag became its own digest"
+    base = prod.commit(prod.pinned("A"))
+    prod.commit({KUSTOMIZATION: tagged})
+    prod.commit(prod.pinned("X"))
+    assert judged(prod, base) == [("record", "prod")], "a tag of the same push opens no door"
 
 
 def test_under_a_hold_a_tag_becomes_a_digest_and_does_not_move(prod, judged):

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -330,3 +331,19 @@ def test_preflight_asks_the_registry(registry):
     assert gone.mark is Mark.FAIL
     assert "has no layer" in gone.detail
     assert image("127.0.0.1:9").mark is Mark.UNKNOWN, "a registry that is down says nothing"
+
+
+def test_many_threads_that_meet_the_same_challenge(private, monkeypatch):
+    """Whoever is second finds the answer of the first, and is not turned away."""
+    monkeypatch.setenv("MLOPS_REGISTRY_USERNAME", "ada")
+    monkeypatch.setenv("MLOPS_REGISTRY_PASSWORD", "s3cret")
+    for _ in range(5):
+        images = Registry(f"{private.host}/ml/spam")
+        together = threading.Barrier(8)
+
+        def ask(images=images, together=together):
+            together.wait()
+            return images.has_blob(ABSENT)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert [each.result() for each in [pool.submit(ask) for _ in range(8)]] == [False] * 8
