@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,8 +40,8 @@ def status(
     asked = {environments.environment(name) for name in names}
     wanted = frozenset(environments.model(model) for model in models)
     chosen = tuple(name for name in environments.names if not asked or name in asked)
-    with closing(environments.read_together(chosen)):
-        return tuple(row for name in chosen for row in _rows(environments, name, wanted))
+    environments.read_together(chosen)
+    return tuple(row for name in chosen for row in _rows(environments, name, wanted))
 
 
 def _rows(environments: Environments, name: str, wanted: Collection[str]) -> Iterator[StatusRow]:

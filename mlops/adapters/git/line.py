@@ -57,7 +57,7 @@ class Line:
         self._file = walked.path(repository.common_dir, prefixes)
         self._keeping = walked.Keeping(self._file, prefixes, "", _LONG)
 
-    def walk(self, tip: Commit) -> Generator[LineChange]:
+    def walk(self, tip: Commit) -> Iterator[LineChange]:
         """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
 
         Where a shallow clone ends, the last change has `cut` set, and every file below the prefixes,
