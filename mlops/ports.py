@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,7 +183,7 @@ class GitOps(Protocol):
         """The unified diff that `publish` would commit."""
         ...
 
-    def line(self, tip: Commit, *prefixes: str) -> Generator[LineChange]:
+    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
         """Commits on the line of pushed tips that changed files below any of `prefixes` (none: any
         files), newest first."""
         ...

@@ -145,9 +145,9 @@ class Environments:
             )
         return found
 
-    def read_together(self, names: Sequence[str] = ()) -> Together:
-        """Let the pasts of some environments (default: all) come from one walk, for who asks about
-        all of them, and closes it."""
+    def read_together(self, names: Sequence[str] = ()) -> None:
+        """Let the pasts of some environments (default: all) come from one walk: for who asks about
+        all of them."""
         chosen = names or self.names
         paths = [kustomization_path(self.gitops, name) for name in chosen]
         changes = Together(self.gitops, self.tip, paths)
@@ -155,7 +155,6 @@ class Environments:
             self._histories[name] = History(
                 self.gitops, self.tip, name, self._versions, self.now, self._note, changes
             )
-        return changes
 
     def record(self, release: ReleaseId) -> ReleaseRecord | None:
         """The release's record, None where there is none. Raises ConfigError where it is damaged."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,16 +45,16 @@ def status(
     asked = {environments.environment(name) for name in names}
     wanted = frozenset(environments.model(model) for model in models)
     chosen = tuple(name for name in environments.names if not asked or name in asked)
-    with closing(environments.read_together(chosen)):
-        rows: list[StatusRow] = []
-        for name in chosen:
-            try:
-                rows += _rows(environments, name, wanted)
-            except ConfigError as exc:
-                if unread is None:
-                    raise
-                unread(exc)
-        return tuple(rows)
+    environments.read_together(chosen)
+    rows: list[StatusRow] = []
+    for name in chosen:
+        try:
+            rows += _rows(environments, name, wanted)
+        except ConfigError as exc:
+            if unread is None:
+                raise
+            unread(exc)
+    return tuple(rows)
 
 
 def _rows(environments: Environments, name: str, wanted: Collection[str]) -> Iterator[StatusRow]:

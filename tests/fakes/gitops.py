@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -164,7 +164,7 @@ class MemoryGitOps:
             )
         return "".join(out)
 
-    def line(self, tip: Commit, *prefixes: str) -> Generator[LineChange]:
+    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
         at: Commit | None = tip
         while at is not None:
             stored = self._commits[at]

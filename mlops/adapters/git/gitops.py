@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
@@ -85,7 +85,7 @@ class GitOpsBranch:
         """The names of the directories right below `path`; none where it is none."""
         return self.repository.directories(commit, path)
 
-    def line(self, tip: Commit, *prefixes: str) -> Generator[LineChange]:
+    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
         """Commits on the line of pushed tips that changed files below any of `prefixes`, newest
         first; see `line.Line`. Lazy: what is not asked for is not read."""
         return Line(self.repository, *(prefix.strip("/") for prefix in prefixes)).walk(tip)

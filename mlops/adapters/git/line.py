@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import sys
+import math
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,10 +55,9 @@ class Line:
         self._cuts = repository.shallow()
         self._nodes: dict[str, _Node] = {}
         self._file = walked.path(repository.common_dir, prefixes)
-        self._passed = 0  # commits that this walk has passed
-        self._next: str | None = None  # the commit after the last one given, where that is known
+        self._keeping = walked.Keeping(self._file, prefixes, "", _LONG)
 
-    def walk(self, tip: Commit) -> Generator[LineChange]:
+    def walk(self, tip: Commit) -> Iterator[LineChange]:
         """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
 
         Where a shallow clone ends, the last change has `cut` set, and every file below the prefixes,
@@ -77,18 +77,17 @@ class Line:
         """The walk, which goes on as the last one did once it comes to where that began, and is kept
         for the next where it was long, as far as it is read."""
         last = None if self._cuts else walked.load(self._file, self._prefixes)
-        passed: list[Seen] = []
-        ended = False
+        long = math.inf if self._cuts else _LONG  # deepening a shallow clone changes its line
+        keeping = self._keeping = walked.Keeping(self._file, self._prefixes, tip.sha, long)
+        # also where nobody closes the walk before the process ends
+        keep = weakref.finalize(self, keeping.save)
         try:
             for seen in self._walk(tip, last):
-                passed.append(seen)
+                keeping.seen.append(seen)
                 yield seen
-            ended = True
+            keeping.ended = True
         finally:
-            rest = None if ended else self._next
-            worth = self._passed >= _LONG and not self._cuts and not sys.is_finalizing()
-            if worth and (ended or rest is not None):
-                walked.save(self._file, self._prefixes, Walked(tip.sha, tuple(passed), rest))
+            keep()
 
     def _told(self, seen: Sequence[Seen]) -> Iterator[LineChange]:
         commits = self._repository.objects.commits([each.sha for each in seen])
@@ -104,7 +103,7 @@ class Line:
             with contextlib.closing(stretch):
                 for stop in stretch:
                     if last is not None and stop.sha == known:
-                        self._next = None
+                        self._keeping.rest = None
                         yield from last.seen
                         start, known, last = last.rest, "", None
                         break
@@ -117,7 +116,7 @@ class Line:
                         )
                     seen = self._seen(stop.sha, changes)
                     if seen is not None:
-                        self._next = parent
+                        self._keeping.rest = parent
                         yield seen
                     if start is not None:
                         break
@@ -164,7 +163,7 @@ class Line:
             raw: list[bytes] = []
             for record in stream.records():
                 if record.startswith(b"commit ") and len(raw) % 2 == 0:
-                    self._passed += 1
+                    self._keeping.passed += 1
                     if raw or len(head) > plain or (head and self._cuts) or head.startswith(wanted):
                         yield _stop(head, raw)
                     head, raw = record, []

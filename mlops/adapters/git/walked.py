@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,26 @@ class Walked:
     tip: str
     seen: tuple[Seen, ...]
     rest: str | None = None
+
+
+@dataclass
+class Keeping:
+    """A walk on its way: it is kept from `long` commits on that it passed itself."""
+
+    file: Path
+    prefixes: Sequence[str]
+    tip: str
+    long: float
+    seen: list[Seen] = field(default_factory=list)
+    rest: str | None = None  # the commit after the last one seen, where that is known
+    passed: int = 0
+    ended: bool = False
+
+    def save(self) -> None:
+        """Keep what was found, if it is worth it and it is known how it goes on."""
+        if self.passed >= self.long and (self.ended or self.rest is not None):
+            rest = None if self.ended else self.rest
+            save(self.file, self.prefixes, Walked(self.tip, tuple(self.seen), rest))
 
 
 def path(common_dir: Path, prefixes: Sequence[str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from itertools import islice
 from random import Random
 
@@ -128,3 +129,24 @@ def test_a_shallow_clone_keeps_none_and_uses_none(sandbox, kept):
     (shallow.common_dir / "mlops").mkdir()
     walked.save(file(shallow), (DEV,), Walked(shas[-1], (Seen(shas[0], {}),)))
     assert [sha for sha, _ in found(shallow, shas[-1])] == [shas[3], shas[2]]
+
+
+def test_a_walk_that_nobody_closes_is_kept_when_the_process_ends(sandbox):
+    repository, shas = grown(sandbox)
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mlops.adapters.git import Repository, discover, line\n"
+        "from mlops.domain.source import Commit\n"
+        "line._LONG = 0\n"
+        "repository = Repository(discover(Path.cwd()))\n"
+        "walk = line.Line(repository, sys.argv[1])\n"
+        "walk.circle = found = walk.walk(Commit(sys.argv[2]))\n"
+        "next(found)\n"
+    )
+    argv = [sys.executable, "-c", program, DEV, shas[-1]]
+    done = subprocess.run(argv, cwd=repository.root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    kept = walked.load(file(repository), (DEV,))
+    assert kept is not None
+    assert kept.rest is not None
