@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -100,6 +100,13 @@ class SourceReader(Protocol):
         """`commit` and all its ancestors, children before parents."""
         ...
 
+    def between(
+        self, old: Commit, new: Commit
+    ) -> tuple[tuple[CommitInfo, ...], tuple[CommitInfo, ...]]:
+        """The commits that `old` alone is made of, and those that `new` alone is, children before
+        parents. Raises GitError where a shallow clone cannot tell."""
+        ...
+
     def info(self, commit: Commit) -> CommitInfo: ...
     def has(self, commit: Commit) -> bool: ...
     def uncommitted(self) -> int:
@@ -176,13 +183,22 @@ class GitOps(Protocol):
         """The unified diff that `publish` would commit."""
         ...
 
-    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
+    def line(self, tip: Commit, *prefixes: str) -> Generator[LineChange]:
         """Commits on the line of pushed tips that changed files below any of `prefixes` (none: any
         files), newest first."""
         ...
 
+    def overwritten(self, tip: Commit) -> CommitInfo | None:
+        """The newest former tip, as far as this clone has seen any, whose changes below `path` a
+        force push took out of the history of `tip`; None where none is known."""
+        ...
+
     def read(self, commit: Commit, path: str) -> bytes | None: ...
     def blob(self, blob: str) -> bytes: ...
+    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
+        """As `blob`, for several at once."""
+        ...
+
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]: ...
     def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
         """The names of the directories right below `path`, in git's order; none where it is none."""

@@ -29,6 +29,16 @@ def diff(
     a: Side,
     b: Side,
     *,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Of two environments, this model alone; may be given several times.",
+            autocompletion=completion.models,
+        ),
+    ] = None,
     tz: pins.Zone = "UTC",
     no_fetch: pins.NoFetch = False,
     repo: options.Repo = options.HERE,
@@ -37,13 +47,13 @@ def diff(
 ) -> None:
     """Commits, data, parameters, dependencies, base and metrics, from A to B.
 
-    Examples:  mlops diff prod staging    mlops diff spam@prod~1 spam@prod
+    Examples:  mlops diff prod staging --model spam    mlops diff spam@prod~1 spam@prod
     """
     opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
     zone = pins.zone(tz)
     old, new = (references.release_or_environment(found, text, zone) for text in (a, b))
-    answers = compare(found, opened.repository, old, new)
+    answers = compare(found, opened.repository, old, new, model or ())
     render.answer([_json(each) for each in answers], output, lambda: _print(answers))
     if not answers:
         render.note(f"{a} and {b} pin the same")

@@ -49,6 +49,18 @@ def history(
         render.note(f"{environment} has never pinned {model or 'anything'}")
     elif past.cut_off and when is None:
         render.warn(f"{past.cut_off}. {UNSHALLOW}")
+    _warn_of_force_push(found)
+
+
+def _warn_of_force_push(found: Environments) -> None:
+    """Say that pins may be missing here, which somebody has seen before."""
+    lost = found.gitops.overwritten(found.tip)
+    if lost is not None:
+        look = f"git log {found.tip.short}..{lost.commit.short} -- {found.gitops.path}"
+        render.warn(
+            f"the GitOps branch was force-pushed: {lost.commit.short} of {render.stamp(lost.committed)} "
+            f"was its tip, and is no longer in its history. What is missing here: {look}"
+        )
 
 
 def _at(found: Environments, past: History, when: When, model: str) -> Sequence[PinRow]:

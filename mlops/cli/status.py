@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from mlops.cli import opening, options, pins, render
+import typer
+
+from mlops.cli import completion, opening, options, pins, render
 from mlops.engine.status import StatusRow
 from mlops.engine.status import status as read
 
 
 def status(
+    environment: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ENV]...",
+            help="These environments; default: all.",
+            autocompletion=completion.environments,
+        ),
+    ] = None,
     *,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="This model; may be given several times.",
+            autocompletion=completion.models,
+        ),
+    ] = None,
     no_fetch: pins.NoFetch = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
@@ -19,11 +39,11 @@ def status(
 ) -> None:
     """What every environment pins: release, age, source, hold.
 
-    Examples:  mlops status    mlops status --output json
+    Examples:  mlops status    mlops status prod --model spam    mlops status --output json
     """
     opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
-    rows = read(found)
+    rows = read(found, environment or (), model or ())
     render.answer([_json(row) for row in rows], output, lambda: _print(rows, found.now))
 
 

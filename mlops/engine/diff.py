@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +53,14 @@ Side = ReleaseId | EnvironmentReference
 
 
 def diff(
-    environments: Environments, reader: SourceReader, old: Side, new: Side
+    environments: Environments,
+    reader: SourceReader,
+    old: Side,
+    new: Side,
+    models: Collection[str] = (),
 ) -> tuple[ReleaseDiff, ...]:
-    """One difference for each model that differs; for two releases always one.
+    """One difference for each model (of `models`, where any are named) that differs; for two
+    releases always one.
 
     Raises RefusedError where a release has no record, UsageError for releases of two models.
     """
@@ -66,12 +71,12 @@ def diff(
             )
         return (_compare(environments, reader, old, new),)
     before, after = _pinned(environments, old), _pinned(environments, new)
-    models = sorted({*before, *after})
+    named = [environments.model(model) for model in models] or {*before, *after}
     if isinstance(old, ReleaseId) or isinstance(new, ReleaseId):
-        models = [side.model for side in (old, new) if isinstance(side, ReleaseId)]
+        named = [side.model for side in (old, new) if isinstance(side, ReleaseId)]
     return tuple(
         _compare(environments, reader, before.get(model), after.get(model))
-        for model in models
+        for model in sorted(set(named))
         if before.get(model) != after.get(model)
     )
 
@@ -128,14 +133,11 @@ def _commits(
         unknown.append(f"commits: {' and '.join(absent)} is not in this clone (git fetch --all)")
         return (), False
     try:
-        backwards = old != new and reader.is_ancestor(new, old)
-        first, last = (new, old) if backwards else (old, new)
-        before = set(reader.ancestors(first))
-        between = [commit for commit in reader.ancestors(last) if commit not in before]
-        return tuple(reader.info(commit) for commit in between), backwards
+        left, right = reader.between(old, new)
     except GitError as exc:
         unknown.append(f"commits: {exc}")
         return (), False
+    return (right, False) if right else (left, bool(left))
 
 
 def _data(record: ReleaseRecord) -> dict[str, str]:

@@ -6,15 +6,18 @@ tips, so hand edits and other tools' commits count; the trailers of our commits 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import islice
 
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.history import EDIT, PinRow
+from mlops.domain.message import ACTION, ACTOR, INCIDENT, REASON, RUN
 from mlops.domain.reference import Day, Instant, When
 from mlops.domain.source import Commit
+from mlops.engine.annotation import words
 from mlops.errors import ConfigError, RefusedError
 from mlops.manifests.versions import Versions
 from mlops.ports import CommitInfo, GitOps, LineChange
@@ -26,6 +29,7 @@ Changes = Callable[[Commit, str], Iterator[LineChange]]
 
 UNSHALLOW = "Run: git fetch --unshallow"
 _REMEMBERED = 64  # parsed kustomizations: neighbours share a blob, and memory stays flat
+_AHEAD = 32  # changes whose versions are fetched at once, at most
 
 
 def kustomization_path(gitops: GitOps, environment: str) -> str:
@@ -68,12 +72,13 @@ class History:
         gitops: GitOps,
         tip: Commit,
         environment: str,
-        models: Collection[str],
+        versions: Versions,
         now: datetime,
         note: Note = lambda _: None,
         changes: Changes | None = None,
     ) -> None:
-        """`changes` gives the changes of the environment's kustomization; default: the branch's line."""
+        """`versions` reads kustomizations; `changes` gives the changes of the environment's, default:
+        the branch's line."""
         self.environment = environment
         self.path = kustomization_path(gitops, environment)
         self._gitops = gitops
@@ -81,9 +86,10 @@ class History:
         self._now = now
         self._note = note
         self._changes = changes or gitops.line
-        self._reader = Versions(self.path, models)
+        self._reader = versions.of(self.path)
         self._parsed = lru_cache(maxsize=_REMEMBERED)(self._parse)
         self._noted: set[str] = set()
+        self._fetched: dict[str, bytes] = {}
         self._end: tuple[Commit, datetime] | None = None  # where a shallow clone ends
         self._read: list[PinRow] = []
         self._rest = self._derive()
@@ -143,6 +149,14 @@ class History:
             "this clone is shallow"
         )
 
+    def doubt(self, model: str) -> None:
+        """Note what a choice among earlier pins cannot know where what was read is cut off."""
+        if self._end is not None:
+            self._note(
+                f"{self.cut_off}, so nobody can tell whether {self.environment} was rolled back from an "
+                f"earlier {model} before that. {UNSHALLOW}"
+            )
+
     def _must_reach(self, start: datetime) -> None:
         if self._end is not None and self._end[1] > start:
             raise RefusedError(self.cut_off, hint=UNSHALLOW)
@@ -199,10 +213,11 @@ class History:
         name, tip = self.environment, self._tip
         while True:
             former = None
-            for change in self._changes(tip, kustomization_path(self._gitops, name)):
+            path = kustomization_path(self._gitops, name)
+            for change in self._ahead(self._changes(tip, path), path):
                 if name != self.environment and change.info.commit == tip:
                     continue  # here it went away under its former name
-                old, new = change.files.get(kustomization_path(self._gitops, name), (None, None))
+                old, new = change.files.get(path, (None, None))
                 if old is None and new is not None and not change.cut:
                     former = self._former(change, new)
                 yield _Version(change, former[1] if former else old, new, name)
@@ -212,6 +227,16 @@ class History:
                 return
             name, tip = former[0], change.info.commit
             self._note(f"{self.environment} was called {name} until {change.info.commit.short}")
+
+    def _ahead(self, changes: Iterator[LineChange], path: str) -> Iterator[LineChange]:
+        """The same changes, their versions fetched some at a time: one, then two, four …"""
+        size = 1
+        while block := list(islice(changes, size)):
+            wanted = (blob for change in block for blob in change.files.get(path, ()) if blob)
+            blobs = [blob for blob in dict.fromkeys(wanted) if blob not in self._fetched]
+            self._fetched = dict(zip(blobs, self._gitops.blobs(blobs), strict=True))
+            yield from block
+            size = min(2 * size, _AHEAD)
 
     def _former(self, change: LineChange, blob: str) -> tuple[str, str] | None:
         """The overlay that the commit renamed: its name and its last blob; None where it made anew
@@ -231,7 +256,8 @@ class History:
 
     def _parse(self, blob: str) -> Pins | None:
         try:
-            return self._reader.pins(self._gitops.blob(blob))
+            content = self._fetched.get(blob)
+            return self._reader.pins(self._gitops.blob(blob) if content is None else content)
         except ConfigError as exc:
             if blob not in self._noted:
                 self._noted.add(blob)
@@ -242,8 +268,7 @@ class History:
         self, step: _Step, release: ReleaseId, previous: Digest | None, until: datetime | None
     ) -> PinRow:
         cut = step.before is None
-        ours = not cut and _concerns(step.info, step.name, release)
-        word = step.info.trailer if ours else _silent
+        said = {} if cut else words(step.info, step.name, release, previous)
         return PinRow(
             environment=self.environment,
             release=release,
@@ -252,11 +277,11 @@ class History:
             until=until,
             commit=step.info.commit,
             author=step.info.author,
-            action=word("Mlops-Action") or EDIT,
-            actor=word("Mlops-Actor"),
-            reason=word("Mlops-Reason"),
-            incident=word("Mlops-Incident"),
-            run=word("Mlops-Run"),
+            action=said.get(ACTION) or EDIT,
+            actor=said.get(ACTOR, ""),
+            reason=said.get(REASON, ""),
+            incident=said.get(INCIDENT, ""),
+            run=said.get(RUN, ""),
             cut=cut,
         )
 
@@ -272,15 +297,6 @@ def _differing(before: Pins, after: Pins) -> list[str]:
         if (old := before.get(model)) is not digest and old != digest
     ]
     return sorted([*changed, *(model for model in before if model not in after)])
-
-
-def _concerns(info: CommitInfo, environment: str, release: ReleaseId) -> bool:
-    """Whether the commit's trailers speak of this pin: a squash or a merge may carry others' words."""
-    return environment in info.all("Mlops-Environment") and str(release) in info.all("Mlops-Model")
-
-
-def _silent(_key: str) -> str:
-    return ""
 
 
 def _start(when: When) -> datetime:

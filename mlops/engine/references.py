@@ -134,9 +134,12 @@ def predecessors(environments: Environments, environment: str, model: str) -> tu
         entries = environments.quarantine
         return record is not None and not quarantined(digest, record.artifact, entries)
 
-    rows = environments.history(environment).rows(model)
+    past = environments.history(environment)
     pinned = environments.state(environment).pins.get(model)
-    return policy.predecessors(rows, pinned, usable)
+    found = policy.predecessors(past.rows(model), pinned, usable)
+    if found:
+        past.doubt(model)
+    return found
 
 
 def _by_time(environments: Environments, reference: TimeReference) -> ReleaseId:

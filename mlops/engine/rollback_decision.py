@@ -174,6 +174,8 @@ class Decision:
         found = policy.decide(situation, asked)
         if isinstance(found, Refusal) and found.ground is Ground.HISTORY and past.cut_off:
             return Refusal(Ground.HISTORY, past.cut_off, UNSHALLOW)
+        if isinstance(found, Rollback):
+            past.doubt(model)
         return found
 
     def _explicit(self, model: str) -> Digest | None:

@@ -17,7 +17,7 @@ from mlops.domain.source import Commit
 from mlops.engine.history import History, kustomization_path
 from mlops.engine.together import Together
 from mlops.errors import ConfigError, UsageError
-from mlops.manifests import kustomization
+from mlops.manifests.versions import Versions
 from mlops.ports import GitOps
 
 _DIGEST_FILE = 64 + len(".json")
@@ -57,6 +57,7 @@ class Environments:
         self.project = project
         self.now = now
         self._note = note
+        self._reader: Versions | None = None
         self._states: dict[str, EnvironmentState] = {}
         self._histories: dict[str, History] = {}
         self._records: dict[ReleaseId, ReleaseRecord | None] = {}
@@ -89,6 +90,11 @@ class Environments:
         recorded = self.gitops.directories(self.tip, f"{self.gitops.path}/releases")
         return frozenset({*self.project.names, *recorded})
 
+    @property
+    def _versions(self) -> Versions:
+        """What read the last kustomization; knows nothing before the first."""
+        return self._reader or Versions("", self.models)
+
     @cached_property
     def quarantine(self) -> tuple[QuarantineEntry, ...]:
         content = self.gitops.read(self.tip, self.quarantine_path)
@@ -116,11 +122,9 @@ class Environments:
             raise ConfigError(
                 f"{path} is not on the GitOps branch", hint="Run mlops init, commit and push"
             )
-        pins = {
-            pin.model: pin.digest
-            for pin in kustomization.pins(content, path)
-            if pin.model in self.models
-        }
+        # environments are much alike: the last one's reader mostly knows where to look
+        self._reader = self._versions.of(path)
+        pins = self._reader.pins(content)
         return EnvironmentState(self._policy(name), pins, self._holds(name), content)
 
     def _policy(self, name: str) -> EnvironmentPolicy:
@@ -137,18 +141,21 @@ class Environments:
         found = self._histories.get(self.environment(environment))
         if found is None:
             found = self._histories[environment] = History(
-                self.gitops, self.tip, environment, self.models, self.now, self._note
+                self.gitops, self.tip, environment, self._versions, self.now, self._note
             )
         return found
 
-    def read_together(self) -> None:
-        """Let the pasts of all environments come from one walk: for who asks about all of them."""
-        paths = {name: kustomization_path(self.gitops, name) for name in self.names}
-        changes = Together(self.gitops, self.tip, paths.values())
-        for name in self.names:
+    def read_together(self, names: Sequence[str] = ()) -> Together:
+        """Let the pasts of some environments (default: all) come from one walk, for who asks about
+        all of them, and closes it."""
+        chosen = names or self.names
+        paths = [kustomization_path(self.gitops, name) for name in chosen]
+        changes = Together(self.gitops, self.tip, paths)
+        for name in chosen:
             self._histories[name] = History(
-                self.gitops, self.tip, name, self.models, self.now, self._note, changes
+                self.gitops, self.tip, name, self._versions, self.now, self._note, changes
             )
+        return changes
 
     def record(self, release: ReleaseId) -> ReleaseRecord | None:
         """The release's record, None where there is none. Raises ConfigError where it is damaged."""

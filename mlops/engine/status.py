@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,16 +30,27 @@ class StatusRow:
     quarantined: bool
 
 
-def status(environments: Environments) -> tuple[StatusRow, ...]:
-    """One row for each environment and model of mlops.yaml, and for each other model pinned."""
-    environments.read_together()
-    return tuple(row for name in environments.names for row in _rows(environments, name))
+def status(
+    environments: Environments, names: Collection[str] = (), models: Collection[str] = ()
+) -> tuple[StatusRow, ...]:
+    """One row for each environment and model of mlops.yaml, and for each other model pinned.
+
+    `names` and `models` choose environments and models, all where none are named; no more is read than
+    they need. Raises UsageError where there is no such environment or model.
+    """
+    asked = {environments.environment(name) for name in names}
+    wanted = frozenset(environments.model(model) for model in models)
+    chosen = tuple(name for name in environments.names if not asked or name in asked)
+    with closing(environments.read_together(chosen)):
+        return tuple(row for name in chosen for row in _rows(environments, name, wanted))
 
 
-def _rows(environments: Environments, name: str) -> Iterator[StatusRow]:
+def _rows(environments: Environments, name: str, wanted: Collection[str]) -> Iterator[StatusRow]:
     state = environments.state(name)
-    standing = environments.history(name).standing(state.pins)
-    for model in sorted({*environments.project.names, *state.pins}):
+    listed = sorted(wanted or {*environments.project.names, *state.pins})
+    pins = {model: state.pins[model] for model in listed if model in state.pins}
+    standing = environments.history(name).standing(pins)
+    for model in listed:
         digest = state.pins.get(model)
         release = ReleaseId(model, digest) if digest else None
         record = environments.sound(release) if release else None

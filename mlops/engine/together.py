@@ -27,6 +27,10 @@ class Together:
             return self._gitops.line(tip, path)
         return self._drained(self._waiting[path])
 
+    def close(self) -> None:
+        """End the walk: nobody asks on."""
+        self._source.close()
+
     def _drained(self, waiting: deque[LineChange]) -> Iterator[LineChange]:
         while True:
             while waiting:

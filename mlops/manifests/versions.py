@@ -2,11 +2,13 @@
 
 Neighbours in a history differ by a digest or two. Where a version is the last one read with other
 digests in the same places, its pins are those with these digests; anything else is parsed whole. The
-shortcut gives what parsing would: it is taken only between texts that are equal but for the 64 digits.
+shortcut gives what parsing would: it is taken only between files that are equal but for the 64 digits
+of digests that stand each in one place.
 """
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,17 +17,20 @@ from mlops.documents import Document, Kind, Node
 from mlops.domain.digest import Digest
 from mlops.manifests import kustomization
 
-_DIGEST = re.compile(rb"sha256:[0-9a-f]{64}")
-_LENGTH = len("sha256:") + 64
+_DIGITS = 64
+_PREFIX = "sha256:"
+_HEX = re.compile(rb"[0-9a-f]{64}")
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A version: its lines, its pins, and which line holds the digest of which image."""
+    """A version: its bytes, its pins, and at which offsets the digits of which image stand."""
 
-    lines: tuple[bytes, ...]
+    content: bytes
     pins: Mapping[str, Digest]
-    places: Mapping[int, str]
+    starts: tuple[int, ...]
+    names: tuple[str, ...]
 
 
 class Versions:
@@ -36,69 +41,91 @@ class Versions:
         self._models = models
         self._last: _Read | None = None
 
+    def of(self, origin: str) -> Versions:
+        """A reader of another file that may be much like the one that was read last."""
+        other = Versions(origin, self._models)
+        other._last = self._last
+        return other
+
     def pins(self, content: bytes) -> Mapping[str, Digest]:
         """Model → digest. Raises ConfigError as `kustomization.pins` does."""
-        lines = tuple(content.split(b"\n"))
-        found = self._shifted(lines)
+        found = None if self._last is None else _shifted(self._last, content)
         if found is None:
-            found = self._parsed(content, lines)
+            found = self._parsed(content)
         self._last = found
         return found.pins
 
-    def _shifted(self, lines: tuple[bytes, ...]) -> _Read | None:
-        """The last version with other digests; None where more than that differs."""
-        last = self._last
-        if last is None or len(last.lines) != len(lines):
-            return None
-        pairs = zip(last.lines, lines, strict=True)
-        moved: dict[str, Digest] = {}
-        for place in [at for at, (old, new) in enumerate(pairs) if old != new]:
-            model = last.places.get(place)
-            digest = _moved(last.lines[place], lines[place])
-            if model is None or digest is None:
-                return None
-            if model in last.pins:
-                moved[model] = digest
-        return _Read(lines, {**last.pins, **moved} if moved else last.pins, last.places)
-
-    def _parsed(self, content: bytes, lines: tuple[bytes, ...]) -> _Read:
+    def _parsed(self, content: bytes) -> _Read:
         document, pins = kustomization.read(content, self._origin)
         ours = {pin.model: pin.digest for pin in pins if pin.model in self._models}
-        return _Read(lines, ours, _places(document, lines))
+        places = _places(document, content)
+        return _Read(content, ours, tuple(places), tuple(places.values()))
 
 
-def _moved(old: bytes, new: bytes) -> Digest | None:
-    """The digest of a line that is another one with its only digest replaced; None elsewhere."""
-    at = old.find(b"sha256:")
-    found = _DIGEST.match(new, at) if at >= 0 else None
-    if found is None or old[:at] != new[:at] or old[at + _LENGTH :] != new[at + _LENGTH :]:
+def _shifted(last: _Read, content: bytes) -> _Read | None:
+    """The last version with other digests; None where more than that differs."""
+    if len(content) != len(last.content):
         return None
-    return Digest(found.group().removeprefix(b"sha256:").decode("ascii"))
+    moved: dict[str, Digest] = {}
+    at = _differs(last.content, content, 0)
+    while at is not None:
+        place = bisect.bisect_right(last.starts, at) - 1
+        start = last.starts[place] if place >= 0 else at + 1
+        found = _HEX.match(content, start)
+        if not start <= at < start + _DIGITS or found is None:
+            return None
+        name = last.names[place]
+        if name in last.pins:
+            moved[name] = Digest(found.group().decode("ascii"))
+        at = _differs(last.content, content, start + _DIGITS)
+    pins = {**last.pins, **moved} if moved else last.pins
+    return _Read(content, pins, last.starts, last.names)
 
 
-def _places(document: Document, lines: tuple[bytes, ...]) -> dict[int, str]:
-    """Line (from 0) → the image whose digest is all that can differ there.
+def _differs(old: bytes, new: bytes, start: int) -> int | None:
+    """The first offset from `start` on at which two texts of one length differ; None where none."""
+    if old[start:] == new[start:]:
+        return None
+    low, high = start, len(old)  # equal before low, different before high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _places(document: Document, content: bytes) -> dict[int, str]:
+    """Offset in bytes → the image whose digest has its digits there, in order.
 
     None at all where the document has aliases: a digest may then stand in two places.
     """
     if document.root.kind is not Kind.MAPPING or _aliased(document.root):
         return {}
     own = document.root.get("images")
+    at, offset = 0, len(_BOM) if content.startswith(_BOM) else 0  # in characters, in bytes
     found: dict[int, str] = {}
-    twice: set[int] = set()
     for entry in own[1].entries if own else ():
         name, digest = entry.get("name"), entry.get("digest")
-        if name is None or digest is None or len(digest[1].text) != _LENGTH:
+        start = None if digest is None else _digits(document.text, digest[1])
+        if name is None or start is None:
             continue
-        line = document.text.count("\n", 0, digest[1].start)
-        if line in found:
-            twice.add(line)
-        found[line] = name[1].text
-    return {
-        line: name
-        for line, name in found.items()
-        if line not in twice and len(_DIGEST.findall(lines[line])) == 1
-    }
+        offset += len(document.text[at:start].encode())
+        at = start
+        found[offset] = name[1].text
+    return found
+
+
+def _digits(text: str, node: Node) -> int | None:
+    """Where the digits begin of a digest that stands there as it is: without a tag, an anchor, an
+    escape; None elsewhere."""
+    written = text[node.start : node.end]
+    plain = written == node.style + node.text + node.style
+    digits = node.text.removeprefix(_PREFIX)
+    if not plain or len(node.text) != len(_PREFIX) + _DIGITS or not _HEX.fullmatch(digits.encode()):
+        return None
+    return node.start + len(node.style) + len(_PREFIX)
 
 
 def _aliased(root: Node) -> bool:

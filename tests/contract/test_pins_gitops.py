@@ -265,3 +265,18 @@ def test_a_git_revert_and_a_cherry_pick_count(real, tmp_path):
     rows = list(estate.environments().history("prod").rows())
     assert [row.digest for row in rows] == [digest(name) for name in "BABA"]
     assert [row.action for row in rows] == ["promote", "edit", "promote", "promote"]
+
+
+def test_several_places_and_versions_are_read_at_once(gitops):
+    first = published(gitops, None, {"environments/a/x": b"1", "environments/b/x": b"2"})
+    second = published(gitops, first, {"environments/b/x": b"3"})
+    tip = published(gitops, second, {"environments/c/x": b"4", "other": b"5"})
+    changes = list(gitops.line(tip, "environments/a", "environments/b/x"))
+    assert [change.info.commit for change in changes] == [second, first]
+    assert set(changes[1].files) == {"environments/a/x", "environments/b/x"}
+    assert len(list(gitops.line(tip))) == 3
+    blobs = [*changes[0].files["environments/b/x"], changes[1].files["environments/a/x"][1]]
+    assert gitops.blobs(blobs) == (b"2", b"3", b"1")
+    assert gitops.blobs([]) == ()
+    assert gitops.directories(tip, "environments") == ("a", "b", "c")
+    assert gitops.overwritten(tip) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -164,7 +164,7 @@ class MemoryGitOps:
             )
         return "".join(out)
 
-    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
+    def line(self, tip: Commit, *prefixes: str) -> Generator[LineChange]:
         at: Commit | None = tip
         while at is not None:
             stored = self._commits[at]
@@ -181,11 +181,18 @@ class MemoryGitOps:
                 yield LineChange(stored.info, changed, cut)
             at = parent
 
+    def overwritten(self, tip: Commit) -> CommitInfo | None:
+        """Nobody force-pushes in memory."""
+        assert tip in self._commits
+
     def read(self, commit: Commit, path: str) -> bytes | None:
         return self._commits[commit].files.get(path)
 
     def blob(self, blob: str) -> bytes:
         return self._blobs[blob]
+
+    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
+        return tuple(self._blobs[blob] for blob in blobs)
 
     def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
         rests = (

@@ -34,6 +34,15 @@ class MemorySources:
         line = self._line
         yield from reversed(line[: line.index(commit) + 1])
 
+    def between(
+        self, old: Commit, new: Commit
+    ) -> tuple[tuple[CommitInfo, ...], tuple[CommitInfo, ...]]:
+        def only(one: Commit, other: Commit) -> tuple[CommitInfo, ...]:
+            theirs = set(self.ancestors(other))
+            return tuple(self.info(each) for each in self.ancestors(one) if each not in theirs)
+
+        return only(old, new), only(new, old)
+
     def info(self, commit: Commit) -> CommitInfo:
         name = self.names[self._line.index(commit)]
         return CommitInfo(commit, "Ada <ada@example.com>", START, f"change {name}", ())

@@ -61,7 +61,7 @@ class Sight:
         """Whether a hold stops the model now; `own`: one of this very model."""
         names = (model,) if own else ("*", model)
         return any(
-            hold["model"] in names and _in_force(hold, now) for hold in self.holds(environment)
+            hold["model"] in names and in_force(hold, now) for hold in self.holds(environment)
         )
 
     def avoided(self, environment: str, model: str, now: datetime) -> set[str]:
@@ -69,7 +69,7 @@ class Sight:
         return {
             digest
             for hold in self.holds(environment)
-            if hold["model"] in ("*", model) and _in_force(hold, now)
+            if hold["model"] in ("*", model) and in_force(hold, now)
             for digest in hold.get("avoid") or ()
         }
 
@@ -238,7 +238,7 @@ class Observer:
                 place.kept_out.discard(now or "")
 
 
-def _in_force(hold: Mapping[str, Any], now: datetime) -> bool:
+def in_force(hold: Mapping[str, Any], now: datetime) -> bool:
     until = hold.get("until")
     if until is None:
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from typing import ClassVar
 
 from hypothesis import strategies as st
@@ -48,6 +49,7 @@ class Pins(Sentences):
         self.incidents: list[RollbackOrder] = []  # orders that were carried out
         self.ours: list[Commit] = []  # our last commits
         self.tips: list[Commit] = []
+        self.numbers = count()
         self.raced = False
         self.readable: dict[str, tuple[dict, ...]] = {}
 
@@ -228,7 +230,7 @@ class Pins(Sentences):
             at=Instant(self.branch.clock() - timedelta(minutes=minutes)) if how == "at" else None,
             steps={"two": 2, "three": 3}.get(how, 1),
             reason="bad",
-            incident=f"INC-{len(self.incidents)}" if incident else "",
+            incident=f"INC-{next(self.numbers)}" if incident else "",
             hold=with_hold,
             quarantine=forbid,
         )

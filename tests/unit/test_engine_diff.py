@@ -102,3 +102,14 @@ def test_hostile_records_are_no_crash():
     estate.record("C", data=[1, {"md5": 1}], params={"a": {}}, base={}, metrics={"x": "1"})
     (found,) = diff(estate.environments(), LINE, release("A"), release("C"))
     assert found.metrics == ()
+
+
+def test_of_two_environments_only_the_models_that_are_named():
+    estate = Estate()
+    estate.released("A", to=("dev",))
+    estate.pin("dev", eggs="B")
+    sides = EnvironmentReference("staging"), EnvironmentReference("dev")
+    found = diff(estate.environments(), LINE, *sides, models=["spam"])
+    assert [each.model for each in found] == ["spam"]
+    with pytest.raises(UsageError, match="no model 'spma'"):
+        diff(estate.environments(), LINE, *sides, models=["spma"])

@@ -133,8 +133,8 @@ def test_each_version_is_parsed_once(monkeypatch):
     for name in "ABCDEFG":
         estate.pin("prod", spam=name)
     fetched = []
-    real = estate.gitops.blob
-    monkeypatch.setattr(estate.gitops, "blob", lambda blob: fetched.append(blob) or real(blob))
+    real = estate.gitops.blobs
+    monkeypatch.setattr(estate.gitops, "blobs", lambda blobs: fetched.extend(blobs) or real(blobs))
     past = history(estate)
     list(past.rows())
     list(past.rows("spam"))

@@ -4,7 +4,7 @@ from mlops.domain.environment import Hold, QuarantineEntry
 from mlops.engine.show import show
 from mlops.engine.state import Environments
 from mlops.engine.status import StatusRow, status
-from mlops.errors import ConfigError, RefusedError
+from mlops.errors import ConfigError, RefusedError, UsageError
 from mlops.manifests.overlay import dump_holds, dump_quarantine
 from tests.fakes.estate import Estate, digest, record, release, source
 from tests.fakes.gitops import START
@@ -112,3 +112,21 @@ def test_a_branch_without_a_commit_says_what_is_to_be_pushed():
     estate = Estate()
     with pytest.raises(ConfigError, match="Commit and push what mlops init wrote"):
         Environments.load(estate.gitops, None, estate.environments().project, START)
+
+
+def test_chosen_environments_and_models_alone_are_told_and_read():
+    estate = Estate()
+    estate.released("A", to=("dev", "prod"))
+    estate.write("staging/kustomization.yaml", b"[")
+    found = status(estate.environments(), ("prod", "dev"), ("spam",))
+    assert [(row.environment, row.model) for row in found] == [("dev", "spam"), ("prod", "spam")]
+    assert all(row.since is not None for row in found)
+    assert [row.model for row in status(estate.environments(), ("prod",))] == ["eggs", "spam"]
+
+
+@pytest.mark.parametrize(("names", "models"), [(("prd",), ()), ((), ("spma",))])
+def test_what_is_not_there_cannot_be_chosen(names, models):
+    estate = Estate()
+    estate.released("A")
+    with pytest.raises(UsageError, match=r"no (model|environment)"):
+        status(estate.environments(), names, models)

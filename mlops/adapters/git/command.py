@@ -210,13 +210,19 @@ class Git:
         """What `git ARGS` prints, without the final newline."""
         return self.run(*args, doing=doing, timeout=timeout).text.removesuffix("\n")
 
-    def start(self, *args: str, doing: str, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    def start(
+        self,
+        *args: str,
+        doing: str,
+        stderr: int | IO[bytes],
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
         """Start `git ARGS` to talk with; see `process.start`."""
         return process.start(
             self._argv(args),
             doing=doing,
             cwd=self.directory,
-            env=_environment(None, self.also),
+            env=_environment(env, self.also),
             stderr=stderr,
             error=GitError,
         )

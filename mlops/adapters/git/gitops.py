@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import count
 from types import MappingProxyType
 
@@ -14,12 +14,13 @@ from mlops.adapters.git.command import check_path, check_ref
 from mlops.adapters.git.line import Line
 from mlops.adapters.git.local import LocalBranch
 from mlops.adapters.git.lock import held
+from mlops.adapters.git.overwritten import overwritten
 from mlops.adapters.git.proposals import Proposals
 from mlops.adapters.git.remote import PushAnswer, RefUpdate, Remote, patiently, pause
 from mlops.adapters.git.repository import Repository
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
-from mlops.ports import FileEntry, LineChange, LostRace, Proposed, Published
+from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposed, Published
 
 _ATTEMPTS = 6
 _PATIENCE = 30.0  # seconds after which a push is not tried again
@@ -43,6 +44,7 @@ class GitOpsBranch:
         self.branch = check_ref(branch, "branch")
         self.path = check_path(path.strip("/"))
         self._remote = Remote(repository.git, remote) if remote is not None else None
+        self._seen: Commit | None = None  # the tip before the last fetch
         self._local = LocalBranch(repository, branch)
         self._local.recover()
 
@@ -56,6 +58,7 @@ class GitOpsBranch:
     def refresh(self) -> Commit | None:
         """Fetch, and give the branch's tip; None where the branch does not exist yet."""
         self._local.recover()
+        self._seen = self.tip()
         if self._remote is not None and not self._remote.fetch_branch(self.branch):
             self._forget(self._remote)
         return self.tip()
@@ -72,6 +75,9 @@ class GitOpsBranch:
     def blob(self, blob: str) -> bytes:
         return self.repository.blob(blob)
 
+    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
+        return self.repository.blobs(blobs)
+
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]:
         return self.repository.files(commit, prefix)
 
@@ -79,10 +85,17 @@ class GitOpsBranch:
         """The names of the directories right below `path`; none where it is none."""
         return self.repository.directories(commit, path)
 
-    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
+    def line(self, tip: Commit, *prefixes: str) -> Generator[LineChange]:
         """Commits on the line of pushed tips that changed files below any of `prefixes`, newest
         first; see `line.Line`. Lazy: what is not asked for is not read."""
         return Line(self.repository, *(prefix.strip("/") for prefix in prefixes)).walk(tip)
+
+    def overwritten(self, tip: Commit) -> CommitInfo | None:
+        """See `overwritten.overwritten`; without a remote nobody else moves the branch."""
+        if self._remote is None:
+            return None
+        ref = self._remote.tracking(self.branch)
+        return overwritten(self.repository, ref, self._seen, tip, self.path)
 
     def diff(self, base: Commit | None, changes: Mapping[str, bytes | None]) -> str:
         """The unified diff that `publish` would commit; empty where nothing changes."""

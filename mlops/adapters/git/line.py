@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import os
-from collections.abc import Generator, Iterator
+import sys
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
+from mlops.adapters.git import walked
 from mlops.adapters.git.changes import PathChange, pathspec, raw_changes
-from mlops.adapters.git.commits import REGULAR, CommitObject, parse_commit
+from mlops.adapters.git.commits import REGULAR
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.git.stream import Stream
+from mlops.adapters.git.walked import Seen, Walked
 from mlops.domain.source import Commit
 from mlops.ports import LineChange
 
 ACTION = "mlops-action"
+_BATCH = 128  # commits
+_LONG = 2000  # commits that a walk passes, from which on it is worth keeping
+_BUFFERED = {"GIT_FLUSH": "0"}  # git(1): else each commit is written on its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class _Stop:
     """A commit of a linear stretch, and what it changed below the prefixes against its first parent."""
 
     sha: str
-    commit: CommitObject
+    parents: tuple[str, ...]
     changes: tuple[PathChange, ...]
 
 
@@ -48,100 +53,123 @@ class Line:
         self._prefixes = prefixes
         self._cuts = repository.shallow()
         self._nodes: dict[str, _Node] = {}
+        self._file = walked.path(repository.common_dir, prefixes)
+        self._passed = 0  # commits that this walk has passed
+        self._next: str | None = None  # the commit after the last one given, where that is known
 
-    def walk(self, tip: Commit) -> Iterator[LineChange]:
+    def walk(self, tip: Commit) -> Generator[LineChange]:
         """The changes on the line from `tip`, newest first, as `ports.GitOps.line` describes them.
 
         Where a shallow clone ends, the last change has `cut` set, and every file below the prefixes,
         possibly none, stands in it as new.
         """
-        at = tip.sha
-        start: str | None = at
-        last = ""
+        # commits are read some at a time: few while few are asked for, more with each batch
+        size = 1
+        waiting: list[Seen] = []
+        for seen in self._kept(tip):
+            waiting.append(seen)
+            if len(waiting) >= size:
+                yield from self._told(waiting)
+                waiting, size = [], min(2 * size, _BATCH)
+        yield from self._told(waiting)
+
+    def _kept(self, tip: Commit) -> Iterator[Seen]:
+        """The walk, which goes on as the last one did once it comes to where that began, and is kept
+        for the next where it was long, as far as it is read."""
+        last = None if self._cuts else walked.load(self._file, self._prefixes)
+        passed: list[Seen] = []
+        ended = False
+        try:
+            for seen in self._walk(tip, last):
+                passed.append(seen)
+                yield seen
+            ended = True
+        finally:
+            rest = None if ended else self._next
+            worth = self._passed >= _LONG and not self._cuts and not sys.is_finalizing()
+            if worth and (ended or rest is not None):
+                walked.save(self._file, self._prefixes, Walked(tip.sha, tuple(passed), rest))
+
+    def _told(self, seen: Sequence[Seen]) -> Iterator[LineChange]:
+        commits = self._repository.objects.commits([each.sha for each in seen])
+        for each, commit in zip(seen, commits, strict=True):
+            yield LineChange(commit.info(each.sha), each.files, each.sha in self._cuts)
+
+    def _walk(self, tip: Commit, last: Walked | None) -> Iterator[Seen]:
+        start: str | None = tip.sha
+        known = last.tip if last else ""
         while start is not None:
-            at, start = start, None
-            stretch = self._stretch(at)
+            stretch = self._stretch(start, known)
+            start = None
             with contextlib.closing(stretch):
                 for stop in stretch:
-                    last = stop.sha
-                    parents = self._real_parents(stop.sha, stop.commit)
-                    parent = self.followed(parents)
+                    if last is not None and stop.sha == known:
+                        self._next = None
+                        yield from last.seen
+                        start, known, last = last.rest, "", None
+                        break
+                    parent = self.followed(stop.parents)
                     changes = stop.changes
-                    if parent is not None and parent != parents[0]:
+                    if parent is not None and parent != stop.parents[0]:
                         start = parent
                         changes = self._repository.changed(
                             Commit(parent), Commit(stop.sha), *self._prefixes
                         )
-                    change = self._change(stop, changes)
-                    if change is not None:
-                        yield change
+                    seen = self._seen(stop.sha, changes)
+                    if seen is not None:
+                        self._next = parent
+                        yield seen
                     if start is not None:
                         break
-        if self._cuts:
-            yield from self._end(at, last)
 
-    def _end(self, start: str, last: str) -> Iterator[LineChange]:
-        """Where a shallow clone ends below `start`, if no commit that was told is that end."""
-        roots = self._repository.git.text(
-            "rev-list",
-            "--first-parent",
-            "--max-parents=0",
-            start,
-            "--",
-            doing="looking where the history is cut off",
-        )
-        for sha in roots.split():
-            if sha in self._cuts and sha != last:
-                yield LineChange(self._repository.info(Commit(sha)), {}, cut=True)
-
-    def _change(self, stop: _Stop, changes: tuple[PathChange, ...]) -> LineChange | None:
+    def _seen(self, sha: str, changes: tuple[PathChange, ...]) -> Seen | None:
         files = {}
         for change in changes:  # a link or a submodule is no file to read
             old = change.old if change.old_mode in REGULAR else None
             new = change.new if change.mode in REGULAR else None
             if old is not None or new is not None:
                 files[change.path] = (old, new)
-        cut = stop.sha in self._cuts
-        if not files and not cut:
-            return None
-        return LineChange(stop.commit.info(stop.sha), files, cut)
+        return Seen(sha, files) if files or sha in self._cuts else None
 
-    def _stretch(self, start: str) -> Generator[_Stop]:
-        """First-parent history: commits that changed something, and every merge: one that left the
-        prefixes as they were may be where the line turns. `--parents` is what brings those, and reads
-        ahead by the clock: `--topo-order` keeps the order of the line where clocks are wrong."""
+    def _stretch(self, start: str, known: str) -> Generator[_Stop]:
+        """First-parent history. `--sparse` and `--full-history`: a merge that left the prefixes as
+        they were must be seen too. (`--parents` would print no more than those, but it looks into
+        side branches, and where clocks differ their commits come between.) A commit that has one
+        parent and changed nothing makes no stop, unless it is `known`, or history may be cut off there.
+        """
         stream = Stream(
             self._repository.git,
             "log",
             "-z",
             "--first-parent",
+            "--sparse",
             "--full-history",
-            "--parents",
-            "--topo-order",
             "--diff-merges=first-parent",
             "--raw",
             "--no-renames",
             "--no-abbrev",
             "--no-decorate",
             "--no-notes",
-            "--pretty=raw",
+            "--format=commit %H %P",
             start,
             "--",
             *(part for prefix in self._prefixes for part in pathspec(prefix)),
             doing=f"reading the history of {' '.join(self._prefixes) or 'the branch'}",
+            env=_BUFFERED,
         )
+        plain = len("commit ") + 2 * len(start) + 1  # bytes of the head of a commit with one parent
+        wanted = f"commit {known or 'none'}".encode("ascii")
         with contextlib.closing(stream):
             head = b""
-            raw: list[str] = []
+            raw: list[bytes] = []
             for record in stream.records():
                 if record.startswith(b"commit ") and len(raw) % 2 == 0:
-                    if head:
+                    self._passed += 1
+                    if raw or len(head) > plain or (head and self._cuts) or head.startswith(wanted):
                         yield _stop(head, raw)
-                    # the message is indented: a colon at a line's start begins the changes
-                    head, colon, first = record.partition(b"\n:")
-                    raw = [os.fsdecode(colon + first)] if colon else []
+                    head, raw = record, []
                 elif record:
-                    raw.append(os.fsdecode(record))
+                    raw.append(record)
             if head:
                 yield _stop(head, raw)
 
@@ -208,19 +236,12 @@ class Line:
         if node is None:
             commit = self._repository.commit(Commit(sha))
             pinned = any(key.lower() == ACTION for key, _ in commit.trailers)
-            parents = self._real_parents(sha, commit)
+            parents = () if sha in self._cuts else commit.parents
             node = self._nodes[sha] = _Node(parents, commit.when, pinned)
         return node
 
-    def _real_parents(self, sha: str, commit: CommitObject) -> tuple[str, ...]:
-        return () if sha in self._cuts else commit.parents
 
-
-def _stop(head: bytes, raw: list[str]) -> _Stop:
-    """A commit as `git log --pretty=raw` prints it (git-log(1), PRETTY FORMATS)."""
-    first, _, rest = head.partition(b"\n")
-    sha = first.split(b" ")[1].decode("ascii")
-    headers, _, message = rest.partition(b"\n\n")
-    body = b"\n".join(line[4:] for line in message.split(b"\n"))
-    commit = parse_commit(sha, headers + b"\n\n" + body)
-    return _Stop(sha, commit, tuple(raw_changes(iter(raw))))
+def _stop(head: bytes, raw: list[bytes]) -> _Stop:
+    _, sha, *parents = head.decode("ascii").split()
+    records = (record.decode("utf-8", "surrogateescape") for record in raw)
+    return _Stop(sha, tuple(parents), tuple(raw_changes(records)))

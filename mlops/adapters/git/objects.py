@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, TypeVar
 
 from mlops.adapters.git.command import Git
@@ -26,8 +26,10 @@ _BATCH = 400  # requests in flight: 400 x 75 bytes stay below a pipe's 64 KiB
 _LIMIT = 64 << 20  # bytes of one object that is read into memory
 _MANY = 2_000_000  # files in one commit: above it somebody means harm
 _KEPT_TREES = 4096
+_KEPT_COMMITS = 256
 
 _Answer = TypeVar("_Answer")
+_Entries = tuple[tuple[TreeEntry, ...], Mapping[str, TreeEntry]]  # in their order, and by name
 
 
 class ObjectReader:
@@ -39,7 +41,8 @@ class ObjectReader:
         self._lock = threading.RLock()
         self._stream: Stream | None = None
         self._owner = 0
-        self._trees: OrderedDict[str, tuple[TreeEntry, ...]] = OrderedDict()
+        self._trees: OrderedDict[str, _Entries] = OrderedDict()
+        self._commits: OrderedDict[str, CommitObject] = OrderedDict()
 
     def close(self) -> None:
         """End the process behind; the next question starts another."""
@@ -67,38 +70,64 @@ class ObjectReader:
 
     def get(self, name: str, kind: str) -> bytes | None:
         """The content of an object; None where absent. Raises GitError where it is no `kind`."""
+        return self.several((name,), kind)[0]
 
-        def read(stream: Stream) -> bytes | None:
-            header = _header(stream)
-            if header is None:
-                return None
-            if header[0] != kind:
-                raise GitError(f"object {name} is a {header[0]}, not a {kind}")
-            if header[1] > _LIMIT:
-                raise GitError(f"object {name} has {header[1]} bytes, too many to read at once")
-            content = stream.take(header[1])
-            stream.take(1)
-            return content
-
-        with self._lock:
-            return self._ask([f"contents {name}"], read)
+    def _content(self, stream: Stream, name: str, kind: str) -> bytes | None:
+        header = _header(stream)
+        if header is None:
+            return None
+        if header[0] != kind:
+            raise GitError(f"object {name} is a {header[0]}, not a {kind}")
+        if header[1] > _LIMIT:
+            raise GitError(f"object {name} has {header[1]} bytes, too many to read at once")
+        content = stream.take(header[1])
+        stream.take(1)
+        return content
 
     def commit(self, sha: str) -> CommitObject:
         """A commit. Raises GitError where it is not here."""
-        content = self.get(sha, "commit")
-        if content is None:
-            raise GitError(f"commit {sha} is not here", hint="Run: git fetch")
-        return parse_commit(sha, content)
+        return self.commits((sha,))[0]
+
+    def commits(self, shas: Sequence[str]) -> list[CommitObject]:
+        """Commits, asked for at once. Raises GitError where one is not here."""
+        with self._lock:
+            found = {sha: self._commits[sha] for sha in shas if sha in self._commits}
+            missing = [sha for sha in dict.fromkeys(shas) if sha not in found]
+            for sha, content in zip(missing, self.several(missing, "commit"), strict=True):
+                if content is None:
+                    raise GitError(f"commit {sha} is not here", hint="Run: git fetch")
+                found[sha] = self._commits[sha] = parse_commit(sha, content)
+                if len(self._commits) > _KEPT_COMMITS:
+                    self._commits.popitem(last=False)
+            return [found[sha] for sha in shas]
+
+    def several(self, names: Sequence[str], kind: str) -> list[bytes | None]:
+        """As `get` for each name; the questions go out together, so that git answers without pauses."""
+        found: list[bytes | None] = []
+        for first in range(0, len(names), _BATCH):
+            batch = names[first : first + _BATCH]
+
+            def read(stream: Stream, batch: Sequence[str] = batch) -> list[bytes | None]:
+                return [self._content(stream, name, kind) for name in batch]
+
+            with self._lock:
+                found += self._ask([f"contents {name}" for name in batch], read)
+        return found
 
     def tree(self, tree: str) -> tuple[TreeEntry, ...]:
         """The entries of a tree, by its id. Raises GitError where it is not here."""
+        return self._entries(tree)[0]
+
+    def _entries(self, tree: str) -> _Entries:
         with self._lock:
             found = self._trees.get(tree)
             if found is None:
                 content = self.get(tree, "tree")
                 if content is None:
                     raise GitError(f"tree {tree} is not here", hint="Run: git fsck")
-                found = tuple(parse_tree(content, self.id_bytes))
+                entries = tuple(parse_tree(content, self.id_bytes))
+                # a name that stands there twice counts where it stands first
+                found = entries, {entry.name: entry for entry in reversed(entries)}
                 self._trees[tree] = found
                 if len(self._trees) > _KEPT_TREES:
                     self._trees.popitem(last=False)
@@ -112,7 +141,7 @@ class ObjectReader:
         for part in path.split("/") if path else ():
             if entry.mode != TREE:
                 return None
-            below = next((found for found in self.tree(entry.id) if found.name == part), None)
+            below = self._entries(entry.id)[1].get(part)
             if below is None:
                 return None
             entry = below

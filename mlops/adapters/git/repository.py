@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -214,10 +214,17 @@ class Repository:
         return self.blob(entry.id)
 
     def blob(self, blob: str) -> bytes:
-        content = self.objects.get(Commit.parse(blob).sha, "blob")
-        if content is None:
-            raise GitError(f"blob {blob} is not here", hint="Run: git fsck")
-        return content
+        return self.blobs((blob,))[0]
+
+    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
+        """Several blobs, asked for at once. Raises GitError where one is not here."""
+        names = [Commit.parse(blob).sha for blob in blobs]
+        found = []
+        for name, content in zip(names, self.objects.several(names, "blob"), strict=True):
+            if content is None:
+                raise GitError(f"blob {name} is not here", hint="Run: git fsck")
+            found.append(content)
+        return tuple(found)
 
     def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]:
         """All files, links and submodules below `prefix` (a directory or one path), by path."""
@@ -319,6 +326,28 @@ class Repository:
         self.commit(commit)
         walk = self._walk("--topo-order", commit.sha, doing=f"walking from {commit.short}")
         return (Commit(sha) for sha in walk)
+
+    def between(
+        self, old: Commit, new: Commit
+    ) -> tuple[tuple[CommitInfo, ...], tuple[CommitInfo, ...]]:
+        """The commits that only `old` reaches, and those that only `new` does, children first.
+
+        Raises GitError where one is not here, or a shallow clone cannot tell.
+        """
+        doing = f"comparing {old.short} with {new.short}"
+        listed = list(
+            self._walk("--topo-order", "--left-right", f"{old.sha}...{new.sha}", doing=doing)
+        )
+        cuts = self.shallow()
+        if any(marked[1:] in cuts for marked in listed):
+            raise self.cut_off(doing)
+        commits = self.objects.commits([marked[1:] for marked in listed])
+        infos = [
+            (marked[0], commit.info(marked[1:]))
+            for marked, commit in zip(listed, commits, strict=True)
+        ]
+        left, right = ([info for side, info in infos if side == mark] for mark in "<>")
+        return tuple(left), tuple(right)
 
     def _walk(self, *args: str, doing: str) -> Iterator[str]:
         with contextlib.closing(Stream(self.git, "rev-list", *args, "--", doing=doing)) as stream:

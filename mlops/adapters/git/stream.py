@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO
 
 from mlops.adapters.git.command import Git
@@ -18,6 +19,7 @@ from mlops.adapters.process import kill_group
 from mlops.errors import GitError
 
 _CHUNK = 1 << 16
+_PIPE = 1 << 20  # bytes
 _SILENCE = 120.0  # seconds without a byte after which a process counts as stuck
 
 
@@ -27,15 +29,18 @@ class Stream:
     Not safe for threads: the owner locks. Ends with `close`, with its owner, or with Python.
     """
 
-    def __init__(self, git: Git, *args: str, doing: str) -> None:
+    def __init__(
+        self, git: Git, *args: str, doing: str, env: Mapping[str, str] | None = None
+    ) -> None:
         self._doing = doing
         self._buffer = bytearray()
         complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _end
         try:
-            self._process = git.start(*args, doing=doing, stderr=complaints)
+            self._process = git.start(*args, doing=doing, stderr=complaints, env=env)
         except BaseException:
             complaints.close()
             raise
+        _widen(self._process)
         self._complaints = complaints
         self._end = weakref.finalize(self, _end, self._process, complaints, os.getpid())
 
@@ -125,6 +130,13 @@ class Stream:
             text = self._complaints.read(_CHUNK).decode(errors="replace")
         self.close()
         return failure(self._doing, text)
+
+
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    """Let git run ahead of us by more than the usual pipe, where the system allows it (pipe(7))."""
+    if process.stdout is not None:
+        with contextlib.suppress(OSError, AttributeError):
+            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _end(process: subprocess.Popen[bytes], complaints: IO[bytes], owner: int) -> None:

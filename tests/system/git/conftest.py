@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,14 @@ class Sandbox:
         self, where: Path, remote: str | None = "origin", branch: str = "main"
     ) -> GitOpsBranch:
         return GitOpsBranch(self.open(where), branch, "environments", remote)
+
+    @contextmanager
+    def at(self, dates: Mapping[str, str]) -> Iterator[None]:
+        """What git commits meanwhile in this process bears these dates."""
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in dates.items():
+                patch.setenv(key, value)
+            yield
 
     def script(self, path: Path, body: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

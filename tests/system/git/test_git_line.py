@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from random import Random
 
 import pytest
 
@@ -334,3 +335,46 @@ def test_merges_do_not_each_cost_a_process(story, monkeypatch):
     monkeypatch.setattr(line.Line, "_only_from", lambda *args: asked.append(args))
     assert story.line() == []
     assert asked == []
+
+
+def _dag(random):
+    """A fast-import script of commits with up to three parents, wrong clocks among them; each has
+    a file of its own, and some change the overlay."""
+    for number in range(1, random.randint(6, 25)):
+        near = range(max(1, number - random.choice([1, 2, 6])), number)
+        parents = random.sample(near, min(len(near), random.choice([1, 1, 2, 3])))
+        when = 1_600_000_000 + number * 60 + random.choice([0, 0, 0, random.randint(-3000, 3000)])
+        message = random.choice(["work\n", "pin\n\nMlops-Action: promote\n"])
+        yield f"commit refs/heads/dag\nmark :{number}\ncommitter A <a@b> {when} +0000\n"
+        yield f"data {len(message)}\n{message}"
+        yield "".join(
+            f"{'merge' if at else 'from'} :{parent}\n" for at, parent in enumerate(parents)
+        )
+        yield f"M 100644 inline f{number}\ndata 1\nx\n"
+        if number == 1 or random.random() < 0.5:
+            yield f"M 100644 inline {PIN}\ndata 1\n{random.choice('123')}\n"
+        yield "\n"
+
+
+def _one_by_one(walk, repository, tip):
+    """The line as its definition says, each commit compared with the next by itself."""
+    at, found = tip, []
+    while at is not None:
+        parent = walk.followed(repository.commit(Commit(at)).parents)
+        changes = repository.changed(Commit(parent) if parent else None, Commit(at), DEV)
+        if changes:
+            found.append((at, {change.path: (change.old, change.new) for change in changes}))
+        at = parent
+    return found
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_line_is_what_a_walk_commit_by_commit_finds(sandbox, seed):
+    where = sandbox.new("dag")
+    script = "".join(_dag(Random(seed))).encode()  # noqa: S311 - no secret
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=where, input=script, check=True)
+    repository = sandbox.open(where)
+    tip = sandbox.git(where, "rev-parse", "dag")
+    walk = line.Line(repository, DEV)
+    found = [(change.info.commit.sha, dict(change.files)) for change in walk.walk(Commit(tip))]
+    assert found == _one_by_one(line.Line(repository, DEV), repository, tip)

@@ -617,3 +617,35 @@ def test_closing_ends_the_process(sandbox):
     assert repository.read(repository.head(), "train.py") == b"print(1)\n"  # opens again
     repository.close()
     assert Path(where).is_dir()
+
+
+def test_between_two_commits_lie_those_of_each_side(sandbox):
+    where = sandbox.clone("w")
+    base = sandbox.commit(where, "base", {"a": "1"})
+    one = sandbox.commit(where, "one", {"a": "2"})
+    two = sandbox.commit(where, "two", {"a": "3"})
+    sandbox.git(where, "switch", "-q", "--detach", base)
+    other = sandbox.commit(where, "other", {"b": "1"})
+    repository = sandbox.open(where)
+
+    def between(old, new):
+        sides = repository.between(Commit(old), Commit(new))
+        return [[info.commit.sha for info in side] for side in sides]
+
+    assert between(base, two) == [[], [two, one]]
+    assert between(two, base) == [[two, one], []]
+    assert between(two, other) == [[two, one], [other]]
+    assert between(base, base) == [[], []]
+
+
+def test_between_says_where_a_shallow_clone_cannot_tell(sandbox):
+    where = sandbox.clone("w")
+    first = sandbox.commit(where, "first", {"a": "1"})
+    sandbox.commit(where, "second", {"a": "2"})
+    sandbox.git(where, "push", "-q", "origin", "HEAD:main")
+    url = f"file://{sandbox.remote}"
+    sandbox.git(sandbox.directory, "clone", "-q", "--depth=1", url, "shallow")
+    sandbox.git(sandbox.directory / "shallow", "fetch", "-q", "--depth=1", "origin", first)
+    repository = sandbox.open(sandbox.directory / "shallow")
+    with pytest.raises(GitError, match="cut off"):
+        repository.between(Commit(first), repository.head())
