@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from estate import Size, build, digest
-from measure import write
+from measure import compiled, write
 from publish import GIT
 
 MLOPS = [sys.executable, "-m", "mlops"]
@@ -119,6 +119,7 @@ def _clones(root: Path, name: str, count: int) -> list[Path]:
 
 
 def main() -> None:
+    compiled()
     processes = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     each = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     who = {
