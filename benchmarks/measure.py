@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import os
 import platform
 import statistics
@@ -26,6 +28,13 @@ def machine() -> str:
         f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, "
         f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}"
     )
+
+
+def compiled() -> None:
+    """Bytecode for all of mlops: an installed program has it, a checkout that was edited may not."""
+    package = importlib.util.find_spec("mlops")
+    for place in (package and package.submodule_search_locations) or ():
+        compileall.compile_dir(place, quiet=1)
 
 
 def seconds(

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from estate import Size, build, digest
-from measure import median_ratio, seconds, write
+from measure import compiled, median_ratio, seconds, write
 
 MLOPS = [sys.executable, "-m", "mlops"]
 SIZE = Size(commits=400, pins=20, releases=20, models=3)
@@ -55,6 +55,7 @@ def records(where: Path, rounds: int) -> None:
 
 
 def main() -> None:
+    compiled()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     env = os.environ | {
         **{

@@ -57,6 +57,17 @@ class ObjectReader:
             header = self._ask([f"info {name}"], _header)
         return None if header is None else header[0]
 
+    def named(self, expression: str) -> str | None:
+        """The id of what gitrevisions(7) names (`HEAD^{commit}`, a ref); None where nothing, or
+        more than one object, is named so. Refs are read anew each time."""
+
+        def read(stream: Stream) -> str | None:
+            parts = stream.line().split(b" ")
+            return None if parts[-1] in (b"missing", b"ambiguous") else parts[0].decode("ascii")
+
+        with self._lock:
+            return self._ask([f"info {expression}"], read)
+
     def get(self, name: str, kind: str) -> bytes | None:
         """The content of an object; None where absent. Raises GitError where it is no `kind`."""
         return self.several((name,), kind)[0]
@@ -177,7 +188,7 @@ class ObjectReader:
     def _ask(self, requests: Sequence[str], read: Callable[[Stream], _Answer]) -> _Answer:
         """Send requests and read the answers; a process that died meanwhile is started anew."""
         stream = self._running()
-        content = "".join(f"{request}\n" for request in requests).encode("ascii")
+        content = "".join(f"{request}\n" for request in requests).encode("utf-8", "surrogateescape")
         try:
             try:
                 stream.send(content)

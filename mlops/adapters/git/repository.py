@@ -25,6 +25,7 @@ from mlops.adapters.git.failures import failure
 from mlops.adapters.git.objects import ObjectReader
 from mlops.adapters.git.pack import object_id
 from mlops.adapters.git.remote import Remote
+from mlops.adapters.git.settings import read_settings
 from mlops.adapters.git.stream import Stream
 from mlops.adapters.git.writing import Writer, identity
 from mlops.domain.source import Commit
@@ -91,7 +92,10 @@ class Repository:
 
         Raises UsageError where `rev` can be no revision, GitError where there is no such commit.
         """
-        doing = f"looking for {check_revision(rev)!r}"
+        found = self.objects.named(f"{check_revision(rev)}^{{commit}}")
+        if found is not None:
+            return Commit.parse(found)
+        doing = f"looking for {rev!r}"
         done = self.git.attempt(
             "rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}", doing=doing
         )
@@ -109,14 +113,8 @@ class Repository:
 
     def ref(self, name: str) -> Commit | None:
         """The commit at a full ref name; None where there is no such ref, or no commit at it."""
-        done = self.git.attempt(
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            f"{check_ref(name)}^{{commit}}",
-            doing=f"reading {name}",
-        )
-        return Commit.parse(done.text.strip()) if done.code == 0 else None
+        found = self.objects.named(f"{check_ref(name)}^{{commit}}")
+        return Commit.parse(found) if found is not None else None
 
     def head(self) -> Commit:
         """The commit that is checked out. Raises GitError where there is none yet."""
@@ -129,8 +127,10 @@ class Repository:
 
     def has_commits(self) -> bool:
         """Whether any ref names a commit."""
+        if self.ref("HEAD") is not None:
+            return True
         done = self.git.run("rev-list", "--all", "--max-count=1", doing="looking for commits")
-        return bool(done.text.strip()) or self.ref("HEAD") is not None
+        return bool(done.text.strip())
 
     def has(self, commit: Commit) -> bool:
         return self.objects.kind(commit.sha) == "commit"
@@ -152,13 +152,13 @@ class Repository:
 
         Raises GitError where several might be meant.
         """
-        names = self.git.text("remote", doing="listing remotes").split()
-        branch = self.branch()
-        if branch is not None:
-            key = f"branch.{branch}.remote"
-            done = self.git.run("config", "--get", key, doing="reading remotes", ok=(0, 1))
-            if done.text.strip() in names:
-                return check_remote(done.text.strip())
+        pattern = r"^(remote\..*\..*|branch\..*\.remote)$"
+        settings = read_settings(self.git, pattern, doing="reading remotes")
+        found = {key[len("remote.") : key.rindex(".")] for key in settings if key[0] == "r"}
+        names = sorted(found)
+        tracked = settings.get(f"branch.{self.branch()}.remote", "")
+        if tracked in names:
+            return check_remote(tracked)
         if "origin" in names or len(names) == 1:
             return check_remote("origin" if "origin" in names else names[0])
         if names:

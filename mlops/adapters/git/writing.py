@@ -12,6 +12,7 @@ from mlops.adapters.git.command import Git, check_path
 from mlops.adapters.git.commits import REGULAR, SUBMODULE, TREE, TreeEntry
 from mlops.adapters.git.objects import ObjectReader
 from mlops.adapters.git.pack import NewObjects, object_id, tree_content
+from mlops.adapters.git.settings import read_settings
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
 
@@ -33,9 +34,7 @@ class Identity:
 def identity(git: Git) -> Identity:
     """What git's configuration and environment say; MLOPS_ACTOR stands in where they are silent."""
     pattern = r"^((user|author|committer)\.(name|email)|commit\.gpgsign)$"
-    done = git.run("config", "-z", "--get-regexp", pattern, doing="reading git's user", ok=(0, 1))
-    records = (record.partition("\n") for record in done.text.split("\0") if record)
-    found = {key: value if newline else "true" for key, newline, value in records}
+    found = read_settings(git, pattern, doing="reading git's user")
     sign = found.get("commit.gpgsign", "false").strip().lower() in ("true", "yes", "on", "1")
     match = _WHO.match(os.environ.get("MLOPS_ACTOR", ""))
     actor = match["name"] if match else os.environ.get("MLOPS_ACTOR", "")

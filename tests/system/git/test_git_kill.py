@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from mlops.adapters.git import Repository, discover
+from mlops.domain.source import Commit
 from mlops.ports import Published
 
 PIN = "environments/dev/kustomization.yaml"
@@ -136,6 +138,11 @@ def template(sandbox):
     return place.rename(sandbox.directory / "template")
 
 
+def _head(place: Path) -> Commit:
+    with Repository(discover(place)) as repository:  # `_reap` waits for all that it started
+        return repository.head()
+
+
 MINE = "M  b\n M train.py"
 
 
@@ -171,7 +178,7 @@ def _check(sandbox, where, gitops, base) -> bool:
 
 def test_without_a_remote_checked_out(sandbox, template):
     where = sandbox.directory / "a"
-    base = sandbox.open(template).head()
+    base = _head(template)
 
     def publish() -> None:
         sandbox.gitops(where, remote=None).publish(base, CHANGES, "pin", {"t": base})
@@ -192,7 +199,7 @@ def test_without_a_remote_checked_out(sandbox, template):
 def test_the_recovery_itself(sandbox, template):
     """Killed with the intent on disk, then killed again at every step of finishing it."""
     where, half = sandbox.directory / "a", sandbox.directory / "half"
-    base = sandbox.open(template).head()
+    base = _head(template)
 
     def publish() -> None:
         sandbox.gitops(where, remote=None).publish(base, CHANGES, "pin", {"t": base})
@@ -215,7 +222,7 @@ def test_the_recovery_itself(sandbox, template):
 def test_without_a_remote_not_checked_out(sandbox, template):
     sandbox.git(template, "switch", "-qc", "work")
     where = sandbox.directory / "a"
-    base = sandbox.open(template).head()
+    base = _head(template)
 
     def publish() -> None:
         sandbox.gitops(where, remote=None).publish(base, CHANGES, "pin", {"t": base})
@@ -242,7 +249,7 @@ def test_with_a_remote(sandbox):
     sandbox.remote.rename(template / "remote.git")
     (sandbox.directory / "a").rename(template / "a")
     sandbox.git(template / "a", "remote", "set-url", "origin", str(where / "remote.git"))
-    base = sandbox.open(template / "a").head()
+    base = _head(template / "a")
 
     def publish() -> None:
         sandbox.gitops(where / "a").publish(base, {PIN: b"1\n"}, "pin", {"t": base})

@@ -189,6 +189,22 @@ class TestContent:
         sandbox.git(where, "prune-packed")
         assert repository.read(Commit(second), "late") == b"1"
 
+    def test_refs_that_move_are_seen(self, sandbox):
+        """Also where they were packed meanwhile, or deleted."""
+        where = sandbox.clone("a")
+        repository = sandbox.open(where)
+        assert repository.ref("refs/heads/main") == repository.head()
+        for number in range(3):
+            sha = sandbox.commit(where, "more", {"x": str(number)})
+            assert repository.ref("refs/heads/main").sha == sha == repository.head().sha
+            sandbox.git(where, "pack-refs", "--all")
+            assert repository.resolve("main").sha == sha
+        sandbox.git(where, "branch", "side")
+        assert repository.ref("refs/heads/side") == repository.head()
+        sandbox.git(where, "pack-refs", "--all")
+        sandbox.git(where, "branch", "-D", "side")
+        assert repository.ref("refs/heads/side") is None
+
     def test_replacements_do_not_count(self, sandbox):
         where = sandbox.clone("a")
         first = sandbox.git(where, "rev-parse", "HEAD")
