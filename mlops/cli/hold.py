@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
 from mlops.cli import opening, options, pins, render
 from mlops.domain.environment import Hold
+from mlops.domain.project import Project
 from mlops.domain.reference import parse_until
 from mlops.engine.hold import EVERY, Held, HoldOrder, Resumed
 from mlops.engine.hold import hold as hold_it
 from mlops.engine.hold import resume as resume_it
 from mlops.engine.publishing import Settled
+from mlops.engine.state import known
 
 
 def hold(
-    environment: pins.Environment,
+    environment: pins.SeveralEnvironments,
     model: pins.OneModel = "",
     *,
     reason: options.Reason = "",
@@ -40,20 +45,37 @@ def hold(
         reason=reason or render.ask_text(f"Why is {environment} held?"),
         until=parse_until(until, opened.now(), pins.zone(tz)) if until else None,
     )
-    settled = hold_it(pins.publisher(opened), order, dry_run=dry_run)
-    answer = {
+    publisher = pins.publisher(opened)
+    done = {
+        name: hold_it(publisher, replace(order, environment=name), dry_run=dry_run)
+        for name in _each(publisher.project, environment)
+    }
+    answers = [
+        answer
+        for name, settled in done.items()
+        for answer in pins.with_outcome([_held_json(name, settled)], settled, dry_run=dry_run)
+    ]
+    render.answer(answers, output, partial(_print_holds, done))
+
+
+def _each(project: Project, environments: str) -> tuple[str, ...]:
+    """The environments, each once; all are known before the first is changed."""
+    names = tuple(dict.fromkeys(environments.split(",")))
+    return tuple(known(name, project.environments, "environment") for name in names)
+
+
+def _held_json(environment: str, settled: Settled[Held]) -> dict[str, Any]:
+    return {
         "environment": environment,
         **(pins.hold_json(settled.decision.hold) or {}),
         "replaces": pins.hold_json(settled.decision.replaced),
         "commit": settled.commit.sha if settled.commit else None,
         "changed": settled.commit is not None,
     }
-    answers = pins.with_outcome([answer], settled, dry_run=dry_run)
-    render.answer(answers, output, lambda: _print_hold(environment, settled))
 
 
 def resume(
-    environment: pins.Environment,
+    environment: pins.SeveralEnvironments,
     model: pins.OneModel = "",
     *,
     dry_run: options.DryRun = False,
@@ -63,12 +85,25 @@ def resume(
 ) -> None:
     """Lift the hold of one model, or every hold of an environment.
 
-    Examples:  mlops resume prod spam    mlops resume prod
+    Examples:  mlops resume prod spam    mlops resume prod-eu,prod-us
     """
     opened = opening.open_project(repo)
-    settled = resume_it(pins.publisher(opened), environment, model or EVERY, dry_run=dry_run)
-    commit = settled.commit.sha if settled.commit else None
+    publisher = pins.publisher(opened)
+    done = {
+        name: resume_it(publisher, name, model or EVERY, dry_run=dry_run)
+        for name in _each(publisher.project, environment)
+    }
     answers = [
+        answer
+        for name, settled in done.items()
+        for answer in pins.with_outcome(_resumed_json(name, settled), settled, dry_run=dry_run)
+    ]
+    render.answer(answers, output, partial(_print_all_resumed, done, model))
+
+
+def _resumed_json(environment: str, settled: Settled[Resumed]) -> list[dict[str, Any]]:
+    commit = settled.commit.sha if settled.commit else None
+    return [
         {
             "environment": environment,
             **(pins.hold_json(hold) or {}),
@@ -77,8 +112,16 @@ def resume(
         }
         for hold in settled.decision.lifted
     ]
-    answers = pins.with_outcome(answers, settled, dry_run=dry_run)
-    render.answer(answers, output, lambda: _print_resumed(environment, model, settled))
+
+
+def _print_holds(done: Mapping[str, Settled[Held]]) -> None:
+    for environment, settled in done.items():
+        _print_hold(environment, settled)
+
+
+def _print_all_resumed(done: Mapping[str, Settled[Resumed]], model: str) -> None:
+    for environment, settled in done.items():
+        _print_resumed(environment, model, settled)
 
 
 def _print_hold(environment: str, settled: Settled[Held]) -> None:

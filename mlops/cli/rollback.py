@@ -126,6 +126,10 @@ def _print(settled: Settled[RolledBack]) -> None:
     for move in found.moves:
         if move.unchanged:
             render.line(f"{move.environment}: {_path(move)} was done before: nothing changed")
+        elif settled.proposed:
+            render.line(
+                f"{move.environment}: {_path(move)}, once that is merged; until then nothing moves"
+            )
         elif not pending:
             render.line(f"{move.environment}: {_path(move)}")
             _tell_hold(move.environment, move)

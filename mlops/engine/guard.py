@@ -8,6 +8,7 @@ from datetime import datetime
 
 from mlops.config.project import parse_project
 from mlops.domain.digest import ReleaseId
+from mlops.domain.history import PROMOTE
 from mlops.domain.message import ACTION, MODEL
 from mlops.domain.source import Commit
 from mlops.engine.recorded import Recorded
@@ -101,7 +102,8 @@ class Guard:
             record=records.find,
             quarantine=quarantine,
             forbidden=forbidden,
-            lifted=self._lifted(after) if quarantine != forbidden else frozenset(),
+            lifted=self._named(after, LIFT) if quarantine != forbidden else frozenset(),
+            promoted=self._named(after, PROMOTE) if names else frozenset(),
             spoiled=dict(records.follow(changed.values())),
             faults=tuple(text for text in (fault, *self._links(changed)) if text),
         )
@@ -125,17 +127,17 @@ class Guard:
                 kind = "link" if entry.mode == "120000" else "submodule"
                 yield f"{path}: expected a directory or a file; found a {kind}"
 
-    def _lifted(self, commit: Commit) -> frozenset[ReleaseId]:
-        """The releases that a commit of `mlops quarantine --lift` names."""
+    def _named(self, commit: Commit, action: str) -> frozenset[ReleaseId]:
+        """The releases that a commit names, where it says that it carries out this action."""
         info = self.reader.info(commit)
-        if info.trailer(ACTION) != LIFT:
+        if info.trailer(ACTION) != action:
             return frozenset()
         found = set()
         for text in info.all(MODEL):
             try:
                 found.add(ReleaseId.parse(text))
             except UsageError:
-                continue  # no release: nothing is lifted by it
+                continue  # no release
         return frozenset(found)
 
     def _records(self, commit: Commit) -> Recorded:

@@ -111,7 +111,7 @@ class Promoter:
     ) -> Callable[[Environments], tuple[tuple[Promotion, ...], Change | None]]:
         def decide(environments: Environments) -> tuple[tuple[Promotion, ...], Change | None]:
             stayed.clear()
-            policies = [environments.state(name).policy]
+            policies = [environments.policy(name)]
             names = (name, *policies[0].sources)
             pins = {each: environments.state(each).pins for each in names}
             moves = []
@@ -143,7 +143,8 @@ class Promoter:
 
     def _entry(self, environments: Environments, environment: str, release: ReleaseId) -> Entry:
         state = environments.state(environment)
-        sources = state.policy.sources
+        entering = environments.policy(environment)
+        sources = entering.sources
         pinned = state.pins.get(release.model)
         record = environments.record(release)
         target = environments.sound(ReleaseId(release.model, pinned)) if pinned else None
@@ -152,8 +153,8 @@ class Promoter:
         return Entry(
             release=release,
             record=record,
-            policy=state.policy,
-            rules=(*_gates(environments.project, release.model), *state.policy.gates),
+            policy=entering,
+            rules=(*_gates(environments.project, release.model), *entering.gates),
             pinned=pinned,
             target=target,
             direction=direction,
@@ -267,7 +268,7 @@ def _target(environments: Environments, releases: Iterable[ReleaseId]) -> str:
 
 def _after(environments: Environments, release: ReleaseId, pinning: Sequence[str]) -> str:
     """What comes after the furthest of the environments that pin a release; itself at the end."""
-    policies = [environments.state(name).policy for name in environments.names]
+    policies = [environments.policy(name) for name in environments.names]
     after = policy.following(pinning[-1], policies)
     open_ones = [name for name in after if name not in pinning]
     if len(open_ones) > 1:

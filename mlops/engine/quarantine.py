@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from mlops.domain.digest import Digest, ReleaseId
@@ -143,6 +143,15 @@ def entry_for(
         source=record.source.sha if record else None,
     )
     return entry, note
+
+
+def elsewhere(environments: Environments, release: ReleaseId, names: Collection[str]) -> list[str]:
+    """What to say of environments, but for `names`, that pin a release which is now forbidden."""
+    return [
+        f"{name} still pins {release.short}. Go back: mlops rollback {name} {release.model} --reason TEXT"
+        for name in _pinning(environments, release)
+        if name not in names
+    ]
 
 
 def quarantine_file(

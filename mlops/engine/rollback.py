@@ -10,10 +10,10 @@ from mlops.domain.environment import Hold, QuarantineEntry
 from mlops.domain.history import ROLLBACK
 from mlops.domain.message import INCIDENT, MODEL, REASON, one_line
 from mlops.engine.hold import holds_file, kept_holds, required_reason
-from mlops.engine.preflight import Preflight
+from mlops.engine.preflight import Mark, Preflight, Verdict
 from mlops.engine.promote import Files, pin_trailers, pinned_files
 from mlops.engine.publishing import Change, Publisher, Settled, topic
-from mlops.engine.quarantine import entry_for, quarantine_file
+from mlops.engine.quarantine import elsewhere, entry_for, quarantine_file
 from mlops.engine.rollback_decision import RollbackOrder, RolledBack, check, decided
 from mlops.engine.state import Environments
 from mlops.errors import RefusedError
@@ -59,8 +59,8 @@ class Roller:
             leaving.update({(m.environment, m.release.model): m.previous for m in found.moved})
             going.update({(m.environment, m.release.model): m.release.digest for m in found.moved})
             change, found = self._change(environments, order, found)
-            if order.preflight and not dry_run:
-                found = self._inspected(environments, found, change, approved)
+            if order.preflight:
+                found = self._inspected(environments, order, found, change, approved, dry_run)
             return found, change
 
         return self.publisher.settle(decide, dry_run=dry_run)
@@ -95,19 +95,24 @@ class Roller:
     def _inspected(
         self,
         environments: Environments,
+        order: RollbackOrder,
         found: RolledBack,
         change: Change,
         approved: list[tuple[Rollback, ...]],
+        dry_run: bool,
     ) -> RolledBack:
         targets = [(move.environment, move.release) for move in found.moved]
         if targets in [[(m.environment, m.release) for m in moves] for moves in approved]:
             return found  # the same moves on a newer tip: nobody is asked twice
         by_name = {name: [r for at, r in targets if at == name] for name, _ in targets}
         verdicts = self.preflight.inspect_all(environments, by_name, change.files)
-        found = replace(found, verdicts=verdicts)
+        further = tuple(v for move in found.moved for v in _further(environments, order, move))
+        found = replace(found, verdicts=(*further, *verdicts))
+        if dry_run:
+            return found  # nobody is asked for what is not done
         if not self.approve(found):
             raise RefusedError(
-                f"not rolled back: preflight of {', '.join(by_name)} failed",
+                f"nothing was rolled back: preflight of {', '.join(by_name)} failed",
                 hint="Go on in spite of it: --yes, or --skip-preflight",
             )
         approved.append(found.moved)
@@ -152,6 +157,23 @@ def _files(environments: Environments, name: str, moved: Sequence[Rollback]) -> 
     holds |= {move.release.model: move.hold for move in moved if move.hold is not None}
     files = pinned_files(environments, name, to)
     return files | holds_file(environments, name, holds.values())
+
+
+def _further(
+    environments: Environments, order: RollbackOrder, move: Rollback
+) -> tuple[Verdict, ...]:
+    """Whether this goes back further from where a rollback that is still held went: two people, or one
+    who pressed twice. Somebody who names a target or a number of steps means it."""
+    if order.to or order.at is not None or order.steps != 1:
+        return ()
+    model = move.release.model
+    hold = environments.state(move.environment).hold(model, environments.now)
+    row = next(environments.history(move.environment).rows(model), None)
+    if hold is None or row is None or (row.action, row.digest) != (ROLLBACK, move.previous):
+        return ()
+    who = f"{row.actor or row.author} at {row.since:%Y-%m-%dT%H:%M:%SZ}: {row.reason}"
+    told = f"{move.environment} was rolled back by {who}; this goes one release further"
+    return (Verdict("again", move.release.short, Mark.FAIL, told),)
 
 
 def _joining(
@@ -241,4 +263,5 @@ def _quarantine(
         entries.append(entry)
         if note:
             notes.append(note)
+        notes += elsewhere(environments, left, [m.environment for m in moves])
     return tuple(entries), tuple(notes)

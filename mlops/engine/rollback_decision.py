@@ -84,6 +84,7 @@ def decided(environments: Environments, orders: Sequence[RollbackOrder], actor: 
     return RolledBack(
         moves=tuple(move for part in parts for move in part.moves),
         repeated=all(part.repeated for part in parts),
+        notes=tuple(note for part in parts for note in part.notes),
         left=tuple(refusal for part in parts for refusal in part.left),
     )
 
@@ -95,8 +96,11 @@ def _none_of(
     if not several:
         return first
     told = "; ".join(exc.message for exc in refusals.values())
-    rest = ",".join(name for name, part in found.items() if part.moved)
-    hint = f"Roll back the rest alone: mlops rollback {rest}" if rest else first.hint
+    moves = [move for part in found.values() for move in part.moved]
+    rest = ",".join(dict.fromkeys(move.environment for move in moves))
+    models = " ".join(dict.fromkeys(move.release.model for move in moves))
+    command = f"mlops rollback {rest} {models} --reason TEXT"
+    hint = f"Roll back the rest alone: {command}" if rest else first.hint
     return RefusedError(f"nothing was rolled back: {told}", hint=hint)
 
 
@@ -110,15 +114,56 @@ class Decision:
 
     def made(self) -> RolledBack:
         repeated = self._repeated()
-        if repeated:
-            return RolledBack(repeated, repeated=True)
-        found = [self._decide(model) for model in self._models()]
+        self._undone(repeated)
+        notes = tuple(self._since(repeated))
+        if repeated and not self.order.every:
+            return RolledBack(repeated, repeated=True, notes=notes)
+        before = {move.release.model for move in repeated}
+        found = [self._decide(model) for model in self._models() if model not in before]
         refusals = [each for each in found if isinstance(each, Refusal)]
-        moves = tuple(each for each in found if isinstance(each, Rollback))
+        moves = (*repeated, *(each for each in found if isinstance(each, Rollback)))
         changing = [move for move in moves if not move.unchanged]
         if refusals and not (self.order.every and moves):
             raise self._refused(refusals, changing)
-        return RolledBack(moves, repeated=not changing, left=tuple(refusals))
+        notes = (*notes, *(note for move in changing if (note := self._passed_over(move))))
+        return RolledBack(moves, repeated=not changing, left=tuple(refusals), notes=notes)
+
+    def _undone(self, repeated: Iterable[Rollback]) -> None:
+        """Raise RefusedError where what this incident left is pinned again: "nothing changed" would
+        read as if all were well."""
+        pins = self.environments.state(self.order.environment).pins
+        for move in repeated:
+            release = ReleaseId(move.release.model, move.previous)
+            if pins.get(release.model) != move.previous:
+                continue
+            row = next(self.environments.history(move.environment).rows(release.model))
+            raise RefusedError(
+                f"{move.environment} was rolled back from {release.short} for"
+                f" {self.order.incident}, and pins it again ({row.action} by {row.actor or row.author})",
+                hint="If it is bad again, that is another incident: name it, or leave --incident out",
+            )
+
+    def _since(self, repeated: Iterable[Rollback]) -> Iterable[str]:
+        """What people must know where this incident's rollback was made before."""
+        pins = self.environments.state(self.order.environment).pins
+        for move in repeated:
+            now = pins.get(move.release.model)
+            if now is not None and now != move.release.digest:
+                short = ReleaseId(move.release.model, now).short
+                yield f"{move.environment} has moved on since, and pins {short}"
+            elif self.order.steps != 1:
+                yield "to go further back: --to REF, or another --incident"
+
+    def _passed_over(self, move: Rollback) -> str:
+        """What stood before and is not gone back to, as a rollback left it once; empty elsewhere."""
+        if self.order.to or self.order.at is not None:
+            return ""
+        rows = list(self.environments.history(move.environment).rows(move.release.model))
+        stood = next((row.previous for row in rows if row.digest == move.previous), None)
+        left = {row.previous for row in rows if row.action == ROLLBACK}
+        if stood is None or stood == move.release.digest or stood not in left:
+            return ""
+        return f"{ReleaseId(move.release.model, stood).short} is passed over: a rollback left it before"
 
     def _models(self) -> tuple[str, ...]:
         name, state = self.order.environment, self.environments.state(self.order.environment)
@@ -215,11 +260,12 @@ class Decision:
 
     def _refused(self, refusals: list[Refusal], others: Iterable[Rollback]) -> RefusedError:
         models = [move.release.model for move in others]
-        if not models or self.order.models:
+        if not models:
             return refused(refusals)
         told = "; ".join(refusal.reason for refusal in refusals)
-        command = f"mlops rollback {self.order.environment} {' '.join(models)}"
-        return RefusedError(told, hint=f"Roll back the rest alone: {command}")
+        command = f"mlops rollback {self.order.environment} {' '.join(models)} --reason TEXT"
+        hint = f"Roll back the rest alone: {command}"
+        return RefusedError(f"nothing was rolled back: {told}", hint=hint)
 
 
 def check(order: RollbackOrder) -> None:

@@ -27,7 +27,6 @@ _DIGEST_FILE = 64 + len(".json")
 class EnvironmentState:
     """One environment: `pins` holds our models alone, `kustomization` the file's bytes."""
 
-    policy: EnvironmentPolicy
     pins: Mapping[str, Digest]
     holds: tuple[Hold, ...]
     kustomization: bytes
@@ -59,6 +58,7 @@ class Environments:
         self._note = note
         self._reader: Versions | None = None
         self._states: dict[str, EnvironmentState] = {}
+        self._policies: dict[str, EnvironmentPolicy] = {}
         self._histories: dict[str, History] = {}
         self._records: dict[ReleaseId, ReleaseRecord | None] = {}
 
@@ -125,12 +125,18 @@ class Environments:
         # environments are much alike: the last one's reader mostly knows where to look
         self._reader = self._versions.of(path)
         pins = self._reader.pins(content)
-        return EnvironmentState(self._policy(name), pins, self._holds(name), content)
+        return EnvironmentState(pins, self._holds(name), content)
 
-    def _policy(self, name: str) -> EnvironmentPolicy:
-        path = f"{self.gitops.path}/{name}/environment.yaml"
-        content = self.gitops.read(self.tip, path)
-        return files.parse_environment(content, name, path, self.names)
+    def policy(self, name: str) -> EnvironmentPolicy:
+        """How releases may enter an environment; what leaves or holds one does not ask. Raises
+        UsageError where mlops.yaml does not list it, ConfigError where its file is wrong."""
+        found = self._policies.get(self.environment(name))
+        if found is None:
+            path = f"{self.gitops.path}/{name}/environment.yaml"
+            content = self.gitops.read(self.tip, path)
+            found = files.parse_environment(content, name, path, self.names)
+            self._policies[name] = found
+        return found
 
     def _holds(self, name: str) -> tuple[Hold, ...]:
         path = self.holds_path(name)
@@ -189,14 +195,15 @@ class Environments:
 
     def environment(self, name: str) -> str:
         """`name`, where it is an environment of ours. Raises UsageError with the nearest one."""
-        return _known(name, self.names, "environment")
+        return known(name, self.names, "environment")
 
     def model(self, name: str) -> str:
         """`name`, where it is a model of ours. Raises UsageError with the nearest one."""
-        return _known(name, sorted(self.models), "model")
+        return known(name, sorted(self.models), "model")
 
 
-def _known(name: str, names: Sequence[str], what: str) -> str:
+def known(name: str, names: Sequence[str], what: str) -> str:
+    """`name`, where it is one of `names`. Raises UsageError with the nearest one."""
     if name in names:
         return name
     near = difflib.get_close_matches(name, names, n=1)

@@ -54,7 +54,8 @@ class Step:
     """One commit: the environments that it touches, before and after (absent: no overlay there).
 
     `models` are ours; `quarantine` and `forbidden` are the entries before and after it, `lifted`
-    the releases that its message says it takes out of quarantine; `record` gives the record of a
+    the releases that its message says it takes out of quarantine, `promoted` those that it says it
+    promotes; `record` gives the record of a
     digest that an image of that name pins after the commit; `spoiled` are records that it changed,
     removed or put where they do not belong, path → what happened; `faults` are other files of ours
     that cannot be read after it. `began` are the environments as they stood before the whole push; None
@@ -68,6 +69,7 @@ class Step:
     quarantine: tuple[QuarantineEntry, ...] = ()
     forbidden: tuple[QuarantineEntry, ...] = ()
     lifted: frozenset[ReleaseId] = frozenset()
+    promoted: frozenset[ReleaseId] = frozenset()
     spoiled: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     began: Mapping[str, Overlay] | None = None
@@ -133,7 +135,7 @@ def _environment(step: Step, name: str, former: str, now: datetime) -> Iterator[
     ours = step.models | {hold.model for hold in before.holds}
     for model in sorted({*before.pins, *after.pins, *before.tags}):
         if model in ours:
-            yield from _held(before, after, name, model, now)
+            yield from _held(step, before, after, name, model, now)
         new = after.pins.get(model)
         if new is not None and new != before.pins.get(model):
             # a tag that this very push wrote is no tag that stood: it would let any digest in
@@ -145,10 +147,21 @@ def _environment(step: Step, name: str, former: str, now: datetime) -> Iterator[
 
 
 def _held(
-    before: Overlay, after: Overlay, name: str, model: str, now: datetime
+    step: Step, before: Overlay, after: Overlay, name: str, model: str, now: datetime
 ) -> Iterator[Violation]:
-    """A held pin moves only where the same commit keeps the hold and writes the new digest in."""
+    """A held pin moves only where the same commit keeps the hold and writes the new digest in; to what
+    the hold keeps out, only by a promotion that names it."""
     reason, hint = _unheld(before, after, name, model, now)
+    old, new = before.pins.get(model), after.pins.get(model)
+    if not reason and new is not None and new != old:
+        avoiding = [hold for hold in before.covering(model, now) if new in hold.avoid]
+        if avoiding and ReleaseId(model, new) not in step.promoted:
+            release = ReleaseId(model, new).short
+            reason = (
+                f"{name} is held by {avoiding[0].actor} to keep out {release}: {avoiding[0].reason};"
+                " this pins it again"
+            )
+            hint = f"If it is good after all: mlops promote {release} --to {name} --despite-hold"
     if reason:
         yield Violation(Rule.HOLD, reason, hint, name, model)
 
@@ -189,6 +202,7 @@ def _kept(hold: Hold, after: Overlay, new: Digest) -> bool:
     """Whether a hold stands still: for as long, and against what it kept out before."""
     return any(
         other.model == hold.model
+        and other.since >= hold.since  # an older one is what stood before, put back
         and (other.until or _LAST) >= (hold.until or _LAST)
         and set(hold.avoid) - {new} <= set(other.avoid)
         for other in after.holds

@@ -469,3 +469,72 @@ def test_a_joined_incident_stays_done_when_another_rollback_follows():
 def test_an_incident_that_would_read_as_two_is_refused():
     with pytest.raises(UsageError, match="cannot name an incident"):
         roll_back(released("A", "B"), incident="page 1, page 2")
+
+
+def test_what_an_incident_left_and_is_pinned_again_is_said_aloud():
+    estate = released("A", "B")
+    roll_back(estate, "spam", incident="INC-60")
+    estate.pin("prod", spam="B")
+    with pytest.raises(RefusedError, match=r"rolled back from .* for INC-60, and pins it again"):
+        roll_back(estate, "spam", incident="INC-60")
+    assert prod(estate) == "B"
+    roll_back(estate, "spam", incident="INC-61")
+    assert prod(estate) == "A"
+
+
+def test_all_after_one_model_of_the_same_incident_takes_the_others_too():
+    estate = Estate()
+    for model in ("eggs", "spam"):
+        for name in "AB":
+            estate.record(name, model)
+            estate.ours("promote", "prod", **{model: name})
+    roll_back(estate, "spam", incident="INC-7")
+    moves = roll_back(estate, every=True, incident="INC-7").decision.moves
+    assert [(m.release.model, m.unchanged) for m in moves] == [("spam", True), ("eggs", False)]
+    assert estate.pins("prod") == {"eggs": digest("A"), "spam": digest("A")}
+
+
+def test_more_steps_of_the_same_incident_are_told_how():
+    estate = released("A", "B", "C")
+    roll_back(estate, "spam", incident="INC-7")
+    found = roll_back(estate, "spam", incident="INC-7", steps=2).decision
+    assert found.notes == ("to go further back: --to REF, or another --incident",)
+
+
+def test_what_is_passed_over_is_named():
+    estate = released("A", "B")
+    roll_back(estate, "spam")
+    estate.released("B", "C", to=("prod",))
+    found = roll_back(estate, "spam").decision
+    assert prod(estate) == "A"
+    assert found.notes == (f"{release('B').short} is passed over: a rollback left it before",)
+
+
+def test_pressing_twice_asks_before_it_goes_further():
+    estate = released("A", "B", "C")
+    seen = []
+
+    def no(found):
+        seen.append([v.check for v in found.verdicts if v.mark == "fail"])
+        return False
+
+    roll_back(estate, "spam")
+    with pytest.raises(RefusedError, match="nothing was rolled back"):
+        roll_back(estate, "spam", approve=no)
+    assert "again" in seen[0]
+    with pytest.raises(RefusedError):
+        roll_back(estate, "spam", approve=no, to=str(release("A")))
+    assert "again" not in seen[1], "who names the target means it"
+
+
+def test_a_policy_that_cannot_be_read_stops_no_rollback_and_no_hold():
+    estate = released("A", "B")
+    estate.write("prod/environment.yaml", b"atuo: false\n")
+    roll_back(estate, "spam")
+    assert prod(estate) == "A"
+
+
+def test_quarantine_names_who_else_pins_it():
+    estate = released("A", "B", to=("staging", "prod"))
+    (note, *_) = roll_back(estate, "spam", quarantine=True).decision.notes
+    assert note.startswith(f"staging still pins {release('B').short}. Go back: mlops rollback")

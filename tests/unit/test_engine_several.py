@@ -62,7 +62,8 @@ class TestRollback:
         estate.ours("promote", "prod-ap", spam="A")
         with pytest.raises(RefusedError, match="nothing was rolled back: prod-ap") as refused:
             roll_back(estate, "prod-eu,prod-ap,prod-us")
-        assert refused.value.hint == "Roll back the rest alone: mlops rollback prod-eu,prod-us"
+        command = "mlops rollback prod-eu,prod-us spam --reason TEXT"
+        assert refused.value.hint == f"Roll back the rest alone: {command}"
         assert pinned(estate) == ["B", "B"]
 
     def test_an_incident_done_in_one_of_them_is_done_in_the_other_alone(self):

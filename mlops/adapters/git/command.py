@@ -49,6 +49,9 @@ _SETTINGS = (
     "log.showSignature=false",
     "log.showRoot=true",
     "log.mailmap=false",
+    # a server that says nothing for half a minute is one that does not answer
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=30",
     "log.follow=false",
     "diff.renames=false",
     "diff.relative=false",

@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 
 from mlops.adapters.git.ranges import Ranges
+from mlops.domain.environment import Hold
 from mlops.domain.project import ModelConfig, Project
 from mlops.domain.release import record_path
 from mlops.domain.source import Commit
@@ -22,6 +23,7 @@ from mlops.engine.publishing import Publisher
 from mlops.engine.quarantine import lift, quarantine
 from mlops.engine.rollback import RollbackOrder, Roller
 from mlops.errors import RefusedError
+from mlops.manifests.overlay import dump_holds
 from tests.fakes.deployment import NOW, Deployment, banned, held
 from tests.fakes.estate import digest, record, release
 
@@ -429,3 +431,21 @@ def test_nothing_that_our_own_commands_do_is_refused(sandbox, judged, seed):
     assert int(where.git("rev-list", "--count", f"{base}..main")) > 15
     later = NOW + timedelta(days=1)
     assert judged(where, base, where.git("rev-parse", "main"), now=later) == []
+
+
+def test_a_revert_of_the_second_rollback_under_a_hold_is_refused(prod, judged):
+    def keeping(pin, since, *avoid):
+        hold = Hold("spam", since, "Ada", "bad", digest(pin), avoid=tuple(map(digest, avoid)))
+        return {**prod.pinned(pin), HOLDS: dump_holds([hold])}
+
+    prod.commit({record_path("environments", "spam", digest("C")): record("C").dump()})
+    prod.commit(keeping("B", NOW, "C"))
+    base = prod.commit(keeping("A", NOW + timedelta(minutes=1), "C", "B"))
+    prod.commit(keeping("B", NOW, "C"), "Revert")
+    assert judged(prod, base) == [("hold", "prod")]
+    base = prod.head
+    prod.commit(keeping("C", NOW, "B"), "by hand")
+    assert judged(prod, base) == [("hold", "prod")], "the hold keeps it out"
+    base = prod.commit(keeping("B", NOW, "C"))
+    prod.ours("promote", keeping("C", NOW, "B"), ("Mlops-Model", str(release("C"))))
+    assert judged(prod, base) == [], "a person promoted it in spite of the hold"
