@@ -86,7 +86,11 @@ class Publisher:
         it. Raises GitError after a minute of lost races.
         """
         latest = time.monotonic() + PATIENCE
-        tip = self.gitops.refresh()
+        try:
+            tip = self.gitops.refresh()
+        except GitError as exc:
+            said = f"nothing was changed: {exc.message}"
+            raise GitError(said, hint=exc.hint, retryable=exc.retryable) from exc
         for attempt in range(TRIES):
             with self.gitops.turn() if attempt else nullcontext():
                 if attempt:
