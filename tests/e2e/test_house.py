@@ -19,6 +19,9 @@ NEEDED = (
 )
 
 
+SERVERS = ("faketime", "docker-registry", "openssl", "sshd")  # what tests alone need
+
+
 def call(directory: Path, *argv: str, code: int = 0, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         argv, cwd=directory, env=env, capture_output=True, text=True, timeout=600, check=False
@@ -110,7 +113,7 @@ def test_an_old_python_is_refused_by_name(tmp_path):
 
 def test_the_tests_fail_without_kustomize_and_say_so(clone, tmp_path):
     path, _ = clone
-    env = limited_path(tmp_path / "bin", *NEEDED, "bwrap", "python3", "faketime", "docker-registry")
+    env = limited_path(tmp_path / "bin", *NEEDED, "bwrap", "python3", *SERVERS)
     for name in ("kubectl", "kustomize"):  # too old ones
         (tmp_path / "bin" / name).write_text("#!/bin/sh\necho v4.0.0\n")
         (tmp_path / "bin" / name).chmod(0o755)

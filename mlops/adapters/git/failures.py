@@ -43,7 +43,7 @@ _MEANINGS = (
     _Meaning(
         r"could not fetch [0-9a-f]+ from promisor remote",
         "this is a partial clone, and its remote does not give what is missing here",
-        "Check that `git fetch` works here, or clone without --filter",
+        "Check that the remote can be reached (git fetch), or clone without --filter",
     ),
     _Meaning(
         r"(?:SSL|TLS)\b.*certificate|certificate (?:verif|subject|problem)|certificate verify failed|"
