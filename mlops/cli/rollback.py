@@ -79,6 +79,8 @@ def rollback(
     preflight = Preflight(opened.reader, Kustomize(), lambda: opened.data, own=_own(opened))
     roller = Roller(pins.publisher(opened), preflight, lambda found: _approve(found, yes=yes))
     settled = roller.roll_back(order, dry_run=dry_run)
+    if dry_run:
+        _tell(settled.decision)
     pins.print_notes(settled.decision.notes)
     for refusal in settled.decision.left:
         render.warn(refusal.reason)
@@ -93,11 +95,15 @@ def _own(opened: wiring.Opened) -> str:
 
 
 def _approve(found: RolledBack, *, yes: bool) -> bool:
+    _tell(found)
+    return not failed(found.verdicts) or render.ask("Roll back in spite of that?", yes=yes)
+
+
+def _tell(found: RolledBack) -> None:
     against = failed(found.verdicts)
     for verdict in found.verdicts:
         tell = render.warn if verdict in against else render.note
         tell(f"preflight: {verdict}")
-    return not against or render.ask("Roll back in spite of that?", yes=yes)
 
 
 def _json(settled: Settled[RolledBack], dry_run: bool) -> list[dict[str, Any]]:

@@ -443,7 +443,9 @@ def test_several_environments_go_back_together(cli: Cli):
     for environment in ("staging", "prod"):
         cli.pin(environment, "A")
         cli.pin(environment, "B")
-    dry = cli("rollback", "staging,prod", "--reason", "bad", "--dry-run").stdout
+    done = cli("rollback", "staging,prod", "--reason", "bad", "--dry-run")
+    assert "preflight: record" in done.stderr
+    dry = done.stdout
     assert dry.count(f"+    digest: {A}") == 2
     rows = cli.json("rollback", "staging,prod", "--reason", "bad", "--yes")
     assert [(row["environment"], row["release"]) for row in rows] == [
