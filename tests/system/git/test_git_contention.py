@@ -77,14 +77,15 @@ def test_none_is_lost_and_history_is_linear(sandbox, estate, clones):
         assert process.returncode in (0, 1), err
         assert "Traceback" not in err
         if process.returncode == 0:
-            claimed += [row["commit"] for row in json.loads(out) if row["changed"]]
+            # a rollback that somebody else made first moves no pin, and may still join their hold
+            claimed += [row["commit"] for row in json.loads(out) if row["commit"]]
     line = sandbox.git(sandbox.remote, "rev-list", "--first-parent", f"{before}..main").split()
     assert len(line) >= 4, "the writers had something to do"
-    assert len(claimed) == len(set(claimed))
-    assert set(claimed) <= set(line), "none that was told is lost"
-    for commit in set(line) - set(claimed):
-        # a rollback that somebody else made first adds its incident, and moves nothing
-        assert sandbox.git(sandbox.remote, "log", "-1", "--format=%s", commit).startswith("Join ")
+    assert set(claimed) == set(line), "none that was told is lost, and each one was told"
+    for commit in set(claimed):
+        if claimed.count(commit) > 1:  # equal promotions in one second are one and the same commit
+            subject = sandbox.git(sandbox.remote, "log", "-1", "--format=%s", commit)
+            assert subject.startswith("Promote ")
     assert sandbox.git(sandbox.remote, "rev-list", "--count", "--merges", "main") == "0"
     sandbox.git(sandbox.remote, "merge-base", "--is-ancestor", before, "main")
     sandbox.git(sandbox.remote, "fsck", "--strict")
