@@ -92,11 +92,6 @@ def read(content: bytes, origin: str) -> tuple[Document, tuple[Pin, ...]]:
     return images.document, tuple(found)
 
 
-def tagged(content: bytes, origin: str) -> frozenset[str]:
-    """The names of images that carry a `newTag` and no digest. Raises ConfigError as `pins`."""
-    return frozenset(found.name for found in tags(content, origin))
-
-
 @dataclass(frozen=True, slots=True)
 class Tag:
     """An image that stands by tag: `name` is what manifests call it, `image` where it lies.
