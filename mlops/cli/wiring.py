@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
-_LOOK_BACK = 200  # commits
 _STOPPED = (130, 143)  # 128 + SIGINT, SIGTERM: what ends a server that is asked to end
 
 
