@@ -13,10 +13,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlops.adapters.executors.local import results, scope, substitution, workspace
+from mlops.adapters.executors.local import results, scope, workspace
 from mlops.adapters.executors.local.attempt import Attempt, Attempted, Hearing
 from mlops.adapters.executors.local.audience import Audience
-from mlops.adapters.executors.local.document import PipelineRun, PipelineTask, Value
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.running import Stop
 from mlops.adapters.executors.local.runtimes import Runtimes
@@ -30,9 +29,11 @@ from mlops.adapters.executors.local.standing import (
     Standing,
     now,
 )
-from mlops.adapters.executors.local.substitution import Parts, UnresolvedError
 from mlops.domain.run import Phase, RunResult, StepState
 from mlops.errors import ConfigError, MlopsError
+from mlops.tekton import substitution
+from mlops.tekton.document import PipelineRun, PipelineTask, Value
+from mlops.tekton.substitution import Parts, UnresolvedError
 
 
 @dataclass(slots=True)

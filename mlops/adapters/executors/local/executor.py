@@ -10,17 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops.adapters.executors.local import (
-    logs,
-    parse,
-    resolving,
-    scope,
-    substitution,
-    validate,
-)
+from mlops.adapters.executors.local import logs, resolving, scope
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.carrying import Carrying
-from mlops.adapters.executors.local.document import Container, PipelineRun
 from mlops.adapters.executors.local.host import HostTool
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
@@ -28,6 +20,8 @@ from mlops.domain.digest import ImageRef
 from mlops.domain.run import Phase, RunResult
 from mlops.errors import ConfigError, UsageError
 from mlops.ports import ImageStore, RunObserver
+from mlops.tekton import parse, substitution, validate
+from mlops.tekton.document import Container, PipelineRun
 
 _DIED = "ExecutorDied"
 

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops.adapters.executors.local import results, substitution
+from mlops.adapters.executors.local import results
 from mlops.adapters.executors.local.audience import Audience
-from mlops.adapters.executors.local.document import PipelineRun, Value
 from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.substitution import Parts, UnresolvedError
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.errors import ConfigError
+from mlops.tekton import substitution
+from mlops.tekton.document import PipelineRun, Value
+from mlops.tekton.substitution import Parts, UnresolvedError
 
 NOT_WANTED = "When Expressions evaluated to false"
 PARENTS_SKIPPED = "Parent Tasks were skipped"
