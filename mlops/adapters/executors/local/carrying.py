@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlops.adapters.executors.local import results, scope, substitution, workspace
+from mlops.adapters.executors.local import scope, substitution, workspace
 from mlops.adapters.executors.local.attempt import Attempt, Attempted, Hearing
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.document import PipelineRun, PipelineTask, Value
@@ -28,7 +28,6 @@ from mlops.adapters.executors.local.standing import (
     STOPPING,
     TIMEOUT,
     Standing,
-    now,
 )
 from mlops.adapters.executors.local.substitution import Parts, UnresolvedError
 from mlops.domain.run import Phase, RunResult, StepState
@@ -63,14 +62,16 @@ class Carrying:
         runtimes: Runtimes,
         audience: Audience,
         notes: Sequence[str],
+        before: RunResult | None = None,
     ) -> None:
         self._run = run
         self._waits = waits
         self._directory = directory
         self._runtimes = runtimes
         self._audience = audience
-        first = scope.of_run(run, str(uuid.uuid4()))
-        self._standing = Standing(run, first, directory, audience, notes)
+        uid = before.uid if before is not None else ""
+        first = scope.of_run(run, uid or str(uuid.uuid4()))
+        self._standing = Standing(run, first, directory, audience, notes, before)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._under_way: dict[str, _Task] = {}
         self._halted = False  # nothing new is started at this stage
@@ -92,6 +93,7 @@ class Carrying:
             if not self._stopped or (self._stopped == TIMEOUT and not _passed(whole)):
                 self._halted = False
                 self._standing.add_statuses()
+                self._standing.begin_finally()
                 own = None if limits.final is None else time.monotonic() + limits.final
                 self._stage(self._run.final, self._ready_final, whole, own)
             else:
@@ -99,6 +101,7 @@ class Carrying:
         finally:
             for each in self._under_way.values():  # only where something failed above
                 each.end()
+            self._standing.close()
         result = self._standing.end(self._stopped)
         self._audience.check()
         return result
@@ -178,7 +181,7 @@ class Carrying:
             self._standing.settle(task.name, Phase.FAILED, "InvalidParamValue", str(exc))
         else:
             self._under_way[task.name] = started
-            self._standing.change(task.name, phase=Phase.RUNNING, reason="Running", started=now())
+            self._standing.change(task.name, phase=Phase.RUNNING, reason="Running", started=self._standing.now())
             started.thread = threading.Thread(target=self._work, args=(started,), name=task.name)
             started.thread.start()
 
@@ -198,11 +201,11 @@ class Carrying:
             phase=done.phase,
             reason=done.reason,
             message=done.message,
-            finished=now(),
+            finished=self._standing.now(),
             steps=done.steps,
             runtime=done.runtime,
             network=done.network,
-            results={key: results.as_text(value) for key, value in done.results.items()},
+            results=done.results,
         )
 
     # working, in the threads of tasks
@@ -239,7 +242,7 @@ class Carrying:
             bound,
             self._directory,
             self._runtimes,
-            Hearing(self._audience.log, tell),
+            Hearing(self._audience.log, tell, self._standing.now),
             started.stop,
         ).run()
 
