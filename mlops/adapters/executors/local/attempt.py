@@ -10,18 +10,18 @@ from datetime import datetime
 from pathlib import Path
 
 from mlops.adapters.executors.local import resolving, results
-from mlops.adapters.executors.local.document import Container, PipelineTask, Value
 from mlops.adapters.executors.local.launch import Launch
 from mlops.adapters.executors.local.logs import StepLog
 from mlops.adapters.executors.local.resolving import Files
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.running import Cause, Ended, Running, Stop
 from mlops.adapters.executors.local.runtimes import Runtimes
-from mlops.adapters.executors.local.substitution import Scope
 from mlops.adapters.rootfs import remove
 from mlops.domain.digest import ImageRef
 from mlops.domain.run import Phase, StepState
 from mlops.errors import ExecutorError, MlopsError
+from mlops.tekton.document import Container, PipelineTask, Value
+from mlops.tekton.substitution import Scope
 
 SIDECAR_GRACE = 0.5  # seconds that a sidecar has to end in order
 _TOOL = "host-tool"

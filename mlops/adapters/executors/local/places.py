@@ -37,28 +37,37 @@ class Places:
         self._next = 0
 
     @contextlib.contextmanager
-    def taken(self, stop: Stop, waiting: Callable[[], None]) -> Iterator[None]:
-        """Hold a place; `waiting` is called where there is none yet. Comes back without one once
-        `stop` is told. Raises ExecutorError where the directory cannot be written."""
+    def taken(
+        self, stop: Stop, waiting: Callable[[], None], ready: Callable[[], None]
+    ) -> Iterator[None]:
+        """Hold a place; `waiting` is called where there is none yet, and `ready` when there is.
+
+        Comes back without one once `stop` is told. Raises ExecutorError where the directory cannot
+        be written.
+        """
         if not self._count:
             yield
             return
         place = None
         try:
-            place = self._take(stop, waiting)
+            place = self._take(stop, waiting, ready)
             yield
         finally:
             if place is not None:
                 os.close(place)
 
-    def _take(self, stop: Stop, waiting: Callable[[], None]) -> int | None:
+    def _take(
+        self, stop: Stop, waiting: Callable[[], None], ready: Callable[[], None]
+    ) -> int | None:
         line = self._open("line")
         try:
             place = self._look(line)
-            if place is None:
-                waiting()
+            if place is not None:
+                return place
+            waiting()
             while place is None and not _told(stop):
                 place = self._look(line)
+            ready()
             return place
         finally:
             os.close(line)

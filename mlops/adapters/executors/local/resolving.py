@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops.adapters.executors.local import substitution
-from mlops.adapters.executors.local.document import Container, TaskSpec, Value
 from mlops.adapters.executors.local.launch import Inside, Mount
-from mlops.adapters.executors.local.substitution import Parts, Scope
-from mlops.adapters.executors.local.validate import container_texts
 from mlops.errors import ConfigError
+from mlops.tekton import substitution
+from mlops.tekton.document import Container, TaskSpec, Value
+from mlops.tekton.substitution import Parts, Scope
+from mlops.tekton.validate import container_texts
 
 _FIXED = re.compile(r"(?<![\w.)/-])/(?:tekton|workspace)(?![\w.-])")
 _SHELL = "#!/bin/sh\nset -e\n"

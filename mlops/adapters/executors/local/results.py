@@ -11,8 +11,8 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mlops.adapters.executors.local.document import ResultSpec, Value
-from mlops.adapters.executors.local.parse import kind_of
+from mlops.tekton.document import ResultSpec, Value
+from mlops.tekton.parse import kind_of
 
 LARGEST = 4096  # bytes, for all results of a task: a container's termination message
 

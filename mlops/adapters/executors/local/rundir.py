@@ -26,8 +26,9 @@ from mlops import documents
 from mlops.adapters.executors.local import journal, proctree
 from mlops.adapters.rootfs import remove
 from mlops.domain.run import RunResult
-from mlops.errors import ExecutorError
+from mlops.errors import ConfigError, ExecutorError
 
+_LARGEST = 64 << 20  # bytes of a document
 _KILLED = 10.0  # seconds that left-over processes may take to be gone
 
 
@@ -128,6 +129,16 @@ class RunDirectory:
             replace(self.document, text.encode())
         except OSError as exc:
             raise ExecutorError(f"cannot prepare {self.path}: {exc.strerror}") from exc
+
+    def asked(self) -> dict[str, Any]:
+        """The document as it was laid down. Raises ExecutorError where it cannot be read."""
+        try:
+            found = documents.load(
+                self.document.read_bytes(), str(self.document), limit=_LARGEST
+            ).value
+        except (OSError, ConfigError) as exc:
+            raise ExecutorError(f"cannot read {self.document}: {exc}") from exc
+        return dict(found)
 
     def end_processes(self) -> None:
         """Kill what is left of the run's processes. Raises ExecutorError where one does not end."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from mlops.adapters.executors.local import substitution
-from mlops.adapters.executors.local.document import ParamSpec, PipelineRun, PipelineTask, Value
-from mlops.adapters.executors.local.substitution import Parts
-from mlops.adapters.executors.local.validate import check_type
+from mlops.tekton import substitution
+from mlops.tekton.document import ParamSpec, PipelineRun, PipelineTask, Value
+from mlops.tekton.substitution import Parts
+from mlops.tekton.validate import check_type
 
 _LONGEST = 63  # characters of a Kubernetes name
 

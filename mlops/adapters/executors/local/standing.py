@@ -10,20 +10,28 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mlops.adapters.executors.local import substitution
 from mlops.adapters.executors.local.audience import Audience
-from mlops.adapters.executors.local.document import PipelineRun, Value
 from mlops.adapters.executors.local.clock import Clock
 from mlops.adapters.executors.local.journal import Journal
 from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.substitution import Parts, UnresolvedError
-from mlops.domain.run import Phase, RunResult, TaskState
+from mlops.domain.run import Ending, Phase, RunResult, TaskState
 from mlops.errors import ConfigError
+from mlops.tekton import substitution
+from mlops.tekton.document import PipelineRun, Value
+from mlops.tekton.substitution import Parts, UnresolvedError
 
 NOT_WANTED = "When Expressions evaluated to false"
 PARENTS_SKIPPED = "Parent Tasks were skipped"
 RESULTS_MISSING = "Results were missing"
 STOPPING = "PipelineRun was stopping"
+GRACEFULLY = {
+    Ending.RUN_FINALLY: "PipelineRun was gracefully cancelled",
+    Ending.STOPPED: "PipelineRun was gracefully stopped",
+}
+RUNNING_FINALLY = {
+    Ending.RUN_FINALLY: "CancelledRunningFinally",
+    Ending.STOPPED: "StoppedRunningFinally",
+}
 CANCELLED = "Cancelled"
 TIMEOUT = "PipelineRunTimeout"
 
@@ -130,9 +138,12 @@ class Standing:
             status = "Completed" if Phase.SKIPPED in phases else "Succeeded"
         self.scope["tasks", "status"] = status
 
-    def end(self, stopped: str) -> RunResult:
-        """The run is over; `stopped` says what ended it before its time, if anything did."""
-        result = self._condition(stopped)
+    def end(self, stopped: str, *, graceful: bool = False) -> RunResult:
+        """The run is over; `stopped` says what ended it before its time, if anything did.
+
+        `graceful`: somebody asked for its end, and `finally` was carried out.
+        """
+        result = self._condition(stopped, graceful=graceful)
         self._journal.end(result)
         return result
 
@@ -140,7 +151,7 @@ class Standing:
         """Let go of the journal; an end that was not said is not written."""
         self._journal.close()
 
-    def _condition(self, stopped: str) -> RunResult:
+    def _condition(self, stopped: str, *, graceful: bool) -> RunResult:
         name = self._run.name
         if stopped == CANCELLED:
             return self._result(Phase.CANCELLED, CANCELLED, f"PipelineRun {name} was cancelled")
@@ -148,8 +159,13 @@ class Standing:
         if stopped:
             message = f"PipelineRun {name} failed to finish in time"
             return self._result(Phase.FAILED, stopped, message, values)
-        if self.failed():
+        if any(state.phase is Phase.FAILED for state in self.tasks.values()):
             return self._result(Phase.FAILED, "Failed", self._counts(), values)
+        if graceful:
+            message = f"PipelineRun {name} was cancelled"
+            return self._result(Phase.CANCELLED, CANCELLED, message, values)
+        if self.failed():
+            return self._result(Phase.CANCELLED, CANCELLED, self._counts(), values)
         if missing:
             message = f"these results of the pipeline have no value: {', '.join(missing)}"
             return self._result(Phase.FAILED, "CouldntGetPipelineResult", message, values)

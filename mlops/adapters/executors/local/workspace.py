@@ -11,11 +11,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlops.adapters.executors.local import substitution
-from mlops.adapters.executors.local.document import PipelineRun, PipelineTask
 from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.substitution import Scope
 from mlops.errors import ConfigError, ExecutorError
+from mlops.tekton import substitution
+from mlops.tekton.document import PipelineRun, PipelineTask
+from mlops.tekton.substitution import Scope
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

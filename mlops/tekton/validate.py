@@ -5,16 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from mlops.adapters.executors.local.document import (
+from mlops.errors import ConfigError
+from mlops.tekton.document import (
     Container,
     ParamSpec,
     PipelineRun,
     PipelineTask,
     Value,
 )
-from mlops.adapters.executors.local.parse import kind_of
-from mlops.adapters.executors.local.substitution import Parts, Reference, all_references, references
-from mlops.errors import ConfigError
+from mlops.tekton.parse import kind_of
+from mlops.tekton.substitution import Parts, Reference, all_references, references
 
 CONTEXT: frozenset[Parts] = frozenset(
     {

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops.adapters.executors.local import fields, parse, quantities, substitution, validate
-from mlops.adapters.executors.local.fields import Support
 from mlops.domain.digest import ImageRef
 from mlops.domain.run import Resources, RunSpec
 from mlops.domain.source import Commit
 from mlops.errors import ConfigError
 from mlops.manifests import pipelinerun
+from mlops.tekton import fields, parse, quantities, substitution, validate
+from mlops.tekton.fields import Support
 
 IMAGE = "image@sha256:" + "0" * 64
 

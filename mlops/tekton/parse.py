@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mlops.adapters.executors.local import fields, quantities
-from mlops.adapters.executors.local.document import (
+from mlops.errors import ConfigError
+from mlops.tekton import fields, quantities
+from mlops.tekton.document import (
     Binding,
     Container,
     Mount,
@@ -27,7 +28,6 @@ from mlops.adapters.executors.local.document import (
     When,
     WorkspaceSpec,
 )
-from mlops.errors import ConfigError
 
 NETWORK_ANNOTATION = "dev.mlops/network"
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops.adapters.executors.local.document import Value
 from mlops.errors import ConfigError
+from mlops.tekton.document import Value
 
 Parts = tuple[str, ...]
 
