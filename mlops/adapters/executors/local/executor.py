@@ -117,7 +117,7 @@ class LocalExecutor:
         if directory.alive():
             control.request(directory, ending)
             return True
-        with directory.held():
+        with directory.held(briefly=True):
             standby.cancel(directory, self._stands(directory))
         return False
 

@@ -67,8 +67,10 @@ class RunDirectory:
             yield f"{file.parent.name}/{file.stem}", file
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[str]:
+    def held(self, *, briefly: bool = False) -> Iterator[str]:
         """Hold the run's lock; gives a token, which names this holding of it.
+
+        `briefly`: not to carry the run out; the lock goes on naming whoever did.
 
         Raises ExecutorError, naming the holder, where somebody has it.
         """
@@ -84,8 +86,9 @@ class RunDirectory:
                     hint=f"Wait for it, or end it: mlops runs cancel {self.path.name}",
                 )
             token = secrets.token_hex(8)
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()} {token}\n".encode(), 0)
+            if not briefly:
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()} {token}\n".encode(), 0)
             yield token
         finally:
             os.close(descriptor)
