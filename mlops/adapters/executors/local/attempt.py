@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mlops.adapters.executors.local import resolving, results
+from mlops.adapters.executors.local.disk import Disk
 from mlops.adapters.executors.local.launch import Launch
 from mlops.adapters.executors.local.logs import StepLog
 from mlops.adapters.executors.local.resolving import Files
@@ -19,7 +20,7 @@ from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.adapters.rootfs import remove
 from mlops.domain.digest import ImageRef
 from mlops.domain.run import Phase, StepState
-from mlops.errors import ExecutorError, MlopsError
+from mlops.errors import ExecutorError, MlopsError, RegistryError, UsageError
 from mlops.tekton.document import Container, PipelineTask, Value
 from mlops.tekton.substitution import Scope
 
@@ -98,13 +99,14 @@ class Attempt:
         self._stop = stop
         self._deadline = None if task.timeout is None else time.monotonic() + task.timeout
         self._states = [StepState(step.name, Phase.PENDING) for step in task.spec.steps]
+        self._images: dict[str, ImageRef] = {}  # container → what its image turned out to be
         self._used: dict[str, bool] = {}  # runtime → whether the network was on
 
     def run(self) -> Attempted:
         """Do it all; failures of the machinery are failures of the attempt, said in its message."""
         try:
             self._files.make(self._task.spec)
-            done = self._with_sidecars()
+            done = self._find_images() or self._with_sidecars()
         except OSError as exc:
             done = Attempted(Phase.FAILED, "LocalExecutorError", f"{exc.strerror}: {exc.filename}")
         except MlopsError as exc:
@@ -115,6 +117,21 @@ class Attempt:
         self._skip_rest()
         runtime, network = self._where()
         return replace(done, steps=tuple(self._states), runtime=runtime, network=network)
+
+    def _find_images(self) -> Attempted | None:
+        """Bring all images here before anything starts, as a pod does; a failure where one is not."""
+        for container in self._task.spec.containers:
+            text = resolving.image_of(container, self._scope)
+            try:
+                found = self._runtimes.find(text, lambda: not self._stop.set)
+            except (UsageError, RegistryError) as exc:
+                if self._stop.set:
+                    return Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
+                message = f"{container.path}.image: {exc}"
+                return Attempted(Phase.FAILED, "TaskRunImagePullFailed", message)
+            self._images[container.name] = found.ref
+        self._states = [replace(each, image=str(self._images[each.name])) for each in self._states]
+        return None
 
     def _where(self) -> tuple[str, bool]:
         """The runtimes that were used, and whether the network was on for what is not ours."""
@@ -154,6 +171,9 @@ class Attempt:
             (self._files.at("steps") / f"step-{step.name}" / "exitCode").write_text(str(code))
             if ended.cause is Cause.STOPPED:
                 return Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
+            if ended.cause is Cause.DISK:
+                message = f"step {step.name} was stopped: {last.removeprefix('mlops: stopped: ')}"
+                return Attempted(Phase.FAILED, "PodEvicted", message)
             if ended.cause is Cause.TIMEOUT:
                 limit = self._task.timeout
                 return Attempted(Phase.FAILED, "TaskRunTimeout", f"it took over {limit:g} s")
@@ -167,7 +187,7 @@ class Attempt:
 
     def _run_step(self, step: Container) -> tuple[Ended, str]:
         running = self._prepare(step, self._stop, None)
-        running.deadline, running.memory = self._deadline, step.memory
+        running.deadline = self._deadline
         try:
             running.start()
             ended = running.attend()
@@ -187,17 +207,22 @@ class Attempt:
         if self._number > 1:
             log.note(f"attempt {self._number}")
         running = Running(launch, self._runtimes.wards, log, stop, memory=container.memory)
+        running.disk = self._disk()
         if grace is not None:
             running.grace = grace
         return running
 
+    def _disk(self) -> Disk:
+        """What a container writes: in its overlay, the attempt's directories, and workspaces."""
+        return Disk((self._files.root,), shared=True, also=tuple(self._runtimes.disks()))
+
     def _launch(self, container: Container) -> Launch:
         spec = self._task.spec
-        ref = ImageRef.parse(resolving.image_of(container, self._scope))
+        ref = self._images[container.name]
         mark = f"{self._directory.mark}/{self._task.name}/{self._number}/{container.name}"
         bin_directory = self._directory.path / "bin"
         place = self._runtimes.place(ref, self._files.at("home"), bin_directory, mark)
-        on_host = place.name != "sandbox"
+        on_host = place.on_host
         if on_host:
             resolving.check_host(container)
         resolved = resolving.resolve(container, spec, self._scope, self._files, on_host=on_host)
@@ -205,6 +230,7 @@ class Attempt:
         if not resolved.command:
             default = self._runtimes.default_command(ref, with_arguments=bool(resolved.args))
         inside = resolved.inside(default, network=spec.network, host_name=self._task.name)
+        inside = replace(inside, memory=container.memory)
         scratch = self._files.at("scratch") / container.name
         scratch.mkdir(parents=True)
         self._used[place.name] = spec.network or not place.network_enforced
