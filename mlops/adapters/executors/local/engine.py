@@ -150,7 +150,6 @@ class EngineContainer:
 
     def launch(self, inside: Inside, scratch: Path) -> Launch:
         name = f"mlops-{hashlib.sha256(bytes(scratch)).hexdigest()[:24]}"
-        (scratch / "workspace").mkdir()
         env = {"HOME": "/tekton/home", **inside.env, MARK: self.mark}
         handed, written = _parted(env)
         file = scratch / "env"
@@ -158,7 +157,7 @@ class EngineContainer:
         file.write_text("".join(f"{key}={value}\n" for key, value in written.items()))
         argv = self.engine.command(
             *("run", "--name", name, "--pull", "never", "--log-driver", "none", *self.options),
-            *_settings(inside, self.image, scratch),
+            *_settings(inside, self.image),
             *("--env-file", str(file), *(f"--env={key}" for key in handed)),
             *("--entrypoint", "", self.known, *inside.argv),
         )
@@ -173,7 +172,7 @@ class EngineContainer:
         )
 
 
-def _settings(inside: Inside, image: Image, scratch: Path) -> Iterator[str]:
+def _settings(inside: Inside, image: Image) -> Iterator[str]:
     yield from ("--network", "host" if inside.network else "none")
     if not inside.network:
         yield from ("--hostname", inside.host_name[:63])
@@ -186,8 +185,7 @@ def _settings(inside: Inside, image: Image, scratch: Path) -> Iterator[str]:
         yield from (f"--memory={inside.memory}", f"--memory-swap={inside.memory}")
     if inside.cpu is not None:
         yield f"--cpus={inside.cpu:g}"
-    own = Mount(scratch / "workspace", "/workspace")
-    for mount in sorted((own, *inside.mounts), key=lambda each: each.target.count("/")):
+    for mount in sorted(inside.mounts, key=lambda each: each.target.count("/")):
         yield from ("--mount", _mount(mount))
 
 
@@ -220,7 +218,7 @@ def _csv(text: str) -> str:
 def _parted(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Variables that the engine's program is handed, and those that stand in a file: what would change
     that program itself. No value stands in a command line, where others could read it."""
-    handed = {key: value for key, value in env.items() if key not in os.environ and not _own(key)}
+    handed = {key: value for key, value in env.items() if not _own(key)}
     written = {key: value for key, value in env.items() if key not in handed}
     for key, value in written.items():
         if "\n" in value or "\r" in value:
@@ -231,7 +229,7 @@ def _parted(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _own(name: str) -> bool:
-    """Whether an engine's program heeds the variable."""
+    """Whether an engine's program, or what it starts, heeds the variable."""
     return name in ("PATH", "HOME", "TMPDIR") or name.startswith(
         ("DOCKER_", "CONTAINER", "BUILDAH_", "XDG_", "PODMAN_", "LD_", "GO", "_")
     )

@@ -62,6 +62,8 @@ def memory(pid: int, *, exact: bool = False) -> int:
 
 def send(pid: int, number: signal.Signals) -> None:
     """Signal a process; quiet where it is gone."""
+    if pid <= 0:
+        raise ValueError("that would signal a group")
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 

@@ -225,6 +225,9 @@ class Running:
         return proctree.descendants(self._told.first) if self._told.first else []
 
     def _kill(self) -> None:
+        if not self._told.pid:  # the warden is just starting it
+            self._kill_at = time.monotonic() + _LOOK
+            return
         self._give_up_at = time.monotonic() + _LAST
         if self.launch.status is None:
             self._close_lifeline()

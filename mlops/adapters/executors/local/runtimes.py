@@ -117,6 +117,10 @@ class Runtimes:
     def is_tool(self, ref: ImageRef) -> bool:
         return self.tool is not None and ref.digest == self.tool.image.digest
 
+    def on_host(self, ref: ImageRef) -> bool:
+        """Whether containers of the image see the host's own paths."""
+        return self.is_tool(ref) or self.name == "process"
+
     def find(self, text: str, wanted: Callable[[], bool] = lambda: True) -> Found:
         """The image that a document names, brought here where it is not, which `wanted` may stop.
 

@@ -181,7 +181,7 @@ class Sandbox:
             )
         uid, gid = _identity(inside, self.image, layers)
         reading, writing = os.pipe()
-        options = [*self._options(inside, scratch), *self._who(uid, gid)]
+        options = [*self._options(inside), *self._who(uid, gid)]
         options += ["--json-status-fd", str(writing)]
         overlay = None
         if self.overlay:
@@ -208,16 +208,13 @@ class Sandbox:
             enter=(_found("nsenter"), *_ENTER),
         )
 
-    def _options(self, inside: Inside, scratch: Path) -> Iterator[str]:
+    def _options(self, inside: Inside) -> Iterator[str]:
         yield from ("--proc", "/proc")
         yield from _devices(inside.memory)
         if not self.overlay:
             yield from ("--perms", "1777", "--size", str(_LARGEST_TMP), "--tmpfs", "/tmp")  # noqa: S108  in the sandbox
         for directory in ("/tekton", "/workspace"):
             yield from ("--perms", "0755", "--dir", directory)
-        if inside.read_only_root:
-            (scratch / "workspace").mkdir()
-            yield from ("--bind", str(scratch / "workspace"), "/workspace")
         for mount in sorted(inside.mounts, key=lambda each: each.target.count("/")):
             yield "--bind" if mount.writable else "--ro-bind"
             yield from (str(mount.source), mount.target)
