@@ -14,7 +14,7 @@ at         the path that the refusal must name
 results    the run's results, all of them
 tasks      pipeline task → how it ended; a list where a matrix made several, in order of combinations
 reasons    pipeline task → the reason of its end
-fields     fields of the honoured table that the document shows, in the short form of `shape.canonical`
+fields     fields of the honoured table that the document shows, `Part.field`
 refuses    fields of that table whose wrong use it shows (both: names with spaces between)
 """
 

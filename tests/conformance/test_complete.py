@@ -7,7 +7,7 @@ import pytest
 from tests.conformance import cases, shape
 from tests.conformance.cases import Case
 
-HONOURED = shape.honoured()
+HONOURED = shape.HONOURED
 
 
 def test_every_honoured_field_has_a_case_that_shows_it() -> None:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline/v1alpha1"
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline/v1beta1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,11 +30,12 @@ type object interface {
 }
 
 var kinds = map[string]func() object{
-	"tekton.dev/v1 PipelineRun":     func() object { return &v1.PipelineRun{} },
-	"tekton.dev/v1 TaskRun":         func() object { return &v1.TaskRun{} },
-	"tekton.dev/v1 Pipeline":        func() object { return &v1.Pipeline{} },
-	"tekton.dev/v1 Task":            func() object { return &v1.Task{} },
-	"tekton.dev/v1beta1 StepAction": func() object { return &v1beta1.StepAction{} },
+	"tekton.dev/v1 PipelineRun":      func() object { return &v1.PipelineRun{} },
+	"tekton.dev/v1 TaskRun":          func() object { return &v1.TaskRun{} },
+	"tekton.dev/v1 Pipeline":         func() object { return &v1.Pipeline{} },
+	"tekton.dev/v1 Task":             func() object { return &v1.Task{} },
+	"tekton.dev/v1alpha1 StepAction": func() object { return &v1alpha1.StepAction{} },
+	"tekton.dev/v1beta1 StepAction":  func() object { return &v1beta1.StepAction{} },
 }
 
 // judge admits one document, or says why not. An error of kind or name comes with both empty.

@@ -1,8 +1,8 @@
 // Command oracle says of Tekton documents what Tekton's own admission says of them.
 //
-// It links the very types that the webhook of Tekton Pipelines links, decodes strictly (an unknown
-// field or a key given twice is refused, as under kubectl's default), sets defaults, checks metadata
-// as an API server does, and validates with the feature flags that Tekton ships.
+// It links the very types that the webhook of Tekton Pipelines links, reads YAML as kubectl does, decodes
+// strictly (an unknown field is refused, as under kubectl's default), sets defaults, checks metadata as an
+// API server does, and validates with the feature flags that Tekton ships.
 //
 //	oracle FILE…         every document of every file
 //	oracle < requests    one JSON object a line: {"file": NAME, "text": YAML}
@@ -91,7 +91,7 @@ func judgeAll(asked request, out *json.Encoder) error {
 			return fmt.Errorf("%s: %w", asked.File, err)
 		}
 		said := verdict{File: asked.File, Index: index}
-		content, err := yaml.YAMLToJSONStrict(document)
+		content, err := yaml.YAMLToJSON(document)
 		if err == nil && string(content) == "null" {
 			continue
 		}
