@@ -9,6 +9,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline/v1alpha1"
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline/v1beta1"
+	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -38,6 +39,13 @@ var kinds = map[string]func() object{
 	"tekton.dev/v1beta1 StepAction":  func() object { return &v1beta1.StepAction{} },
 }
 
+// configuration is what runs may use and Kubernetes itself admits.
+var configuration = map[string]func() metav1.Object{
+	"v1 ConfigMap":             func() metav1.Object { return &corev1.ConfigMap{} },
+	"v1 Secret":                func() metav1.Object { return &corev1.Secret{} },
+	"v1 PersistentVolumeClaim": func() metav1.Object { return &corev1.PersistentVolumeClaim{} },
+}
+
 // judge admits one document, or says why not. An error of kind or name comes with both empty.
 func judge(content []byte) (kind, name string, err error) {
 	var head metav1.TypeMeta
@@ -45,6 +53,9 @@ func judge(content []byte) (kind, name string, err error) {
 		return "", "", err
 	}
 	known := kinds[head.APIVersion+" "+head.Kind]
+	if plain := configuration[head.APIVersion+" "+head.Kind]; plain != nil {
+		return judgeConfiguration(content, head.Kind, plain())
+	}
 	if known == nil {
 		return head.Kind, "", fmt.Errorf("no matches for kind %q in version %q", head.Kind, head.APIVersion)
 	}
@@ -59,7 +70,7 @@ func judge(content []byte) (kind, name string, err error) {
 }
 
 // unknownFields is the API server's strict validation of fields, which kubectl asks for.
-func unknownFields(content []byte, into object) error {
+func unknownFields(content []byte, into any) error {
 	strict, err := kjson.UnmarshalStrict(content, into)
 	if err != nil {
 		return fmt.Errorf("decoding: %w", err)
@@ -72,16 +83,26 @@ func unknownFields(content []byte, into object) error {
 	return nil
 }
 
+func judgeConfiguration(content []byte, kind string, it metav1.Object) (string, string, error) {
+	if err := unknownFields(content, it); err != nil {
+		return kind, "", err
+	}
+	return kind, it.GetName(), admitMeta(it)
+}
+
+func admitMeta(meta metav1.Object) error {
+	if meta.GetNamespace() == "" {
+		meta.SetNamespace("default")
+	}
+	if meta.GetName() == "" && meta.GetGenerateName() != "" {
+		meta.SetName(meta.GetGenerateName() + "abcde") // as the API server completes it
+	}
+	wrong := apivalidation.ValidateObjectMetaAccessor(meta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
+	return wrong.ToAggregate()
+}
+
 func admit(it object) error {
-	meta := it.GetObjectMeta().(*metav1.ObjectMeta)
-	if meta.Namespace == "" {
-		meta.Namespace = "default"
-	}
-	if meta.Name == "" && meta.GenerateName != "" {
-		meta.Name = meta.GenerateName + "abcde" // as the API server completes it
-	}
-	wrong := apivalidation.ValidateObjectMeta(meta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
-	if err := wrong.ToAggregate(); err != nil {
+	if err := admitMeta(it.GetObjectMeta()); err != nil {
 		return err
 	}
 	ctx := apis.WithinCreate(shipped(context.Background()))
