@@ -44,7 +44,7 @@ def _json(run: RunResult) -> dict[str, Any]:
         "executor": "local",
         "started": render.stamp(run.started) if run.started else None,
         "finished": render.stamp(run.finished) if run.finished else None,
-        "release": run.results.get("release"),
+        "release": run.text("release") or None,
     }
 
 
@@ -54,7 +54,7 @@ def _table(found: list[RunResult]) -> None:
             run.name,
             str(run.phase),
             render.age(run.started) if run.started else "",
-            _short(run.results.get("release", "")) or run.message[:60],
+            _short(run.text("release")) or run.message[:60],
         )
         for run in found
     ]

@@ -26,6 +26,22 @@ class Phase(StrEnum):
         return self not in (Phase.PENDING, Phase.RUNNING)
 
 
+class Ending(StrEnum):
+    """How a run is to end before its time, the mildest first: what Tekton's `spec.status` may ask for.
+
+    Run no further task, then `finally`; kill tasks, then `finally`; kill tasks, and no `finally`.
+    """
+
+    STOPPED = "StoppedRunFinally"
+    RUN_FINALLY = "CancelledRunFinally"
+    CANCELLED = "Cancelled"
+
+    @property
+    def rank(self) -> int:
+        """Which of two orders prevails: the one of higher rank."""
+        return tuple(Ending).index(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What training may use, in Kubernetes quantities; empty where not limited."""
@@ -69,19 +85,41 @@ class RunSpec:
     timeout: float = 7200.0  # of the whole run
 
 
+Value = str | tuple[str, ...] | Mapping[str, str]
+"""What a parameter or result holds: Tekton's string, array and object."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepState:
+    """One step of an attempt; `image` as the document names it, references replaced."""
+
     name: str
     phase: Phase
     exit_code: int | None = None
     started: datetime | None = None
     finished: datetime | None = None
     reason: str = ""
+    image: str = ""
+    results: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A `when` of a task that was skipped, references replaced: `(input in values) != negated`."""
+
+    input: str
+    negated: bool
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """One task of a run; `runtime` is where its steps ran, `attempts` counts from 1."""
+    """One TaskRun of a run; `runtime` is where its steps ran, `attempts` counts from 1.
+
+    `name` is unique in the run; `task` names the pipeline task where it is another (one combination
+    of a matrix), `taskrun` the TaskRun, empty before it has one. `waits` says what a task that could
+    start waits for. `earlier` are the attempts before this one, `when` what kept it from running.
+    """
 
     name: str
     phase: Phase
@@ -92,8 +130,19 @@ class TaskState:
     attempts: int = 1
     runtime: str = ""
     network: bool = True
-    results: Mapping[str, str] = field(default_factory=dict)
+    results: Mapping[str, Value] = field(default_factory=dict)
     steps: tuple[StepState, ...] = ()
+    task: str = ""
+    taskrun: str = ""
+    uid: str = ""
+    waits: str = ""
+    when: tuple[Condition, ...] = ()
+    earlier: tuple[TaskState, ...] = ()
+
+    @property
+    def of(self) -> str:
+        """The pipeline task that this is, or is one combination of."""
+        return self.task or self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +150,7 @@ class RunResult:
     """How a run went, or stands; `reason` and `message` as Tekton's Succeeded condition has them.
 
     `notes` say what the executor did not do, or did otherwise: fields without effect, the runtime.
+    `finally_started` is when `finally` began, None where it did not.
     """
 
     name: str
@@ -110,6 +160,13 @@ class RunResult:
     started: datetime | None
     finished: datetime | None
     tasks: tuple[TaskState, ...] = ()
-    results: Mapping[str, str] = field(default_factory=dict)
+    results: Mapping[str, Value] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    uid: str = ""
+    finally_started: datetime | None = None
+
+    def text(self, result: str) -> str:
+        """A result of type string; empty where there is none of that name and type."""
+        value = self.results.get(result, "")
+        return value if isinstance(value, str) else ""

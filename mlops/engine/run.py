@@ -183,9 +183,9 @@ class Runner:
             raise KeyboardInterrupt
         self.gitops.refresh()
         if result.phase is Phase.SUCCEEDED:
-            release = result.results.get("release", "")
+            release = result.text("release")
             self._move(claim, claiming.SETTLED, outcome="succeeded", release=release, reason="")
-            return Outcome(order.model, result.name, release, result.results.get("note", ""))
+            return Outcome(order.model, result.name, release, result.text("note"))
         reason = complaints.first_of(result) or result.message or result.reason
         outcome = claiming.INTERRUPTED if _outside(result) else "failed"
         self._move(claim, claiming.SETTLED, outcome=outcome, reason=reason)

@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlops.adapters.executors.local import proctree
+from mlops.adapters.executors.local.journal import Journal
 from mlops.domain.run import Phase
 
 # Carries a document out in a process of its own, told by its stdin.
@@ -138,9 +140,7 @@ def test_workspaces_can_be_kept(world, doc, carry):
     process.kill()
     process.wait()
     (world.path / "runs/run-1/workspaces/w/kept").touch()
-    result = world.executor.run(
-        with_workspace(doc, waiting_task(world)), world.observer, fresh=False
-    )
+    result = world.executor.retry("run-1", world.observer)
     assert result.phase is Phase.SUCCEEDED
 
 
@@ -148,8 +148,9 @@ def test_processes_that_outlived_their_executor_are_ended(world, doc):
     """Not one of ours does; should one, the mark in its environment finds it."""
     directory = world.path / "runs/run-1"
     world.run(doc(world.task("a", "true")))
-    status = directory / "status.json"
-    status.write_text(status.read_text().replace('"Succeeded"', '"Running"'))
+    journal = Journal(directory / "journal")
+    journal.begin(replace(world.executor.status("run-1"), phase=Phase.RUNNING, finished=None))
+    journal.close()
     orphan = subprocess.Popen(
         ["sleep", "1000"], env={"MLOPS_WARD": f"{world.mark}/a/1/main", "PATH": os.environ["PATH"]}
     )
@@ -181,7 +182,7 @@ def test_a_run_elsewhere_is_seen(world, doc, carry):
     assert world.executor.alive("run-1")
     assert world.executor.status("run-1").phase is Phase.RUNNING
     lock = (world.path / "runs/run-1/lock").read_text()
-    assert lock.strip() == str(process.pid)
+    assert lock.split()[0] == str(process.pid)
 
 
 def test_half_a_layer_of_a_killed_unpacking_is_removed(world, doc, make_tar):

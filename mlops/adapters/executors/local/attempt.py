@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from mlops.adapters.executors.local import resolving, results
@@ -30,10 +30,11 @@ _NOT_STARTED = 128  # Kubernetes' exit code for a container that could not start
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Where news goes: a line of a step's log; a change of a step."""
+    """Where news goes: a line of a step's log; a change of a step. `now` gives the run's time."""
 
     log: Callable[[str, str, str], None]
     steps: Callable[[tuple[StepState, ...]], None]
+    now: Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +145,12 @@ class Attempt:
 
     def _run_steps(self) -> Attempted:
         for index, step in enumerate(self._task.spec.steps):
-            self._set(index, Phase.RUNNING, started=_now())
+            self._set(index, Phase.RUNNING, started=self._hearing.now())
             ended, last = self._run_step(step)
             code, reason = self._verdict(ended)
             bad = ended.code != 0 or ended.cause is not Cause.NONE
             phase = Phase.FAILED if bad else Phase.SUCCEEDED
-            self._set(index, phase, exit_code=code, finished=_now(), reason=reason)
+            self._set(index, phase, exit_code=code, finished=self._hearing.now(), reason=reason)
             (self._files.at("steps") / f"step-{step.name}" / "exitCode").write_text(str(code))
             if ended.cause is Cause.STOPPED:
                 return Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
@@ -185,7 +186,7 @@ class Attempt:
         log = StepLog(self._directory.log(self._task.name, name), hear)
         if self._number > 1:
             log.note(f"attempt {self._number}")
-        running = Running(launch, log, stop, memory=container.memory)
+        running = Running(launch, self._runtimes.wards, log, stop, memory=container.memory)
         if grace is not None:
             running.grace = grace
         return running
@@ -228,12 +229,8 @@ class Attempt:
                 self._states[index] = replace(state, phase=Phase.SKIPPED)
             elif state.phase is Phase.RUNNING:  # it could not be started
                 self._states[index] = replace(
-                    state, phase=Phase.FAILED, finished=_now(), reason="StartError"
+                    state, phase=Phase.FAILED, finished=self._hearing.now(), reason="StartError"
                 )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _bad(done: Attempted) -> bool:

@@ -12,24 +12,27 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from mlops.adapters.executors.local import results, scope, workspace
+from mlops.adapters.executors.local import scope, workspace
 from mlops.adapters.executors.local.attempt import Attempt, Attempted, Hearing
 from mlops.adapters.executors.local.audience import Audience
+from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.running import Stop
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.adapters.executors.local.standing import (
     CANCELLED,
+    GRACEFULLY,
     NOT_WANTED,
     PARENTS_SKIPPED,
     RESULTS_MISSING,
+    RUNNING_FINALLY,
     STOPPING,
     TIMEOUT,
     Standing,
-    now,
 )
-from mlops.domain.run import Phase, RunResult, StepState
+from mlops.domain.run import Ending, Phase, RunResult, StepState
 from mlops.errors import ConfigError, MlopsError
 from mlops.tekton import substitution
 from mlops.tekton.document import PipelineRun, PipelineTask, Value
@@ -53,8 +56,19 @@ class _Task:
         self.stop.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many tasks of a run work at once, and where those of all runs take their places."""
+
+    jobs: int
+    places: Places
+
+
 class Carrying:
-    """One run. `carry` gives how it ended; `cancel` may be called from anywhere, also signals."""
+    """One run. `carry` gives how it ended; `cancel` may be called from anywhere, also signals.
+
+    `before` is an earlier attempt at it, of which what succeeded is kept.
+    """
 
     def __init__(
         self,
@@ -64,23 +78,30 @@ class Carrying:
         runtimes: Runtimes,
         audience: Audience,
         notes: Sequence[str],
+        limits: Limits,
+        before: RunResult | None = None,
     ) -> None:
         self._run = run
         self._waits = waits
         self._directory = directory
         self._runtimes = runtimes
         self._audience = audience
-        first = scope.of_run(run, str(uuid.uuid4()))
-        self._standing = Standing(run, first, directory, audience, notes)
+        self._limits = limits
+        uid = before.uid if before is not None else ""
+        first = scope.of_run(run, uid or str(uuid.uuid4()))
+        self._standing = Standing(run, first, directory, audience, notes, before)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._under_way: dict[str, _Task] = {}
         self._halted = False  # nothing new is started at this stage
+        self._killing = False  # what runs at this stage was told to stop
+        self._final = False  # this is the stage of `finally`
         self._stopped = ""  # what ended the run before its time
+        self._ending: Ending | None = None  # what somebody asked for
         audience.on_failure = self.cancel
 
-    def cancel(self) -> None:
-        """Ask for an end: kill what runs, start nothing more."""
-        self._news.put(self._cancel)  # reentrant, so a signal handler may do it
+    def cancel(self, ending: Ending = Ending.CANCELLED) -> None:
+        """Ask for an end; a milder one than was asked for before changes nothing."""
+        self._news.put(lambda: self._cancel(ending))  # reentrant: a signal handler may do it
 
     def carry(self) -> RunResult:
         """Do it all. Raises what the observer raised, after everything was ended."""
@@ -91,8 +112,12 @@ class Carrying:
             own = None if limits.tasks is None else begun + limits.tasks
             self._stage(self._run.tasks, self._ready, whole, own)
             if not self._stopped or (self._stopped == TIMEOUT and not _passed(whole)):
-                self._halted = False
+                self._halted = self._killing = False
+                self._final = True
+                if self._ending is not None:
+                    self._standing.tell(RUNNING_FINALLY[self._ending])
                 self._standing.add_statuses()
+                self._standing.begin_finally()
                 own = None if limits.final is None else time.monotonic() + limits.final
                 self._stage(self._run.final, self._ready_final, whole, own)
             else:
@@ -100,7 +125,8 @@ class Carrying:
         finally:
             for each in self._under_way.values():  # only where something failed above
                 each.end()
-        result = self._standing.end(self._stopped)
+            self._standing.close()
+        result = self._standing.end(self._stopped, graceful=self._ending is not None)
         self._audience.check()
         return result
 
@@ -116,27 +142,51 @@ class Carrying:
         """Start what is ready and take what happens, until nothing runs and nothing is ready."""
         end = min((each for each in (whole, own) if each is not None), default=None)
         while True:
-            while not self._halted and (next_ones := ready()):
-                for task in next_ones:
-                    self._begin(task)
+            self._start(ready)
             if not self._under_way:
                 break
-            patience = None if end is None or self._halted else max(0.0, end - time.monotonic())
+            patience = None if end is None or self._killing else max(0.0, end - time.monotonic())
             try:
                 self._news.get(timeout=patience)()
             except queue.Empty:
                 self._halt(TIMEOUT)
         self._skip_pending(tasks)
 
+    def _start(self, ready: Callable[[], Sequence[PipelineTask]]) -> None:
+        """Begin what is ready, as many as may work at once; the others say what they wait for."""
+        while not self._halted:
+            found = ready()
+            room = self._limits.jobs - len(self._under_way)
+            for task in found[max(0, room) :]:
+                if not self._standing.tasks[task.name].waits:
+                    waits = f"{self._limits.jobs} tasks of this run work already"
+                    self._standing.change(task.name, waits=waits)
+            if not found or room <= 0:
+                return
+            for task in found[:room]:
+                self._begin(task)
+
     def _halt(self, why: str) -> None:
         self._stopped = self._stopped or why
-        self._halted = True
+        self._kill()
+
+    def _kill(self) -> None:
+        self._halted = self._killing = True
         for each in self._under_way.values():
             each.stop.tell()
 
-    def _cancel(self) -> None:
-        self._stopped = CANCELLED
-        self._halt(CANCELLED)
+    def _cancel(self, ending: Ending) -> None:
+        if self._ending is not None and ending.rank <= self._ending.rank:
+            return
+        self._ending = ending
+        if ending is Ending.CANCELLED:
+            self._stopped = CANCELLED
+            self._kill()
+        elif not self._final:
+            self._standing.tell(RUNNING_FINALLY[ending])
+            self._halted = True
+            if ending is Ending.RUN_FINALLY:
+                self._kill()
 
     def _ready(self) -> list[PipelineTask]:
         """Pending tasks whose parents are done; those that must be skipped are, on the way."""
@@ -162,7 +212,8 @@ class Carrying:
     def _skip_pending(self, tasks: Sequence[PipelineTask]) -> None:
         for task in tasks:
             if self._standing.phase(task.name) is Phase.PENDING:
-                self._standing.settle(task.name, Phase.SKIPPED, STOPPING)
+                why = STOPPING if self._ending is None else GRACEFULLY.get(self._ending, STOPPING)
+                self._standing.settle(task.name, Phase.SKIPPED, STOPPING if self._final else why)
 
     def _begin(self, task: PipelineTask) -> None:
         """Start a task, or settle it at once where it is skipped or cannot be started."""
@@ -179,7 +230,15 @@ class Carrying:
             self._standing.settle(task.name, Phase.FAILED, "InvalidParamValue", str(exc))
         else:
             self._under_way[task.name] = started
-            self._standing.change(task.name, phase=Phase.RUNNING, reason="Running", started=now())
+            self._standing.change(
+                task.name,
+                phase=Phase.RUNNING,
+                reason="Running",
+                started=self._standing.now(),
+                waits="",
+                taskrun=str(values["context", "taskRun", "name"]),
+                uid=str(values["context", "taskRun", "uid"]),
+            )
             started.thread = threading.Thread(target=self._work, args=(started,), name=task.name)
             started.thread.start()
 
@@ -199,29 +258,48 @@ class Carrying:
             phase=done.phase,
             reason=done.reason,
             message=done.message,
-            finished=now(),
+            waits="",
+            finished=self._standing.now(),
             steps=done.steps,
             runtime=done.runtime,
             network=done.network,
-            results={key: results.as_text(value) for key, value in done.results.items()},
+            results=done.results,
         )
 
     # working, in the threads of tasks
 
     def _work(self, started: _Task) -> None:
-        """All attempts at one task; hands over what came of them."""
+        """All attempts at one task, in a place for it; hands over what came of them."""
         name, done = started.task.name, Attempted(Phase.FAILED, "LocalExecutorError")
+
+        def change(**changes: Any) -> None:
+            self._news.put(lambda: self._standing.change(name, **changes))
+
+        def waiting() -> None:
+            change(reason="Pending", waits="other runs have all places of this machine")
+
+        def ready() -> None:
+            change(reason="Running", waits="")
+
         try:
-            for number in range(1, started.task.retries + 2):
-                self._news.put(lambda number=number: self._standing.change(name, attempts=number))  # type: ignore[misc]
-                done = self._attempt(started, number)
-                if done.phase is not Phase.FAILED or started.stop.set:
-                    break
+            with self._limits.places.taken(started.stop, waiting, ready):
+                done = self._attempts(started, change)
         except BaseException as exc:  # noqa: BLE001  raised where decisions are made
             failure = exc
             self._news.put(lambda: _raise(failure))
         else:
             self._news.put(lambda: self._done(name, done))
+
+    def _attempts(self, started: _Task, change: Callable[..., None]) -> Attempted:
+        done = Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped before it began")
+        for number in range(1, started.task.retries + 2):
+            if started.stop.set:
+                break
+            change(attempts=number)
+            done = self._attempt(started, number)
+            if done.phase is not Phase.FAILED:
+                break
+        return done
 
     def _attempt(self, started: _Task, number: int) -> Attempted:
         task = started.task
@@ -240,7 +318,7 @@ class Carrying:
             bound,
             self._directory,
             self._runtimes,
-            Hearing(self._audience.log, tell),
+            Hearing(self._audience.log, tell, self._standing.now),
             started.stop,
         ).run()
 

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops.adapters.executors.local import logs, resolving, scope
+from mlops.adapters.executors.local import control, logs, places, resolving, scope, standby
 from mlops.adapters.executors.local.audience import Audience
-from mlops.adapters.executors.local.carrying import Carrying
+from mlops.adapters.executors.local.carrying import Carrying, Limits
 from mlops.adapters.executors.local.host import HostTool
+from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.domain.digest import ImageRef
-from mlops.domain.run import Phase, RunResult
-from mlops.errors import ConfigError, UsageError
+from mlops.domain.run import Ending, Phase, RunResult
+from mlops.errors import ConfigError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
 from mlops.tekton import parse, substitution, validate
 from mlops.tekton.document import Container, PipelineRun
 
-_DIED = "ExecutorDied"
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A document, understood: what waits for what, and what is to be said about it."""
+
+    run: PipelineRun
+    waits: Mapping[str, Sequence[str]]
+    notes: tuple[str, ...]
+
+    document: Mapping[str, Any]
+    pending: bool = False  # it waits for `start`
 
 
 class LocalExecutor:
     """Meets `ports.Executor`. `root` keeps a directory for each run, `cache` unpacked layers.
 
     `runtime` is `sandbox`, `process` or `auto` (the sandbox where it works); `tool` names the image
-    whose steps the installed mlops carries out itself. Raises ExecutorError on another runtime.
+    whose steps the installed mlops carries out itself; `jobs` is how many tasks of a run work at once,
+    0 the usual number. Raises ExecutorError on another runtime.
     """
 
     name = "local"
@@ -42,34 +54,102 @@ class LocalExecutor:
         runtime: str = "auto",
         cache: Path = Path(".mlops/cache"),
         tool: HostTool | None = None,
+        jobs: int = 0,
     ) -> None:
         self._root = root.absolute()
+        jobs = jobs or places.usual()
+        machine = Places(cache.absolute() / "places", max(jobs, places.usual()))
+        self._limits = Limits(jobs, machine)
         self._runtimes = Runtimes(images, cache.absolute(), self._root, runtime, tool)
 
     def probe(self) -> tuple[str, ...]:
         """Why the sandbox is not available here; empty where it is."""
         return self._runtimes.probe.reasons
 
-    def run(
-        self, document: Mapping[str, Any], observer: RunObserver, *, fresh: bool = True
-    ) -> RunResult:
-        """Carry the document out and wait; `fresh` False keeps the workspaces of an earlier try.
+    def run(self, document: Mapping[str, Any], observer: RunObserver) -> RunResult:
+        """Carry the document out and wait.
 
         In the main thread, SIGINT and SIGTERM cancel: everything is killed, `finally` is left out,
-        the phase is Cancelled. Raises ConfigError with the path of a field that is not supported
-        or wrong, before anything runs; ExecutorError where the run goes on elsewhere, or this
-        machine cannot carry it out.
+        the phase is Cancelled; the second one kills at once. A document whose `spec.status` is
+        PipelineRunPending is kept, and Pending until `start`. Raises ConfigError with the path of a
+        field that is not supported or wrong, before anything runs; ExecutorError where the run goes
+        on elsewhere, or this machine cannot carry it out.
         """
-        run = parse.pipeline_run(document)
-        waits = validate.validate(run)
+        plan = self._plan(document)
+        directory = self._directory(plan.run.name)
+        with directory.held() as token:
+            directory.begin(plan.document)
+            if plan.pending:
+                return standby.pend(directory, plan.run)
+            return self._carry(plan, directory, token, observer, None)
+
+    def start(self, run: str, observer: RunObserver) -> RunResult:
+        """Carry out a run that is Pending. Raises RefusedError where it is not."""
+        directory = self._existing(run)
+        with directory.held() as token:
+            before = self._stands(directory)
+            if before.phase is not Phase.PENDING:
+                raise RefusedError(f"run {run} is not pending: {before.phase}")
+            plan = self._plan(standby.unpended(directory.asked()))
+            directory.begin(plan.document)
+            return self._carry(plan, directory, token, observer, None)
+
+    def retry(self, run: str, observer: RunObserver) -> RunResult:
+        """Go on with a run that ended before its end: what succeeded in it is not run again, its
+        results and workspaces stand; `finally` runs again. Raises RefusedError where it succeeded.
+        """
+        directory = self._existing(run)
+        with directory.held() as token:
+            before = self._stands(directory)
+            if before.phase is Phase.SUCCEEDED:
+                raise RefusedError(f"run {run} succeeded: nothing of it is left to do")
+            plan = self._plan(standby.unpended(directory.asked()))
+            directory.begin(plan.document)
+            return self._carry(plan, directory, token, observer, before)
+
+    def cancel(self, run: str, ending: Ending) -> bool:
+        """End a run, whoever carries it out; whether somebody does, and was asked.
+
+        A run that nobody carries out, for its executor was killed or it is pending, is Cancelled at
+        once. Raises RefusedError where it is over.
+        """
+        directory = self._existing(run)
+        if directory.alive():
+            control.request(directory, ending)
+            return True
+        with directory.held(briefly=True):
+            standby.cancel(directory, self._stands(directory))
+        return False
+
+    def _plan(self, document: Mapping[str, Any]) -> Plan:
+        asked = standby.unpended(document)
+        run = parse.pipeline_run(asked)
         notes = (*run.notes, *self._check_images(run))
-        directory = self._directory(run.name)
-        with directory.held():
-            directory.begin(document, fresh=fresh)
-            audience = Audience(observer)
-            carrying = Carrying(run, waits, directory, self._runtimes, audience, notes)
-            with _cancelling(carrying.cancel):
-                return carrying.carry()
+        return Plan(run, validate.validate(run), notes, document, asked is not document)
+
+    def _carry(
+        self,
+        plan: Plan,
+        directory: RunDirectory,
+        token: str,
+        observer: RunObserver,
+        before: RunResult | None,
+    ) -> RunResult:
+        carrying = Carrying(
+            plan.run,
+            plan.waits,
+            directory,
+            self._runtimes,
+            Audience(observer),
+            plan.notes,
+            self._limits,
+            before,
+        )
+        with (
+            control.listening(directory, token, carrying.cancel),
+            _cancelling(carrying.cancel, directory.end_processes),
+        ):
+            return carrying.carry()
 
     def status(self, run: str) -> RunResult | None:
         """How a run went or stands; None where there is none of that name.
@@ -81,9 +161,7 @@ class LocalExecutor:
             return None
         alive = directory.alive()
         result = directory.read()  # after `alive`: else it might have ended in between
-        if result is None or result.phase.done or alive:
-            return result
-        return _died(result, directory.holder())
+        return result if alive else standby.left(directory, result)
 
     def list(self) -> tuple[RunResult, ...]:
         """All runs, the one that began last coming first."""
@@ -112,6 +190,23 @@ class LocalExecutor:
     def log_path(self, run: str, task: str, step: str) -> Path:
         """Where a step's log is, or would be."""
         return self._directory(run).log(task, step)
+
+    def path(self, run: str) -> Path:
+        """Where a run is kept, or would be."""
+        return self._directory(run).path
+
+    def _existing(self, run: str) -> RunDirectory:
+        directory = self._known(run)
+        if directory is None:
+            raise UsageError(f"no run {run!r} on this machine", hint="List them: mlops runs")
+        return directory
+
+    def _stands(self, directory: RunDirectory) -> RunResult:
+        """How a run that nobody carries out stands."""
+        result = standby.left(directory, directory.read())
+        if result is None:
+            raise UsageError(f"{directory.path} is no run")
+        return result
 
     def _directory(self, run: str) -> RunDirectory:
         return RunDirectory(self._root / run)
@@ -148,32 +243,23 @@ def _image(container: Container, values: substitution.Scope) -> ImageRef | None:
         raise ConfigError(f"{container.path}.image: {exc.message}", hint=exc.hint) from exc
 
 
-def _died(result: RunResult, holder: str) -> RunResult:
-    """A run that says it is running, and that nobody carries out."""
-    message = f"process {holder}, which carried the run out, ended in the middle"
-    tasks = tuple(
-        dataclasses.replace(task, phase=Phase.FAILED, reason=_DIED)
-        if task.phase is Phase.RUNNING
-        else dataclasses.replace(task, phase=Phase.SKIPPED, reason=_DIED)
-        if task.phase is Phase.PENDING
-        else task
-        for task in result.tasks
-    )
-    return dataclasses.replace(
-        result, phase=Phase.FAILED, reason=_DIED, message=message, tasks=tasks
-    )
-
-
 @contextlib.contextmanager
-def _cancelling(cancel: Callable[[], None]) -> Iterator[None]:
-    """In the main thread, let SIGINT and SIGTERM cancel; elsewhere whoever has it decides."""
+def _cancelling(cancel: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
+    """In the main thread, let SIGINT and SIGTERM cancel, and the second of them kill; elsewhere
+    whoever has the main thread decides."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {
-        number: signal.signal(number, lambda *_: cancel())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    told = False
+
+    def heed(*_: object) -> None:
+        nonlocal told
+        cancel()
+        if told:
+            kill()
+        told = True
+
+    before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

@@ -1,8 +1,10 @@
 """The directory of a run: what was asked for, how it stands, its files, its lock.
 
 run.yaml        the document as it was submitted
-status.json     how the run stands; enough for a RunResult
-lock            held (flock) by the process that carries the run out, with its pid
+journal         how the run stands and stood; enough for a RunResult (see `journal`)
+lock            held (flock) by the process that carries the run out, with its pid and a token
+request         how the run is to end, if somebody asked; see `control`
+poke            a FIFO that wakes whoever carries the run out
 workspaces/     one directory for each claim
 tasks/          what each attempt of a task had
 logs/           TASK/STEP.log
@@ -12,23 +14,22 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
+import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from mlops import documents
-from mlops.adapters.executors.local import proctree
+from mlops.adapters.executors.local import journal, proctree
 from mlops.adapters.rootfs import remove
-from mlops.domain.run import Phase, RunResult, StepState, TaskState
-from mlops.errors import ExecutorError
+from mlops.domain.run import RunResult
+from mlops.errors import ConfigError, ExecutorError
 
+_LARGEST = 64 << 20  # bytes of a document
 _KILLED = 10.0  # seconds that left-over processes may take to be gone
-_LARGEST_STATUS = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class RunDirectory:
     @property
     def document(self) -> Path:
         return self.path / "run.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal"
 
     @property
     def mark(self) -> str:
@@ -62,8 +67,13 @@ class RunDirectory:
             yield f"{file.parent.name}/{file.stem}", file
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the run's lock. Raises ExecutorError, naming the holder, where somebody has it."""
+    def held(self, *, briefly: bool = False) -> Iterator[str]:
+        """Hold the run's lock; gives a token, which names this holding of it.
+
+        `briefly`: not to carry the run out; the lock goes on naming whoever did.
+
+        Raises ExecutorError, naming the holder, where somebody has it.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -73,19 +83,30 @@ class RunDirectory:
             if not _lock(descriptor):
                 raise ExecutorError(
                     f"run {self.path.name} is being carried out by process {self.holder()}",
-                    hint="Wait for it, or end that process",
+                    hint=f"Wait for it, or end it: mlops runs cancel {self.path.name}",
                 )
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-            yield
+            token = secrets.token_hex(8)
+            if not briefly:
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()} {token}\n".encode(), 0)
+            yield token
         finally:
             os.close(descriptor)
 
     def holder(self) -> str:
         """The pid that the lock names."""
+        return self._lock_words()[0]
+
+    def token(self) -> str:
+        """The token of whoever holds the lock, or held it last."""
+        return self._lock_words()[1]
+
+    def _lock_words(self) -> tuple[str, str]:
+        words: list[str] = []
         with contextlib.suppress(OSError):
-            return (self.path / "lock").read_text().strip() or "?"
-        return "?"
+            words = (self.path / "lock").read_text().split()
+        pid, token = (*words, "?", "?")[:2]
+        return pid, token
 
     def alive(self) -> bool:
         """Whether some process holds the lock."""
@@ -101,47 +122,69 @@ class RunDirectory:
             os.close(descriptor)
         return False
 
-    def begin(self, document: Mapping[str, Any], *, fresh: bool) -> None:
+    def begin(self, document: Mapping[str, Any]) -> None:
         """End what a killed executor left behind, and lay down the document."""
         text = documents.dump(document)
         before = self.read()
         if before is not None and not before.phase.done:
-            left = proctree.kill_all(proctree.marked(self.mark), _KILLED)
-            if left:
-                raise ExecutorError(
-                    f"run {self.path.name}: process {left[0]} of an earlier attempt does not end",
-                    hint="It waits for the kernel; try again when it is gone",
-                )
+            self.end_processes()
         try:
-            for name in ("tasks", "logs", *(("workspaces",) if fresh else ())):
-                remove(self.path / name)
-            (self.path / "status.json").unlink(missing_ok=True)
-            self.document.write_text(text)
+            replace(self.document, text.encode())
         except OSError as exc:
             raise ExecutorError(f"cannot prepare {self.path}: {exc.strerror}") from exc
 
-    def write(self, result: RunResult) -> None:
-        """Replace the status, at once and whole."""
-        fresh = self.path / f".status-{os.getpid()}"
+    def asked(self) -> dict[str, Any]:
+        """The document as it was laid down. Raises ExecutorError where it cannot be read."""
         try:
-            with fresh.open("w") as file:
-                json.dump(_to_json(result), file, indent=1)
-                if result.phase.done:
-                    file.flush()
-                    os.fsync(file.fileno())
-            fresh.replace(self.path / "status.json")
+            found = documents.load(
+                self.document.read_bytes(), str(self.document), limit=_LARGEST
+            ).value
+        except (OSError, ConfigError) as exc:
+            raise ExecutorError(f"cannot read {self.document}: {exc}") from exc
+        return dict(found)
+
+    def end_processes(self) -> None:
+        """Kill what is left of the run's processes. Raises ExecutorError where one does not end."""
+        left = proctree.kill_all(proctree.marked(self.mark), _KILLED)
+        if left:
+            raise ExecutorError(
+                f"run {self.path.name}: process {left[0]} of an earlier attempt does not end",
+                hint="It waits for the kernel; try again when it is gone",
+            )
+
+    def clear(self, kept: Collection[str], *, workspaces: bool) -> None:
+        """Remove what an earlier attempt left, but for the tasks in `kept`."""
+        try:
+            for name in ("tasks", "logs"):
+                for entry in _entries(self.path / name):
+                    if entry.name not in kept:
+                        remove(entry)
+            if workspaces:
+                remove(self.path / "workspaces")
         except OSError as exc:
-            raise ExecutorError(f"cannot write the status of {self.path}: {exc.strerror}") from exc
+            raise ExecutorError(f"cannot prepare {self.path}: {exc.strerror}") from exc
 
     def read(self) -> RunResult | None:
-        """The status as it was written; None where there is none that can be read."""
-        path = self.path / "status.json"
-        try:
-            if path.stat().st_size > _LARGEST_STATUS:
-                return None
-            return _from_json(json.loads(path.read_bytes()))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+        """How the run stands, as it was written; None where nothing can be read."""
+        return journal.read(self.journal)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file in its place, whole: written beside it, synced and renamed."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    with open(fresh, "wb", opener=_private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # a document may hold secrets
+
+
+def _entries(path: Path) -> list[Path]:
+    return list(path.iterdir()) if path.is_dir() else []
 
 
 def _lock(descriptor: int) -> bool:
@@ -152,93 +195,3 @@ def _lock(descriptor: int) -> bool:
             return True
         time.sleep(0.005)
     return False
-
-
-def _to_json(result: RunResult) -> dict[str, Any]:
-    return {
-        "name": result.name,
-        "phase": str(result.phase),
-        "reason": result.reason,
-        "message": result.message,
-        **_times(result.started, result.finished),
-        "labels": dict(result.labels),
-        "results": dict(result.results),
-        "tasks": [_task_to_json(task) for task in result.tasks],
-        "notes": list(result.notes),
-    }
-
-
-def _times(started: datetime | None, finished: datetime | None) -> dict[str, str | None]:
-    return {
-        "started": started.isoformat() if started else None,
-        "finished": finished.isoformat() if finished else None,
-    }
-
-
-def _task_to_json(task: TaskState) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "phase": str(task.phase),
-        "reason": task.reason,
-        "message": task.message,
-        **_times(task.started, task.finished),
-        "attempts": task.attempts,
-        "runtime": task.runtime,
-        "network": task.network,
-        "results": dict(task.results),
-        "steps": [
-            {
-                "name": step.name,
-                "phase": str(step.phase),
-                "exitCode": step.exit_code,
-                **_times(step.started, step.finished),
-                "reason": step.reason,
-            }
-            for step in task.steps
-        ],
-    }
-
-
-def _moment(raw: Mapping[str, Any], key: str) -> datetime | None:
-    return datetime.fromisoformat(raw[key]) if raw.get(key) else None
-
-
-def _from_json(raw: Mapping[str, Any]) -> RunResult:
-    return RunResult(
-        name=raw["name"],
-        phase=Phase(raw["phase"]),
-        reason=raw["reason"],
-        message=raw["message"],
-        started=_moment(raw, "started"),
-        finished=_moment(raw, "finished"),
-        tasks=tuple(_task_from_json(task) for task in raw["tasks"]),
-        results=dict(raw["results"]),
-        labels=dict(raw["labels"]),
-        notes=tuple(raw["notes"]),
-    )
-
-
-def _task_from_json(raw: Mapping[str, Any]) -> TaskState:
-    return TaskState(
-        name=raw["name"],
-        phase=Phase(raw["phase"]),
-        reason=raw["reason"],
-        message=raw["message"],
-        started=_moment(raw, "started"),
-        finished=_moment(raw, "finished"),
-        attempts=raw["attempts"],
-        runtime=raw["runtime"],
-        network=raw["network"],
-        results=dict(raw["results"]),
-        steps=tuple(
-            StepState(
-                each["name"],
-                Phase(each["phase"]),
-                each["exitCode"],
-                _moment(each, "started"),
-                _moment(each, "finished"),
-                each["reason"],
-            )
-            for each in raw["steps"]
-        ),
-    )
