@@ -10,7 +10,7 @@ cluster    where a cluster differs by nature: how it ends there what is refused 
            where a cluster has what one machine lacks
 reason     the reason of the run's condition
 message    a regular expression that the message of the failure or refusal holds
-at         the path that the refusal must name
+at         the path that the refusal must name, or one above it
 results    the run's results, all of them
 tasks      pipeline task → how it ended; a list where a matrix made several, in order of combinations
 reasons    pipeline task → the reason of its end

@@ -27,7 +27,7 @@ def _refused(case: Case, answer: Refused | Ended) -> Iterator[str]:
     if isinstance(answer, Ended):
         yield f"not refused, but {answer.phase} {answer.reason}: {answer.message}"
         return
-    if case.at and not re.search(rf"(?<![\w.]){re.escape(case.at)}(?![\w\[])", answer.message):
+    if case.at and not re.search(rf"(?<![\w.]){re.escape(case.at)}(?!\w)", answer.message):
         yield f"the refusal does not name {case.at}: {answer.message}"
     if case.message and not re.search(case.message, answer.message):
         yield f"the refusal does not match {case.message!r}: {answer.message}"

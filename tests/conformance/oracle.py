@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
-ORACLE = Path(__file__).parents[2] / ".cache" / "bin" / "oracle"
+PROGRAM = Path(__file__).parents[2] / ".cache" / "bin" / "oracle"
+# of these Tekton knows nothing, and what they hold has no effect on one machine
+OTHERS = frozenset(
+    {"ClusterRole", "ClusterRoleBinding", "LimitRange", "Role", "RoleBinding", "ServiceAccount"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,36 @@ class Verdict:
     error: str
 
 
-def ask(files: Iterable[tuple[str, str]]) -> list[Verdict]:
-    """Judge (name, YAML) pairs, all in one process; a verdict for each document in them.
+class Oracle:
+    """The program, running. Raises FileNotFoundError where it was not built."""
 
-    Raises FileNotFoundError where the program was not built, CalledProcessError where it broke.
-    """
-    asked = "".join(json.dumps({"file": name, "text": text}) + "\n" for name, text in files)
-    done = subprocess.run([ORACLE], input=asked, capture_output=True, text=True, check=True)
-    return [Verdict(**json.loads(line)) for line in done.stdout.splitlines()]
+    def __enter__(self) -> Oracle:
+        if not PROGRAM.exists():
+            raise FileNotFoundError(f"{PROGRAM} is not there: run make oracle, which needs Go")
+        self._process = subprocess.Popen(
+            [PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    def judge(self, text: str) -> list[Verdict]:
+        """A verdict for each document that the text holds."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"file": "", "text": text}) + "\n")
+        process.stdin.flush()
+        found = []
+        for line in iter(process.stdout.readline, "\n"):
+            assert line, f"the oracle ended with {process.wait()}"
+            found.append(Verdict(**json.loads(line)))
+        return found
+
+    def refusal(self, text: str) -> str:
+        """Why one of the documents is refused; empty where none is."""
+        wrong = [v for v in self.judge(text) if not v.accepted and v.kind not in OTHERS]
+        return wrong[0].error or "refused" if wrong else ""

@@ -95,13 +95,20 @@ func admitMeta(meta metav1.Object) error {
 		meta.SetNamespace("default")
 	}
 	if meta.GetName() == "" && meta.GetGenerateName() != "" {
-		meta.SetName(meta.GetGenerateName() + "abcde") // as the API server completes it
+		base := meta.GetGenerateName()
+		meta.SetName(base[:min(len(base), 58)] + "abcde") // as the API server completes it
 	}
 	wrong := apivalidation.ValidateObjectMetaAccessor(meta, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	return wrong.ToAggregate()
 }
 
-func admit(it object) error {
+// admit panics where Tekton's code does: its webhook then answers nothing, and the API server refuses.
+func admit(it object) (err error) {
+	defer func() {
+		if broken := recover(); broken != nil {
+			err = fmt.Errorf("the webhook broke: %v", broken)
+		}
+	}()
 	if err := admitMeta(it.GetObjectMeta()); err != nil {
 		return err
 	}

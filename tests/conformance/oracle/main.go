@@ -8,7 +8,8 @@
 //	oracle < requests    one JSON object a line: {"file": NAME, "text": YAML}
 //
 // One JSON object a line comes back for each document:
-// {"file", "index", "kind", "name", "accepted", "error"}. A document that is empty gives none.
+// {"file", "index", "kind", "name", "accepted", "error"}. A document that is empty gives none. An empty line ends the
+// answer to a request.
 package main
 
 import (
@@ -40,17 +41,18 @@ type verdict struct {
 
 func main() {
 	out := bufio.NewWriter(os.Stdout)
-	err := answer(json.NewEncoder(out))
+	err := answer(out)
 	if err = errors.Join(err, out.Flush()); err != nil {
 		fmt.Fprintln(os.Stderr, "oracle:", err)
 		os.Exit(1)
 	}
 }
 
-func answer(out *json.Encoder) error {
+func answer(to *bufio.Writer) error {
+	out := json.NewEncoder(to)
 	out.SetEscapeHTML(false)
 	if len(os.Args) == 1 {
-		return answerRequests(os.Stdin, out)
+		return answerRequests(os.Stdin, out, to)
 	}
 	for _, path := range os.Args[1:] {
 		text, err := os.ReadFile(path)
@@ -64,7 +66,7 @@ func answer(out *json.Encoder) error {
 	return nil
 }
 
-func answerRequests(in io.Reader, out *json.Encoder) error {
+func answerRequests(in io.Reader, out *json.Encoder, to *bufio.Writer) error {
 	requests := json.NewDecoder(bufio.NewReaderSize(in, 1<<20))
 	for {
 		var asked request
@@ -74,6 +76,12 @@ func answerRequests(in io.Reader, out *json.Encoder) error {
 			return err
 		}
 		if err := judgeAll(asked, out); err != nil {
+			return err
+		}
+		if _, err := to.WriteString("\n"); err != nil {
+			return err
+		}
+		if err := to.Flush(); err != nil {
 			return err
 		}
 	}
