@@ -23,6 +23,7 @@ def run_to_json(run: RunResult) -> dict[str, Any]:
         notes=list(run.notes),
         uid=run.uid,
         finallyStarted=_text(run.finally_started),
+        kind=run.kind,
     )
 
 
@@ -41,6 +42,7 @@ def run_from_json(raw: Mapping[str, Any], tasks: Iterable[TaskState]) -> RunResu
         notes=tuple(raw.get("notes", ())),
         uid=raw.get("uid", ""),
         finally_started=_moment(raw, "finallyStarted"),
+        kind=raw.get("kind", "PipelineRun"),
     )
 
 
@@ -63,6 +65,8 @@ def task_to_json(task: TaskState) -> dict[str, Any]:
         waits=task.waits,
         when=[[each.input, each.negated, list(each.values)] for each in task.when],
         earlier=[task_to_json(each) for each in task.earlier],
+        combination=dict(task.combination),
+        ignored=task.ignored,
     )
 
 
@@ -88,6 +92,8 @@ def task_from_json(raw: Mapping[str, Any]) -> TaskState:
             Condition(text, negated, tuple(values)) for text, negated, values in raw.get("when", ())
         ),
         earlier=tuple(map(task_from_json, raw.get("earlier", ()))),
+        combination=dict(raw.get("combination", {})),
+        ignored=bool(raw.get("ignored", False)),
     )
 
 
