@@ -126,6 +126,5 @@ def logs(
     """Print the logs of a run's steps."""
     opened = opening.open_project(repo)
     _found(opened, name)
-    for where, lines in opened.executor.logs(name, task):
-        for line in lines:
-            render.line(f"{where} | {render.safe(line)}")
+    for line in opened.executor.logs(name, task):
+        render.line(f"{line.task}/{line.step} | {render.safe(line.text)}")

@@ -183,7 +183,7 @@ class Attempt:
         def hear(line: str) -> None:
             self._hearing.log(self._task.name, name, line)
 
-        log = StepLog(self._directory.log(self._task.name, name), hear)
+        log = StepLog(self._directory.log(self._task.name, name), hear, self._hearing.now)
         if self._number > 1:
             log.note(f"attempt {self._number}")
         running = Running(launch, log, stop, memory=container.memory)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops.adapters.executors.local import control, logs, places, resolving, scope, standby
+from mlops.adapters.executors.local import control, following, places, resolving, scope, standby
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.carrying import Carrying, Limits
 from mlops.adapters.executors.local.host import HostTool
@@ -18,7 +18,7 @@ from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.domain.digest import ImageRef
-from mlops.domain.run import Ending, Phase, RunResult
+from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ConfigError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
 from mlops.tekton import parse, substitution, validate
@@ -179,13 +179,24 @@ class LocalExecutor:
         directory = self._known(run)
         return directory is not None and directory.alive()
 
-    def logs(self, run: str, task: str = "") -> Iterator[tuple[str, Iterator[str]]]:
-        """`TASK/STEP` and the lines of its log, clean; of one task, or all in order of time."""
+    def logs(self, run: str, task: str = "", step: str = "") -> Iterator[LogLine]:
+        """The lines that a run's steps wrote, one step after the other as they began; of one task or
+        step, or of all."""
         directory = self._known(run)
-        if directory is None or (task and not parse.is_label(task)):
-            return
-        for where, path in directory.logs(task):
-            yield where, logs.lines(path)
+        if directory is not None:
+            yield from following.written(directory, following.Wanted(task, step))
+
+    def follow(self, run: str, task: str = "", step: str = "") -> Iterator[LogLine]:
+        """The same, and what comes until the run is over, or nobody carries it out any more."""
+        directory = self._known(run)
+        if directory is not None:
+            yield from following.followed(directory, following.Wanted(task, step))
+
+    def watch(self, run: str) -> Iterator[RunResult]:
+        """How a run stands, now and at each change, until it is over."""
+        directory = self._known(run)
+        if directory is not None:
+            yield from following.watched(directory)
 
     def log_path(self, run: str, task: str, step: str) -> Path:
         """Where a step's log is, or would be."""

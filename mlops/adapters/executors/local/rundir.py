@@ -7,7 +7,7 @@ request         how the run is to end, if somebody asked; see `control`
 poke            a FIFO that wakes whoever carries the run out
 workspaces/     one directory for each claim
 tasks/          what each attempt of a task had
-logs/           TASK/STEP.log
+logs/           TASK/STEP.log (see `pieces`)
 """
 
 from __future__ import annotations
@@ -59,12 +59,6 @@ class RunDirectory:
 
     def log(self, task: str, step: str) -> Path:
         return self.path / "logs" / task / f"{step}.log"
-
-    def logs(self, task: str = "") -> Iterator[tuple[str, Path]]:
-        """`TASK/STEP` and log file, those that were written first coming first."""
-        found = self.path.glob(f"logs/{task or '*'}/*.log")
-        for file in sorted(found, key=lambda each: (each.stat().st_ctime_ns, each.name)):
-            yield f"{file.parent.name}/{file.stem}", file
 
     @contextlib.contextmanager
     def held(self, *, briefly: bool = False) -> Iterator[str]:
