@@ -271,12 +271,22 @@ class TagReader(Protocol):
         ...
 
 
-class ImageStore(ImageReader, Protocol):
-    """Manifests and blobs by digest, to read and write: an OCI layout."""
+class ImageFiles(Protocol):
+    """Manifests and blobs by digest that are on this machine."""
+
+    location: str
+
+    def manifest(self, digest: Digest) -> bytes:
+        """The manifest's or index's bytes, checked. Raises RegistryError where absent."""
+        ...
 
     def blob_path(self, digest: Digest) -> Path:
         """A local file with the blob's bytes. Raises RegistryError where absent."""
         ...
+
+
+class ImageStore(ImageFiles, ImageReader, Protocol):
+    """Manifests and blobs by digest, to read and write: an OCI layout."""
 
     def staging(self) -> AbstractContextManager[Path]:
         """A directory for files on their way in, from where `put_blob` moves them."""

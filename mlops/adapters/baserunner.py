@@ -96,7 +96,7 @@ def _communicate(
 ) -> tuple[bytes, bytes, int]:
     try:
         program = process.start(
-            launch.argv,
+            sandbox.alone(launch),
             doing=doing,
             cwd=launch.cwd,
             env=launch.env,

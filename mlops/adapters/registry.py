@@ -1,4 +1,4 @@
-"""Reads from an OCI registry: manifests by digest or tag, and whether blobs are there.
+"""Reads from an OCI registry: manifests by digest or tag, and blobs.
 
 Follows OCI distribution-spec 1.1 (pulling manifests, pulling blobs). Anonymous and basic
 authentication, and the token challenge that public registries put before anonymous pulls. Answers
@@ -15,10 +15,11 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -125,6 +126,46 @@ class Registry:
         content = self._get(tag)
         return None if content is None else Digest.of(content)
 
+    def fetch(
+        self, digest: Digest, size: int, into: Path, wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Write a blob to the file `into`, going on where a broken connection left it.
+
+        Its bytes are not checked here. Raises RegistryError where it is absent or larger than `size`
+        bytes, UnreachableError where it does not come whole, or nobody wants it any more."""
+        for number in range(_TRIES):
+            try:
+                self._more(digest, size, into, wanted)
+            except UnreachableError:
+                if number + 1 == _TRIES or not wanted():
+                    raise
+                _pause(number, "")
+            else:
+                return
+
+    def _more(self, digest: Digest, size: int, into: Path, wanted: Callable[[], bool]) -> None:
+        have = into.stat().st_size if into.exists() else 0
+        if have == size and size:
+            return
+        with self._asked("GET", f"blobs/{digest}", have) as answer:
+            if answer.status_code == 404:
+                raise RegistryError(f"{self.location} has no blob {digest}")
+            if answer.status_code == 200:
+                have = 0  # it does not know ranges
+            with into.open("r+b" if have else "wb") as file:
+                file.seek(have)
+                for piece in answer.iter_raw():
+                    have += len(piece)
+                    if have > size:
+                        raise RegistryError(
+                            f"{self.location} sent more than {size} bytes of {digest}"
+                        )
+                    file.write(piece)
+                    if not wanted():
+                        raise UnreachableError(f"fetching {digest} was given up")
+        if have < size:
+            raise UnreachableError(f"{self.location} sent {have} of {size} bytes of {digest}")
+
     # -- asking
 
     def _there(self, kind: str, name: str) -> bool:
@@ -143,19 +184,19 @@ class Registry:
         return content
 
     @contextmanager
-    def _asked(self, method: str, path: str) -> Iterator[httpx.Response]:
-        """The answer, with status 200 or 404; its body is not read yet."""
+    def _asked(self, method: str, path: str, start: int = 0) -> Iterator[httpx.Response]:
+        """The answer, with status 200 or 404, or 206 where it begins at `start`; its body is not read yet."""
         url = f"{self.repository.base}/{path}"
         for number in range(_TRIES):
             try:
-                answer = self._send(method, url)
+                answer = self._send(method, url, start)
             except httpx.HTTPError as exc:
                 if number + 1 == _TRIES:
                     raise self._unreachable(type(exc).__name__, exc) from exc
                 _pause(number, "")
                 continue
             try:
-                if answer.status_code in (200, 404):
+                if answer.status_code in (200, 404) or (start and _begins(answer, start)):
                     yield answer
                     return
             except httpx.HTTPError as exc:
@@ -166,9 +207,9 @@ class Registry:
                 raise self._refused(answer)
             _pause(number, answer.headers.get("Retry-After", ""))
 
-    def _send(self, method: str, url: str) -> httpx.Response:
+    def _send(self, method: str, url: str, start: int) -> httpx.Response:
         sent = self._token
-        answer = self._follow(method, url, sent)
+        answer = self._follow(method, url, sent, start)
         if answer.status_code != 401:
             return answer
         with self._lock:  # another thread may have answered the same challenge meanwhile
@@ -178,14 +219,16 @@ class Registry:
         if token == sent:
             return answer
         answer.close()
-        return self._follow(method, url, token)
+        return self._follow(method, url, token, start)
 
-    def _follow(self, method: str, url: str, token: str) -> httpx.Response:
+    def _follow(self, method: str, url: str, token: str, start: int) -> httpx.Response:
         """Send, and follow redirects; what says who we are goes to the registry's own host alone."""
         own = httpx.URL(url)
         at = own
         for _ in range(_REDIRECTS + 1):
             headers = {"Accept": _ACCEPT, "Accept-Encoding": "identity"}
+            if start:
+                headers["Range"] = f"bytes={start}-"
             if (at.scheme, at.netloc) == (own.scheme, own.netloc) and token:
                 headers["Authorization"] = token
             request = self._client.build_request(method, at, headers=headers)
@@ -278,6 +321,12 @@ def _body(answer: httpx.Response, location: str) -> bytes:
         if time.monotonic() > end:
             raise UnreachableError(f"{location} takes over {_LONGEST_ANSWER:g} s to answer")
     return bytes(found)
+
+
+def _begins(answer: httpx.Response, start: int) -> bool:
+    """Whether it is the part of a blob that was asked for (RFC 9110, 15.3.7)."""
+    told = answer.headers.get("Content-Range", "")
+    return answer.status_code == 206 and told.startswith(f"bytes {start}-")
 
 
 def _pause(number: int, retry_after: str) -> None:

@@ -26,9 +26,9 @@ from typing import Any
 from mlops.adapters import unpack
 from mlops.domain.digest import Digest
 from mlops.errors import RegistryError, UsageError
-from mlops.ports import ImageStore
+from mlops.ports import ImageFiles
 
-_INDEXES = frozenset(
+INDEXES = frozenset(
     {
         "application/vnd.oci.image.index.v1+json",
         "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -66,14 +66,14 @@ class Image:
         return dict(self.labels).get(name, "")
 
 
-def read_image(images: ImageStore, digest: Digest) -> Image:
+def read_image(images: ImageFiles, digest: Digest) -> Image:
     """Manifest and config of an image; from an index, the manifest for this machine.
 
     Raises RegistryError where a blob is absent, or is no manifest or config.
     """
     manifest = _document(images.manifest(digest), f"manifest {digest}")
-    if manifest.get("mediaType") in _INDEXES or "manifests" in manifest:
-        digest = _for_this_machine(manifest, digest)
+    if manifest.get("mediaType") in INDEXES or "manifests" in manifest:
+        digest = for_this_machine(manifest, digest)
         manifest = _document(images.manifest(digest), f"manifest {digest}")
     try:
         config_digest = Digest.parse(manifest["config"]["digest"])
@@ -98,7 +98,8 @@ def _document(content: bytes, what: str) -> dict[str, Any]:
     return document
 
 
-def _for_this_machine(index: Mapping[str, Any], digest: Digest) -> Digest:
+def for_this_machine(index: Mapping[str, Any], digest: Digest) -> Digest:
+    """The manifest that an index has for this machine. Raises RegistryError where it has none."""
     wanted = _MACHINES.get(platform.machine(), platform.machine())
     try:
         for entry in index["manifests"]:
@@ -149,7 +150,7 @@ def _strings(value: Any) -> tuple[str, ...]:
 class RootFilesystems:
     """The unpacked layers of a machine, below `cache`; safe for many processes at once."""
 
-    images: ImageStore
+    images: ImageFiles
     cache: Path
 
     def directories(self, image: Image) -> tuple[Path, ...]:

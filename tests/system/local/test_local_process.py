@@ -250,7 +250,15 @@ def test_exit_codes_and_missing_programs(tool, doc):
     ]
     result = tool.run(doc({"name": "a", "taskSpec": {"steps": steps}}))
     assert [step.exit_code for step in result.tasks[0].steps] == [7, 137, 127, 126]
-    assert "neither it nor its interpreter is here" in tool.observer.said("a", "missing")[0]
+    assert tool.observer.said("a", "missing") == ["mlops: cannot start /no/such: it is not here"]
+
+
+def test_a_missing_interpreter_is_named(tool, doc):
+    script = "#!/no/such/interpreter -x\ntrue"
+    result = tool.run(doc(tool.task("a", script, step={"image": str(TOOL)})))
+    assert result.tasks[0].steps[0].exit_code == 127
+    (line,) = tool.observer.said("a")
+    assert line.endswith("its interpreter '/no/such/interpreter' is not here")
 
 
 # the runtime `process`

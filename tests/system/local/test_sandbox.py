@@ -4,13 +4,16 @@ import io
 import os
 import shutil
 import socket
+import sys
+import sysconfig
 import tarfile
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mlops.adapters.executors.local import runtimes, sandbox
+from mlops.adapters.executors.local import runtimes, sandbox, wards
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.domain.run import Phase
 from mlops.errors import ExecutorError
@@ -249,14 +252,28 @@ def test_an_ordinary_user_can_do_all_this(world, doc):
             if len(parent.parts) > 2:
                 parent.chmod(mode | 0o011)
     world.path.chmod(0o711)
+    interpreter = _copied_interpreter(world.path / "python")
     child = os.fork()
     if child == 0:
+        wards.sys = SimpleNamespace(executable=interpreter)
         os._exit(_as_nobody(world, home, doc(task)))
     _, status = os.waitpid(child, 0)
     report = (home / "report").read_text()
     assert os.waitstatus_to_exitcode(status) == 0, report
     assert "uid=0(root) gid=0" in report
     assert not (home / "runs/run-1/tasks/a/1/scratch").exists()
+
+
+def _copied_interpreter(prefix):
+    """This Python where everybody may read it: it may well be in root's own directory."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    unneeded = shutil.ignore_patterns("site-packages", "test", "idlelib", "config-*", "__pycache__")
+    library = sysconfig.get_path("stdlib")
+    shutil.copytree(library, prefix / "lib" / version, ignore=unneeded)
+    for shared in Path(library).parent.glob("libpython*.so*"):
+        shutil.copy(shared, prefix / "lib")
+    (prefix / "bin").mkdir()
+    return shutil.copy(Path(sys.executable).resolve(), prefix / "bin" / version)
 
 
 def _nobody():

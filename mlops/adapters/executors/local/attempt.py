@@ -186,7 +186,7 @@ class Attempt:
         log = StepLog(self._directory.log(self._task.name, name), hear, self._hearing.now)
         if self._number > 1:
             log.note(f"attempt {self._number}")
-        running = Running(launch, log, stop, memory=container.memory)
+        running = Running(launch, self._runtimes.wards, log, stop, memory=container.memory)
         if grace is not None:
             running.grace = grace
         return running

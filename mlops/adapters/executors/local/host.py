@@ -6,7 +6,6 @@ document hands them on as data: in env values, args, command and workingDir, nev
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -15,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlops.adapters.executors.local import warden
 from mlops.adapters.executors.local.launch import Inside, Launch
 from mlops.adapters.executors.local.proctree import MARK
 from mlops.adapters.rootfs import Image, RootFilesystems
@@ -66,13 +64,7 @@ class HostProcess:
         if self.tool and argv[0] == "mlops":
             argv[:1] = self.tool
         cwd = self.located(inside.working_dir) or self.directory or str(scratch)
-        order = json.dumps({"argv": argv, "env": env, "cwd": cwd}) + "\n"
-        return Launch(
-            (sys.executable, "-I", "-S", warden.__file__),
-            {"PATH": os.environ.get("PATH", os.defpath), MARK: self.mark},
-            scratch,
-            order=order.encode("ascii"),
-        )
+        return Launch(tuple(argv), env, Path(cwd))
 
     def located(self, text: str) -> str:
         """An absolute path that the image holds → where it is here; other text as it is."""

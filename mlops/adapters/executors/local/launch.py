@@ -35,19 +35,26 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """A program to start. `order` goes to its stdin, which then stays open as its lifeline.
+    """A program for the warden to start.
 
-    `descriptors` are inherited by the program and closed here once it runs. `status` is the reading
-    end of the pipe on which bubblewrap tells the pid of the container's first process. `watched` is
-    how many processes, from the top of the tree, are the runtime's and not the container's.
+    In a sandbox: `overlay` is where its root is laid out and the overlay's lowerdir option, None
+    where nothing is mounted; `descriptors` are inherited under their own numbers and closed here
+    once they are handed on, the last being where bubblewrap tells how it stands, of which `status`
+    is the reading end. Elsewhere both are empty, and the program is watched.
+
+    `cpus` are the processors that it may use (empty: all); `group` is its gid in the sandbox;
+    `after` is a command that must not be left out where the program is ended before its time.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
-    order: bytes | None = None
     descriptors: tuple[int, ...] = ()
     status: int | None = None
+    overlay: tuple[str, str] | None = None
+    cpus: tuple[int, ...] = ()
+    group: int = 0
+    after: tuple[str, ...] = ()
 
 
 class Runtime(Protocol):

@@ -12,16 +12,15 @@ import json
 import os
 import select
 import signal
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-from mlops.adapters import process
 from mlops.adapters.executors.local import proctree
 from mlops.adapters.executors.local.launch import Launch
+from mlops.adapters.executors.local.wards import Ward, Wards
 from mlops.errors import ExecutorError
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
@@ -87,21 +86,20 @@ class Running:
     """A started container. `attend` waits for its end; all methods belong to one thread."""
 
     launch: Launch
+    wards: Wards
     log: Sink
     stop: Stop
     deadline: float | None = None  # of time.monotonic
     memory: int | None = None
     grace: float = GRACE
-    _process: subprocess.Popen[bytes] = field(init=False)
+    _ward: Ward = field(init=False)
     _poll: select.poll = field(init=False, default_factory=select.poll)
-    _exit: int = field(init=False)
-    _first: int = 0  # the sandbox's first process, once bubblewrap told
-    _told: bytes = b""
+    _told: Told = field(init=False)
     _cause: Cause = Cause.NONE
     _killed: set[int] = field(init=False, default_factory=set)
     _kill_at: float | None = None
     _give_up_at: float | None = None
-    _exited: bool = False
+    _lifeline: int = -1
 
     @property
     def out_of_memory(self) -> bool:
@@ -109,41 +107,20 @@ class Running:
         return bool(self._killed)
 
     def start(self) -> None:
-        """Start it. Raises ExecutorError where the runtime's own program is missing."""
-        try:
-            self._process = process.start(
-                self.launch.argv,
-                doing="starting a container",
-                cwd=self.launch.cwd,
-                env=self.launch.env,
-                stdin=subprocess.DEVNULL if self.launch.order is None else subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=self.launch.descriptors,
-                error=ExecutorError,
-            )
-        except BaseException:
-            if self.launch.status is not None:
-                os.close(self.launch.status)
-            raise
-        finally:
-            for descriptor in self.launch.descriptors:
-                os.close(descriptor)
-        self._exit, tell = os.pipe()
-        threading.Thread(target=self._wait, args=(tell,), daemon=True).start()
-        if self.launch.order is not None and self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(self.launch.order)
-
-    def _wait(self, tell: int) -> None:
-        self._process.wait()
-        os.close(tell)
+        """Start it. Raises ExecutorError where the warden does not start."""
+        self._ward = self.wards.start(self.launch)
+        self._lifeline = self._ward.lifeline
+        self._told = Told(self._ward.status)
 
     def attend(self) -> Ended:
         """Wait for the end, whatever brings it. Nothing of the container is left then."""
-        output = self._output()
-        self._watch(output, self._exit, self.stop.fd, self.launch.status)
+        output = self._ward.output
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(output, _SET_PIPE_SIZE, _PIPE)
+        for descriptor in (output, self._ward.status, self.stop.fd):
+            self._poll.register(descriptor, select.POLLIN | select.POLLHUP)
         try:
-            while not self._exited:
+            while not self._told.over:
                 for descriptor, _ in self._poll.poll(self._patience()):
                     self._heed(descriptor, output)
                 self._look()
@@ -151,19 +128,6 @@ class Running:
             return self._ended()
         finally:
             self._close()
-
-    def _output(self) -> int:
-        if self._process.stdout is None:
-            raise ExecutorError("a container was started without a pipe for its output")
-        output = self._process.stdout.fileno()
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(output, _SET_PIPE_SIZE, _PIPE)
-        return output
-
-    def _watch(self, *descriptors: int | None) -> None:
-        for descriptor in descriptors:
-            if descriptor is not None:
-                self._poll.register(descriptor, select.POLLIN | select.POLLHUP)
 
     def _patience(self) -> float | None:
         """Milliseconds until there is something to look at; None without end."""
@@ -180,20 +144,11 @@ class Running:
                 self.log.write(chunk)
             else:
                 self._poll.unregister(output)  # closed; the container may well go on
-        elif descriptor == self._exit:
-            self._exited = True
         elif descriptor == self.stop.fd:
             self._poll.unregister(self.stop.fd)
             self._end(Cause.STOPPED)
         else:
-            self._read_status(descriptor)
-
-    def _read_status(self, descriptor: int) -> None:
-        chunk = os.read(descriptor, _CHUNK)
-        if not chunk:
-            self._poll.unregister(descriptor)
-        self._told += chunk
-        self._first = self._first or _first_process(self._told)
+            self._told.read()
 
     def _look(self) -> None:
         """What only time brings: a limit passed, a grace that ended."""
@@ -206,7 +161,7 @@ class Running:
             self._kill()
         if self._give_up_at is not None and now >= self._give_up_at:
             raise ExecutorError(
-                f"process {self._process.pid} cannot be killed",
+                f"process {self._told.first or self._told.pid} cannot be killed",
                 hint="It waits for the kernel: a disk or a network file system does not answer",
             )
         if self.memory is not None:
@@ -226,15 +181,15 @@ class Running:
     def _members(self) -> list[int]:
         """The container's processes, without those that only hold it."""
         if self.launch.status is None:
-            return proctree.descendants(self._process.pid)
-        return proctree.descendants(self._first) if self._first else []
+            return proctree.descendants(self._told.pid) if self._told.pid else []
+        return proctree.descendants(self._told.first) if self._told.first else []
 
     def _kill(self) -> None:
         self._give_up_at = time.monotonic() + _LAST
         if self.launch.status is None:
             self._close_lifeline()
         else:
-            proctree.send(self._first or self._process.pid, signal.SIGKILL)
+            proctree.send(self._told.first or self._told.pid, signal.SIGKILL)
 
     def _hold_memory(self, limit: int) -> None:
         """Kill the largest process where all of them together hold too much, as a kernel would."""
@@ -253,52 +208,66 @@ class Running:
         self._killed.add(largest)
 
     def _finish(self, output: int) -> None:
-        """The process that we started is gone: take the others along, and the output's rest."""
-        if self.launch.status is not None:
-            self._read_rest_of_status(self.launch.status)
-            if self._first and not proctree.gone(self._first, _LAST):
-                raise ExecutorError(f"process {self._first} of a sandbox cannot be killed")
-        elif self._process.returncode == -signal.SIGKILL:  # somebody killed the warden itself
-            proctree.kill_all(proctree.marked(self.launch.env[proctree.MARK]), _LAST)
+        """The process that was started is gone: take the others along, and the output's rest."""
+        if self.launch.status is None:
+            if self._told.ended == -signal.SIGKILL:  # somebody killed the watch itself
+                proctree.kill_all(proctree.marked(self.launch.env[proctree.MARK]), _LAST)
+        elif self._told.first and not proctree.gone(self._told.first, _LAST):
+            raise ExecutorError(f"process {self._told.first} of a sandbox cannot be killed")
         os.set_blocking(output, False)
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(output, _CHUNK):
                 self.log.write(chunk)
 
-    def _read_rest_of_status(self, status: int) -> None:
-        os.set_blocking(status, False)
-        with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(status, _CHUNK):
-                self._told += chunk
-        self._first = self._first or _first_process(self._told)
-
     def _ended(self) -> Ended:
-        code = self._process.returncode
-        started = self.launch.status is None or b'"exit-code"' in self._told
+        code = self._told.ended
+        started = self.launch.status is None or self._told.came_up
         code = code if code >= 0 else 128 - code
         # a timeout or stop ends the container before it can say how
         return Ended(code, self._cause, bool(self._killed), started or bool(self._cause))
 
     def _close_lifeline(self) -> None:
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
     def _close(self) -> None:
         self._close_lifeline()
-        if self._process.poll() is None:  # an error above: never leave it running
-            proctree.kill_all([self._process.pid], _LAST)
-            self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        os.close(self._exit)
-        if self.launch.status is not None:
-            os.close(self.launch.status)
+        if not self._told.over and self._told.pid:  # an error above: never leave it running
+            proctree.kill_all([self._told.pid], _LAST)
+        os.close(self._ward.output)
+        os.close(self._ward.status)
 
 
-def _first_process(told: bytes) -> int:
-    """The pid that bubblewrap told, 0 before it did."""
-    for line in told.splitlines():
-        with contextlib.suppress(ValueError, AttributeError):
-            return int(json.loads(line).get("child-pid") or 0)
-    return 0
+@dataclass(slots=True)
+class Told:
+    """What the warden and bubblewrap told so far, a line of JSON each.
+
+    `pid` is the topmost process, `first` the sandbox's own first one, 0 before they are known;
+    `came_up` tells that the sandbox's command was started; `ended` counts once it is `over`.
+    """
+
+    status: int
+    pid: int = 0
+    first: int = 0
+    came_up: bool = False
+    ended: int = 0
+    over: bool = False
+    _rest: bytes = b""
+
+    def read(self) -> None:
+        """Take what is there to be read, some of it."""
+        chunk = os.read(self.status, _CHUNK)
+        if not chunk:  # the warden is gone
+            self.over, self.ended = True, -signal.SIGKILL
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, AttributeError):
+                self._take(json.loads(line))
+
+    def _take(self, what: dict[str, Any]) -> None:
+        self.pid = int(what.get("pid") or self.pid)
+        self.first = int(what.get("child-pid") or self.first)
+        self.came_up = self.came_up or "exit-code" in what
+        if "ended" in what and not self.over:
+            self.ended, self.over = int(what["ended"]), True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlops.adapters.executors.local import sandbox
 from mlops.adapters.executors.local.host import HostProcess, HostTool, image_process, tool_process
+from mlops.adapters.executors.local.wards import Wards
 from mlops.adapters.rootfs import Image, RootFilesystems, read_image
 from mlops.domain.digest import Digest, ImageRef
 from mlops.errors import ExecutorError
@@ -28,6 +29,7 @@ class Runtimes:
                 f"the runtime {setting} is not here yet", hint=f"Use one of {', '.join(SETTINGS)}"
             )
         self.tool = tool
+        self.wards = Wards()
         self._images = images
         self._filesystems = RootFilesystems(images, cache)
         self._cache = cache

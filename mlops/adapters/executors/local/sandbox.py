@@ -98,6 +98,13 @@ def _try(root: Sequence[str], before: Sequence[str] = ()) -> str:
     return "" if done.code == 0 else f"it does not start: {done.complaint or 'no reason given'}"
 
 
+def alone(launch: Launch) -> tuple[str, ...]:
+    """A command that starts the sandbox without a warden: a single user, no limits."""
+    if launch.overlay is None:
+        return launch.argv
+    return (*_unshare(), "/bin/sh", "-c", _OVERLAY, "sandbox", *launch.overlay, *launch.argv)
+
+
 def _unshare() -> list[str]:
     return [
         _found("unshare"),
@@ -157,18 +164,18 @@ class Sandbox:
             )
         reading, writing = os.pipe()
         options = [*self._options(inside, layers), "--json-status-fd", str(writing)]
+        overlay = None
         if self.overlay:
-            names = _lay_out(scratch, layers)
+            overlay = (str(scratch), _lay_out(scratch, layers))
             _prepare(scratch / "upper", layers, inside)
-            argv = [*_unshare(), "/bin/sh", "-c", _OVERLAY, "sandbox", str(scratch), names]
             root = ["--bind", str(scratch / "root"), "/"]
         else:
-            argv, root = [], list(_entries(self.filesystems.merged(self.image), inside))
+            root = list(_entries(self.filesystems.merged(self.image), inside))
         described = _in_memory([*root, *options])
-        argv += [_found("bwrap"), "--args", str(described), "--", *inside.argv]
+        argv = (_found("bwrap"), "--args", str(described), "--", *inside.argv)
         # the sandbox's first process has this too: nothing of our own environment may stand in it
         env = {"PATH": _PATH, MARK: self.mark}
-        return Launch(tuple(argv), env, Path("/"), descriptors=(described, writing), status=reading)
+        return Launch(argv, env, Path("/"), (described, writing), reading, overlay)
 
     def _options(self, inside: Inside, layers: Sequence[Path]) -> Iterator[str]:
         yield from ("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp")  # noqa: S108  in the sandbox

@@ -60,7 +60,8 @@ class LocalImages:
             place = self._runtimes.place(image, home, scratch / "bin", mark_of(scratch))
             mounts = (Mount(home, "/tekton/home"),) if place.name == "sandbox" else ()
             inside = Inside(argv, env, "", mounts, network=True, host_name="image")
-            running = Running(place.launch(inside, box), _Passing(), stop, grace=_GRACE)
+            launch = place.launch(inside, box)
+            running = Running(launch, self._runtimes.wards, _Passing(), stop, grace=_GRACE)
             with _stopping(stop):
                 running.start()
                 ended = running.attend()
