@@ -118,7 +118,9 @@ class TaskState:
 
     `name` is unique in the run; `task` names the pipeline task where it is another (one combination
     of a matrix), `taskrun` the TaskRun, empty before it has one. `waits` says what a task that could
-    start waits for. `earlier` are the attempts before this one, `when` what kept it from running.
+    start waits for. `earlier` are the attempts before this one, `when` what kept it from running,
+    `combination` the parameters that its matrix gives it. `ignored`: it failed, and that is no failure
+    of the run.
     """
 
     name: str
@@ -128,6 +130,8 @@ class TaskState:
     started: datetime | None = None
     finished: datetime | None = None
     attempts: int = 1
+    after: tuple[str, ...] = ()  # the pipeline tasks that it waits for
+    final: bool = False  # of `finally`
     runtime: str = ""
     network: bool = True
     results: Mapping[str, Value] = field(default_factory=dict)
@@ -138,6 +142,8 @@ class TaskState:
     waits: str = ""
     when: tuple[Condition, ...] = ()
     earlier: tuple[TaskState, ...] = ()
+    combination: Mapping[str, str] = field(default_factory=dict)
+    ignored: bool = False
 
     @property
     def of(self) -> str:
@@ -150,7 +156,7 @@ class RunResult:
     """How a run went, or stands; `reason` and `message` as Tekton's Succeeded condition has them.
 
     `notes` say what the executor did not do, or did otherwise: fields without effect, the runtime.
-    `finally_started` is when `finally` began, None where it did not.
+    `finally_started` is when `finally` began, None where it did not. A TaskRun (`kind`) has one task.
     """
 
     name: str
@@ -165,6 +171,7 @@ class RunResult:
     notes: tuple[str, ...] = ()
     uid: str = ""
     finally_started: datetime | None = None
+    kind: str = "PipelineRun"
 
     def text(self, result: str) -> str:
         """A result of type string; empty where there is none of that name and type."""

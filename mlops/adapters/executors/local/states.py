@@ -23,6 +23,7 @@ def run_to_json(run: RunResult) -> dict[str, Any]:
         notes=list(run.notes),
         uid=run.uid,
         finallyStarted=_text(run.finally_started),
+        kind=run.kind,
     )
 
 
@@ -41,6 +42,7 @@ def run_from_json(raw: Mapping[str, Any], tasks: Iterable[TaskState]) -> RunResu
         notes=tuple(raw.get("notes", ())),
         uid=raw.get("uid", ""),
         finally_started=_moment(raw, "finallyStarted"),
+        kind=raw.get("kind", "PipelineRun"),
     )
 
 
@@ -53,6 +55,8 @@ def task_to_json(task: TaskState) -> dict[str, Any]:
         started=_text(task.started),
         finished=_text(task.finished),
         attempts=task.attempts,
+        after=list(task.after),
+        final=task.final,
         runtime=task.runtime,
         offline=not task.network,
         results=_values(task.results),
@@ -63,6 +67,8 @@ def task_to_json(task: TaskState) -> dict[str, Any]:
         waits=task.waits,
         when=[[each.input, each.negated, list(each.values)] for each in task.when],
         earlier=[task_to_json(each) for each in task.earlier],
+        combination=dict(task.combination),
+        ignored=task.ignored,
     )
 
 
@@ -76,6 +82,8 @@ def task_from_json(raw: Mapping[str, Any]) -> TaskState:
         started=_moment(raw, "started"),
         finished=_moment(raw, "finished"),
         attempts=raw.get("attempts", 1),
+        after=tuple(raw.get("after", ())),
+        final=raw.get("final", False),
         runtime=raw.get("runtime", ""),
         network=not raw.get("offline", False),
         results=_from_values(raw),
@@ -88,6 +96,8 @@ def task_from_json(raw: Mapping[str, Any]) -> TaskState:
             Condition(text, negated, tuple(values)) for text, negated, values in raw.get("when", ())
         ),
         earlier=tuple(map(task_from_json, raw.get("earlier", ()))),
+        combination=dict(raw.get("combination", {})),
+        ignored=bool(raw.get("ignored", False)),
     )
 
 
