@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,6 +57,7 @@ class LocalExecutor:
         tool: HostTool | None = None,
         jobs: int = 0,
     ) -> None:
+        self.interrupted = False  # whether a signal ended what was carried out last
         self._root = root.absolute()
         jobs = jobs or places.usual()
         machine = Places(cache.absolute() / "places", max(jobs, places.usual()))
@@ -147,7 +149,7 @@ class LocalExecutor:
         )
         with (
             control.listening(directory, token, carrying.cancel),
-            _cancelling(carrying.cancel, directory.end_processes),
+            self._cancelling(carrying.cancel, directory.end_processes),
         ):
             return carrying.carry()
 
@@ -192,15 +194,46 @@ class LocalExecutor:
         if directory is not None:
             yield from following.followed(directory, following.Wanted(task, step))
 
-    def watch(self, run: str) -> Iterator[RunResult]:
-        """How a run stands, now and at each change, until it is over."""
+    def watch(self, run: str, seconds: float = math.inf) -> Iterator[RunResult]:
+        """How a run stands, now and at each change, until it is over or so much time has passed."""
         directory = self._known(run)
         if directory is not None:
-            yield from following.watched(directory)
+            yield from following.watched(directory, seconds)
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all runs, sorted."""
+        found = self._root.iterdir() if self._root.is_dir() else ()
+        return tuple(sorted(each.name for each in found if self._known(each.name) is not None))
+
+    def documents(self, run: str) -> tuple[Mapping[str, Any], ...]:
+        """The run as it was asked for, and whatever it refers to."""
+        return (self._existing(run).asked(),)
 
     def log_path(self, run: str, task: str, step: str) -> Path:
         """Where a step's log is, or would be."""
         return self._directory(run).log(task, step)
+
+    @contextlib.contextmanager
+    def _cancelling(self, cancel: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
+        """In the main thread, let SIGINT and SIGTERM cancel, and the second of them kill; elsewhere
+        whoever has the main thread decides."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self.interrupted = False
+
+        def heed(*_: object) -> None:
+            cancel()
+            if self.interrupted:
+                kill()
+            self.interrupted = True
+
+        before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def path(self, run: str) -> Path:
         """Where a run is kept, or would be."""
@@ -252,27 +285,3 @@ def _image(container: Container, values: substitution.Scope) -> ImageRef | None:
         return None
     except UsageError as exc:
         raise ConfigError(f"{container.path}.image: {exc.message}", hint=exc.hint) from exc
-
-
-@contextlib.contextmanager
-def _cancelling(cancel: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
-    """In the main thread, let SIGINT and SIGTERM cancel, and the second of them kill; elsewhere
-    whoever has the main thread decides."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    told = False
-
-    def heed(*_: object) -> None:
-        nonlocal told
-        cancel()
-        if told:
-            kill()
-        told = True
-
-    before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

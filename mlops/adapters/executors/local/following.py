@@ -58,13 +58,15 @@ def followed(directory: RunDirectory, wanted: Wanted) -> Iterator[LogLine]:
             raise ExecutorError(f"run {result.name}: {result.message}")
 
 
-def watched(directory: RunDirectory) -> Iterator[RunResult]:
-    """How the run stands, at each change."""
-    before = None
+def watched(directory: RunDirectory, seconds: float) -> Iterator[RunResult]:
+    """How the run stands, at each change, for so many seconds at most."""
+    before, end = None, time.monotonic() + seconds
     for result in _looks(directory):
         if result != before:
             yield result
         before = result
+        if time.monotonic() > end:
+            return
 
 
 def _looks(directory: RunDirectory) -> Iterator[RunResult]:

@@ -1,0 +1,5 @@
+"""`mlops runs submit`."""
+
+
+def submit() -> None:
+    """Placeholder."""
