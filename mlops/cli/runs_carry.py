@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from mlops.cli import options, render, runs_show
 from mlops.cli.livetree import LiveTree, PlainLines, live
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
 
 _TAIL = 20  # lines of a failed task that are shown
+
+
+class Silent:
+    """A RunObserver that nobody listens to."""
+
+    def task(self, state: TaskState) -> None: ...
+    def log(self, task: str, step: str, line: str) -> None: ...
 
 
 class Shown:
@@ -76,43 +83,47 @@ def _learn(kept: LocalExecutor, name: str, tree: LiveTree, over: threading.Event
             return
 
 
-def shown(name: str, *, logs: bool) -> Shown:
-    return Shown(name, logs=logs)
+def carry_out(
+    kept: LocalExecutor, name: str, carry: Callable[[RunObserver], RunResult], *, logs: bool
+) -> RunResult:
+    """Carry a run out before somebody's eyes; on stderr, what failed and why."""
+    seen = Shown(name, logs=logs)
+    with seen.drawn(kept):
+        run = carry(seen)
+    seen.tell_failures(run)
+    return run
 
 
-def told(
+def answer(
     kept: LocalExecutor,
-    seen: Shown,
-    carry: Callable[[RunObserver], RunResult],
+    found: Sequence[RunResult],
     output: options.Output,
     *,
     with_taskruns: bool = False,
 ) -> int:
-    """Carry a run out, print what came of it (as JSON: in Tekton's own form), give the exit code.
+    """Print what came of runs, for programs in Tekton's own form; give the exit code.
 
-    Raises RunInterruptedError where a signal ended it.
+    Raises RunInterruptedError where a signal ended the last of them.
     """
-    with seen.drawn(kept):
-        run = carry(seen)
-    seen.tell_failures(run)
-    render.answer(
-        _tekton(kept, run, output, with_taskruns=with_taskruns),
-        output,
-        lambda: runs_show.summary(run),
-    )
-    if run.phase not in (Phase.FAILED, Phase.CANCELLED):
-        return 0
-    go_on = f"Its logs: mlops runs logs {run.name}; go on with it: mlops runs retry {run.name}"
-    if run.phase is Phase.CANCELLED and kept.interrupted:
-        raise RunInterruptedError(f"run {run.name} was interrupted", hint=go_on)
-    render.note(go_on)
-    return 1
 
+    def text() -> None:
+        for run in found:
+            runs_show.summary(run)
 
-def _tekton(
-    kept: LocalExecutor, run: RunResult, output: options.Output, *, with_taskruns: bool
-) -> Any:
     if output is options.Output.TEXT:
-        return None
-    form = status.with_taskruns if with_taskruns else status.of_run
-    return form(kept.documents(run.name), run)
+        text()
+    else:
+        told = [(kept.documents(run.name), run) for run in found]
+        render.answer(status.of_runs(told, with_taskruns=with_taskruns), output, text)
+    return _code(kept, found)
+
+
+def _code(kept: LocalExecutor, found: Sequence[RunResult]) -> int:
+    bad = [run for run in found if run.phase in (Phase.FAILED, Phase.CANCELLED)]
+    for run in bad:
+        logs, retry = f"mlops runs logs {run.name}", f"mlops runs retry {run.name}"
+        if run.phase is Phase.CANCELLED and kept.interrupted:
+            hint = f"Its logs: {logs}; go on with it: {retry}"
+            raise RunInterruptedError(f"run {run.name} was interrupted", hint=hint)
+        render.note(f"the logs of {run.name}: {logs}; go on with it: {retry}")
+    return int(bool(bad))

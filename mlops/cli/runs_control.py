@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,6 +78,8 @@ def retry(
     *,
     logs: runs_options.Logs = False,
     jobs: runs_options.Jobs = 0,
+    image: runs_options.Images = None,
+    image_map: runs_options.ImageMapFile = None,
     runtime: runs_options.Runtime = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
@@ -87,9 +90,10 @@ def retry(
     """
     place = runs_place.here(repo)
     run = runs_place.find(runs_place.executor(place), name)
-    kept = runs_place.executor(place, run=run, runtime=runtime, jobs_given=jobs)
-    shown = runs_carry.shown(run.name, logs=logs)
-    return runs_carry.told(kept, shown, lambda observer: kept.retry(run.name, observer), output)
+    images = runs_place.mapping(image or (), image_map)
+    kept = runs_place.executor(place, run=run, runtime=runtime, jobs_given=jobs, images=images)
+    found = runs_carry.carry_out(kept, run.name, partial(kept.retry, run.name), logs=logs)
+    return runs_carry.answer(kept, [found], output)
 
 
 def start(
@@ -97,6 +101,8 @@ def start(
     *,
     logs: runs_options.Logs = False,
     jobs: runs_options.Jobs = 0,
+    image: runs_options.Images = None,
+    image_map: runs_options.ImageMapFile = None,
     runtime: runs_options.Runtime = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
@@ -104,6 +110,7 @@ def start(
     """Carry out a run that is pending: one whose spec.status is PipelineRunPending."""
     place = runs_place.here(repo)
     run = runs_place.find(runs_place.executor(place), name)
-    kept = runs_place.executor(place, run=run, runtime=runtime, jobs_given=jobs)
-    shown = runs_carry.shown(run.name, logs=logs)
-    return runs_carry.told(kept, shown, lambda observer: kept.start(run.name, observer), output)
+    images = runs_place.mapping(image or (), image_map)
+    kept = runs_place.executor(place, run=run, runtime=runtime, jobs_given=jobs, images=images)
+    found = runs_carry.carry_out(kept, run.name, partial(kept.start, run.name), logs=logs)
+    return runs_carry.answer(kept, [found], output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,3 +40,21 @@ Runtime = Annotated[
     ),
 ]
 Logs = Annotated[bool, typer.Option("--logs", help="Print what the steps say, as they say it.")]
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--image",
+        metavar="FROM=TO",
+        help="Take another image where the documents name FROM; * stands for anything.",
+        show_default=False,
+    ),
+]
+ImageMapFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--image-map",
+        metavar="FILE",
+        help="Such pairs in a YAML file; default: MLOPS_IMAGE_MAP.",
+        show_default=False,
+    ),
+]

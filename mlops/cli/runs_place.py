@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops import documents
 from mlops.cli import opening
 from mlops.cli.wiring import Opened
+from mlops.domain.imagename import ImageMap
 from mlops.domain.run import RunResult
 from mlops.domain.source import Commit
 from mlops.errors import GitUsageError, UsageError
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
 
 _SOURCE = "dev.mlops/source"  # the label of a run of ours: the commit that it is about
+_NO_MAP = ImageMap()
 _SHOWN = 8  # names that an error lists
 
 
@@ -53,8 +56,26 @@ def jobs(given: int) -> int:
     return int(text)
 
 
+def mapping(images: Sequence[str], file: Path | None) -> ImageMap:
+    """Which images stand for others: `--image`, over `--image-map` or the file MLOPS_IMAGE_MAP."""
+    named = str(file or os.environ.get("MLOPS_IMAGE_MAP", ""))
+    below = ImageMap()
+    if named:
+        try:
+            content = Path(named).read_bytes()
+        except OSError as exc:
+            raise UsageError(f"cannot read the image map {named}: {exc.strerror}") from exc
+        below = ImageMap.read(documents.load(content, named).value, named)
+    return ImageMap.parse(images).over(below)
+
+
 def executor(
-    place: Place, *, run: RunResult | None = None, runtime: str = "", jobs_given: int = 0
+    place: Place,
+    *,
+    run: RunResult | None = None,
+    runtime: str = "",
+    jobs_given: int = 0,
+    images: ImageMap = _NO_MAP,
 ) -> LocalExecutor:
     """The executor of a place; with `run`, one that can carry that run on."""
     from mlops.adapters.executors.local import LocalExecutor  # noqa: PLC0415 - a heavy library

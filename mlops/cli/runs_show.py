@@ -64,8 +64,8 @@ def show(
     elif output is Shown.TEKTON:
         from mlops.tekton import status  # noqa: PLC0415
 
-        form = status.with_taskruns if with_taskruns else status.of_run
-        document = form(kept.documents(run.name), run)
+        found = [(kept.documents(run.name), run)]
+        document = status.of_runs(found, with_taskruns=with_taskruns)
         render.answer(document, options.Output.JSON, lambda: None)
     else:
         render.answer([whole_json(run)], options.Output(output), lambda: text(run))

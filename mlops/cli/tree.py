@@ -19,7 +19,6 @@ COLOURS = {
     Phase.PENDING: "2",
     Phase.SKIPPED: "2",
 }
-_SEVERAL = 40  # columns below which nothing but a task's name and state is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def _line(row: Row, name: int, time: int, room: int, *, paint: bool) -> str:
     left = cut(f"{row.branch}{MARKS[row.phase]} {render.safe(row.name)}", name)
     text = left + " " * (name - _width(left))
     tail = f"  {state:<9}"
-    if room >= _SEVERAL:
+    if name + len(tail) + 2 + time <= room:
         tail += f"  {row.took:>{time}}"
     said = render.safe(row.said)
     left_over = room - _width(text) - len(tail) - 2

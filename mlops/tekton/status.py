@@ -35,11 +35,17 @@ def of_run(documents: Sequence[Mapping[str, Any]], run: RunResult) -> Json:
     return _with_status(asked, run, _pipeline_status(documents, run))
 
 
-def with_taskruns(documents: Sequence[Mapping[str, Any]], run: RunResult) -> Json:
-    """A v1 List of the run and its TaskRuns."""
-    items = [of_run(documents, run)]
-    if run.kind != "TaskRun":
-        items += [_taskrun(documents, run, task) for task in run.tasks if _has_taskrun(task)]
+def of_runs(
+    found: Sequence[tuple[Sequence[Mapping[str, Any]], RunResult]], *, with_taskruns: bool = False
+) -> Json:
+    """One run as `of_run`; several, or with their TaskRuns, as a v1 List."""
+    if len(found) == 1 and not with_taskruns:
+        return of_run(*found[0])
+    items = []
+    for documents, run in found:
+        items.append(of_run(documents, run))
+        if with_taskruns and run.kind != "TaskRun":
+            items += [_taskrun(documents, run, task) for task in run.tasks if _has_taskrun(task)]
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
