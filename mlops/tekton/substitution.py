@@ -12,15 +12,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops.errors import ConfigError
 from mlops.tekton.document import Value
 
 Parts = tuple[str, ...]
 
+_PIPELINE_ROOTS = frozenset({"params", "tasks", "finally", "context", "workspaces", "results"})
+
 _PART = r"""(?:\.[A-Za-z0-9_-]+|\[(?:"[^"\]\s]+"|'[^'\]\s]+')\])"""
-_REFERENCE = re.compile(
-    rf"""\$\((params|tasks|finally|results|workspaces|context|steps)({_PART}+)(?:\[(\*|\d{{1,9}})\])?\)"""
+_ROOTS = (
+    "params|tasks|finally|results|workspaces|steps|step|credentials"
+    r"|context(?=\.(?:pipelineRun|pipeline|pipelineTask|taskRun|task)\.)"
 )
+_REFERENCE = re.compile(rf"""\$\(({_ROOTS})({_PART}+)(?:\[(\*|\d{{1,9}})\])?\)""")
+_ANY = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_.-]*(?:\[[^\]\s]*\])?(?:\.[A-Za-z0-9_-]+)*)\)")
 _PART_TEXT = re.compile(r"""\.([A-Za-z0-9_-]+)|\[["']([^"'\]]+)["']\]""")
 
 
@@ -35,8 +39,18 @@ class Reference:
     @property
     def task(self) -> str:
         """The pipeline task whose result is meant; empty where none is."""
-        is_result = len(self.parts) >= 4 and self.parts[0] == "tasks"
-        return self.parts[1] if is_result and self.parts[2] == "results" else ""
+        parts = self.parts
+        is_result = len(parts) >= 4 and parts[0] in {"tasks", "finally"} and parts[2] == "results"
+        return parts[1] if is_result else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether an array or object is meant as a whole, by `[*]`."""
+        return self.index == "*"
+
+
+class SubstitutionError(Exception):
+    """A value that does not fit where its reference stands."""
 
 
 class UnresolvedError(Exception):
@@ -71,13 +85,17 @@ def _reference(match: re.Match[str]) -> Reference:
     return Reference(match[0], (match[1], *parts), match[3] or "")
 
 
+def unknown_roots(text: str) -> Iterator[str]:
+    """`$(x.y)` in a text where only Tekton's references can be meant, and x is none of its roots."""
+    for match in _ANY.finditer(text):
+        root = re.split(r"[.\[]", match[1], maxsplit=1)[0]
+        if root not in _PIPELINE_ROOTS:
+            yield match[0]
+
+
 def lookup(reference: Reference, scope: Scope) -> Value:
     """What a reference stands for. Raises UnresolvedError where the scope has no such value."""
-    value = scope.get(reference.parts)
-    if value is None:
-        holder = scope.get(reference.parts[:-1])
-        if isinstance(holder, Mapping):
-            value = holder.get(reference.parts[-1])
+    value = _found(reference.parts, scope)
     if value is None:
         raise UnresolvedError(reference)
     if reference.index.isdigit():
@@ -88,38 +106,53 @@ def lookup(reference: Reference, scope: Scope) -> Value:
     return value
 
 
-def text(template: str, scope: Scope, path: str) -> str:
-    """Replace references to strings. Raises ConfigError where one is an array or object."""
+def _found(parts: Parts, scope: Scope) -> Value | None:
+    value = scope.get(parts)
+    if value is None and parts[0] == "params" and len(parts) > 2:
+        value = scope.get(("params", ".".join(parts[1:])))  # a name with dots in it
+    if value is None and parts[0] in {"tasks", "finally"} and len(parts) > 4:
+        value = scope.get((*parts[:3], ".".join(parts[3:])))
+    if value is None:
+        holder = scope.get(parts[:-1])
+        if isinstance(holder, Mapping):
+            value = holder.get(parts[-1])
+    return value
+
+
+def text(template: str, scope: Scope) -> str:
+    """Replace references to strings. Raises SubstitutionError where one is an array or object."""
+    if "$(" not in template:
+        return template
 
     def replaced(match: re.Match[str]) -> str:
         value = lookup(_reference(match), scope)
         if not isinstance(value, str):
-            raise ConfigError(f"{path}: {match[0]} is no string, and text stands around it")
+            raise SubstitutionError(f"{match[0]} is no string, and one is needed here")
         return value
 
     return _REFERENCE.sub(replaced, template)
 
 
-def items(templates: Sequence[str], scope: Scope, path: str) -> tuple[str, ...]:
+def items(templates: Sequence[str], scope: Scope) -> tuple[str, ...]:
     """Replace references in a list; one that is an array and stands alone becomes its items."""
     found: list[str] = []
-    for position, template in enumerate(templates):
+    for template in templates:
         alone = _alone(template, scope)
         if isinstance(alone, tuple):
             found.extend(alone)
         else:
-            found.append(text(template, scope, f"{path}[{position}]"))
+            found.append(text(template, scope))
     return tuple(found)
 
 
-def value(template: Value, scope: Scope, path: str) -> Value:
+def value(template: Value, scope: Scope) -> Value:
     """Replace references in a parameter's value; one that stands alone keeps its type."""
     if isinstance(template, Mapping):
-        return {key: text(each, scope, f"{path}.{key}") for key, each in template.items()}
+        return {key: text(each, scope) for key, each in template.items()}
     if isinstance(template, tuple):
-        return items(template, scope, path)
+        return items(template, scope)
     alone = _alone(template, scope)
-    return text(template, scope, path) if alone is None else alone
+    return text(template, scope) if alone is None else alone
 
 
 def _alone(template: str, scope: Scope) -> Value | None:

@@ -99,7 +99,11 @@ def test_parameters_propagate_and_inner_ones_win(world, doc):
                     "params": [
                         {"name": "task", "default": "task-default"},
                         {"name": "given", "default": "task-default"},
-                        {"name": "o", "type": "object", "default": {"x": "1", "y": "2"}},
+                        {
+                            "name": "o",
+                            "properties": {"x": {"type": "string"}, "y": {"type": "string"}},
+                            "default": {"x": "1", "y": "2"},
+                        },
                     ]
                 },
                 params=[{"name": "o", "value": {"y": "3"}}],
@@ -456,7 +460,9 @@ def test_a_missing_result_fails_its_user_and_the_pipeline_result(world, doc):
             world.task("b", "true", params=[{"name": "x", "value": "$(tasks.silent.results.r)"}]),
         )
     )
-    assert states(result)["b"].reason == "InvalidTaskResultReference"
+    assert (result.phase, result.reason) == (Phase.FAILED, "InvalidTaskResultReference")
+    assert "$(tasks.silent.results.r)" in result.message
+    assert phases(result) == {"silent": "Succeeded", "b": "Skipped"}
     result = world.run(
         doc(silent, pipeline={"results": [{"name": "x", "value": "$(tasks.silent.results.r)"}]})
     )
@@ -480,9 +486,10 @@ def test_a_missing_result_fails_its_user_and_the_pipeline_result(world, doc):
     ],
 )
 def test_a_result_that_cannot_be_taken_fails_the_task(world, doc, script, kind, reason):
-    result = world.run(
-        doc(world.task("a", script, spec={"results": [{"name": "r", "type": kind}]}))
-    )
+    declared = {"name": "r", "type": kind}
+    if kind == "object":
+        declared["properties"] = {"k": {"type": "string"}}
+    result = world.run(doc(world.task("a", script, spec={"results": [declared]})))
     assert result.tasks[0].phase is Phase.FAILED
     assert result.tasks[0].reason == reason
     assert result.tasks[0].results == {}

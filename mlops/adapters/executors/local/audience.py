@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
-from mlops.domain.run import TaskState
+from mlops.domain.run import StepState, TaskState
 from mlops.ports import RunObserver
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Where the news of one task go: a line of a step's log; a change of a step. `now` gives the
+    run's time."""
+
+    log: Callable[[str, str, str], None]
+    steps: Callable[[tuple[StepState, ...]], None]
+    now: Callable[[], datetime]
 
 
 class Audience:

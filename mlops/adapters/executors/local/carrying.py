@@ -7,19 +7,17 @@ is to be done next, through one queue.
 from __future__ import annotations
 
 import queue
-import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from mlops.adapters.executors.local import scope, workspace
-from mlops.adapters.executors.local.attempt import Attempt, Attempted, Hearing
+from mlops.adapters.executors.local import scope, stepping, storage
+from mlops.adapters.executors.local.attempt import Attempted
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.running import Stop
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.adapters.executors.local.standing import (
     CANCELLED,
@@ -32,28 +30,15 @@ from mlops.adapters.executors.local.standing import (
     TIMEOUT,
     Standing,
 )
-from mlops.domain.run import Ending, Phase, RunResult, StepState
-from mlops.errors import ConfigError, MlopsError
-from mlops.tekton import substitution
-from mlops.tekton.document import PipelineRun, PipelineTask, Value
-from mlops.tekton.substitution import Parts, UnresolvedError
+from mlops.adapters.executors.local.tasking import Node, Tasking, Worker
+from mlops.domain.run import Condition, Ending, Phase, RunResult
+from mlops.errors import ConfigError
+from mlops.tekton import graph, matrix, substitution
+from mlops.tekton.document import PipelineRun, PipelineTask
+from mlops.tekton.substitution import SubstitutionError, UnresolvedError
 
-
-@dataclass(slots=True)
-class _Task:
-    """A task that is under way."""
-
-    task: PipelineTask
-    scope: Mapping[Parts, Value]
-    sub_paths: Mapping[str, str]
-    stop: Stop = field(default_factory=Stop)
-    thread: threading.Thread | None = None
-
-    def end(self) -> None:
-        self.stop.tell()
-        if self.thread is not None:
-            self.thread.join()
-        self.stop.close()
+_INVALID_RESULT = "InvalidTaskResultReference"
+_INVALID_MATRIX = "InvalidMatrixParameterTypes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +58,6 @@ class Carrying:
     def __init__(
         self,
         run: PipelineRun,
-        waits: Mapping[str, Sequence[str]],
         directory: RunDirectory,
         runtimes: Runtimes,
         audience: Audience,
@@ -82,22 +66,29 @@ class Carrying:
         before: RunResult | None = None,
     ) -> None:
         self._run = run
-        self._waits = waits
-        self._directory = directory
-        self._runtimes = runtimes
-        self._audience = audience
+        self._waits = graph.order(run)
         self._limits = limits
-        uid = before.uid if before is not None else ""
-        first = scope.of_run(run, uid or str(uuid.uuid4()))
+        self._audience = audience
+        uid = (before.uid if before is not None else "") or str(uuid.uuid4())
+        first = scope.of_run(run, uid)
         self._standing = Standing(run, first, directory, audience, notes, before)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._under_way: dict[str, _Task] = {}
+        self._worker = Worker(
+            run, directory, runtimes, audience, limits.places, self._news.put, self._standing
+        )
+        self._under_way: dict[str, Tasking] = {}
+        self._tasks: deque[PipelineTask] = deque()  # that can be looked at now
+        self._nodes: deque[Node] = deque()  # that can begin now
+        self._open: dict[str, int] = {}  # task → parents that are not done
+        self._below: dict[str, list[PipelineTask]] = {}
         self._halted = False  # nothing new is started at this stage
         self._killing = False  # what runs at this stage was told to stop
         self._final = False  # this is the stage of `finally`
         self._stopped = ""  # what ended the run before its time
         self._ending: Ending | None = None  # what somebody asked for
         audience.on_failure = self.cancel
+        if run.status:
+            self.cancel(Ending(run.status))
 
     def cancel(self, ending: Ending = Ending.CANCELLED) -> None:
         """Ask for an end; a milder one than was asked for before changes nothing."""
@@ -110,16 +101,12 @@ class Carrying:
         try:
             self._standing.begin()
             own = None if limits.tasks is None else begun + limits.tasks
-            self._stage(self._run.tasks, self._ready, whole, own)
+            self._await_parents()
+            self._stage(self._run.tasks, whole, own)
             if not self._stopped or (self._stopped == TIMEOUT and not _passed(whole)):
-                self._halted = self._killing = False
-                self._final = True
-                if self._ending is not None:
-                    self._standing.tell(RUNNING_FINALLY[self._ending])
-                self._standing.add_statuses()
-                self._standing.begin_finally()
+                self._begin_finally()
                 own = None if limits.final is None else time.monotonic() + limits.final
-                self._stage(self._run.final, self._ready_final, whole, own)
+                self._stage(self._run.final, whole, own)
             else:
                 self._skip_pending(self._run.final)
         finally:
@@ -132,17 +119,31 @@ class Carrying:
 
     # deciding
 
-    def _stage(
-        self,
-        tasks: Sequence[PipelineTask],
-        ready: Callable[[], Sequence[PipelineTask]],
-        whole: float | None,
-        own: float | None,
-    ) -> None:
+    def _await_parents(self) -> None:
+        """Count for each task the parents that are not done, and queue those that have none."""
+        for task in self._run.tasks:
+            above = [each for each in self._waits[task.name] if not self._standing.done(each)]
+            for each in above:
+                self._below.setdefault(each, []).append(task)
+            self._open[task.name] = len(above)
+            if not above and not self._standing.done(task.name):
+                self._tasks.append(task)
+
+    def _begin_finally(self) -> None:
+        self._halted = self._killing = False
+        self._final = True
+        if self._ending is not None:
+            self._standing.tell(RUNNING_FINALLY[self._ending])
+        self._standing.add_statuses()
+        self._standing.begin_finally()
+        self._tasks.extend(self._run.final)
+
+    def _stage(self, tasks: Sequence[PipelineTask], whole: float | None, own: float | None) -> None:
         """Start what is ready and take what happens, until nothing runs and nothing is ready."""
         end = min((each for each in (whole, own) if each is not None), default=None)
+        self._take_news()
         while True:
-            self._start(ready)
+            self._start()
             if not self._under_way:
                 break
             patience = None if end is None or self._killing else max(0.0, end - time.monotonic())
@@ -150,21 +151,32 @@ class Carrying:
                 self._news.get(timeout=patience)()
             except queue.Empty:
                 self._halt(TIMEOUT)
+            self._take_news()
+        self._tasks.clear()
+        self._nodes.clear()
         self._skip_pending(tasks)
 
-    def _start(self, ready: Callable[[], Sequence[PipelineTask]]) -> None:
+    def _take_news(self) -> None:
+        while not self._news.empty():
+            self._news.get()()
+
+    def _start(self) -> None:
         """Begin what is ready, as many as may work at once; the others say what they wait for."""
-        while not self._halted:
-            found = ready()
-            room = self._limits.jobs - len(self._under_way)
-            for task in found[max(0, room) :]:
-                if not self._standing.tasks[task.name].waits:
-                    waits = f"{self._limits.jobs} tasks of this run work already"
-                    self._standing.change(task.name, waits=waits)
-            if not found or room <= 0:
+        while not self._halted and len(self._under_way) < self._limits.jobs:
+            if self._nodes:
+                self._begin(self._nodes.popleft())
+            elif self._tasks:
+                self._look_at(self._tasks.popleft())
+            else:
                 return
-            for task in found[:room]:
-                self._begin(task)
+            if not self._final and self._standing.failed():
+                self._tasks.clear()
+                self._nodes.clear()
+        if not self._halted:
+            self._standing.queue(
+                [*(node.name for node in self._nodes), *(task.name for task in self._tasks)],
+                f"{self._limits.jobs} tasks of this run work already",
+            )
 
     def _halt(self, why: str) -> None:
         self._stopped = self._stopped or why
@@ -188,75 +200,134 @@ class Carrying:
             if ending is Ending.RUN_FINALLY:
                 self._kill()
 
-    def _ready(self) -> list[PipelineTask]:
-        """Pending tasks whose parents are done; those that must be skipped are, on the way."""
-        ready: list[PipelineTask] = []
-        if self._standing.failed():
-            return ready
-        for task in self._run.tasks:
-            parents = [self._standing.tasks[name] for name in self._waits[task.name]]
-            pending = self._standing.phase(task.name) is Phase.PENDING
-            if not pending or not all(parent.phase.done for parent in parents):
-                continue
-            skipped = [each for each in parents if each.phase is Phase.SKIPPED]
-            if any(each.reason != NOT_WANTED for each in skipped):
-                self._standing.settle(task.name, Phase.SKIPPED, PARENTS_SKIPPED)
-                return self._ready()
-            ready.append(task)
-        return ready
-
-    def _ready_final(self) -> list[PipelineTask]:
-        pending = Phase.PENDING
-        return [task for task in self._run.final if self._standing.phase(task.name) is pending]
-
     def _skip_pending(self, tasks: Sequence[PipelineTask]) -> None:
+        why = STOPPING if self._ending is None else GRACEFULLY.get(self._ending, STOPPING)
         for task in tasks:
-            if self._standing.phase(task.name) is Phase.PENDING:
-                why = STOPPING if self._ending is None else GRACEFULLY.get(self._ending, STOPPING)
-                self._standing.settle(task.name, Phase.SKIPPED, STOPPING if self._final else why)
+            for name in self._standing.pending(task.name):
+                reason = STOPPING if self._final else why
+                self._standing.settle(name, Phase.SKIPPED, reason)
 
-    def _begin(self, task: PipelineTask) -> None:
-        """Start a task, or settle it at once where it is skipped or cannot be started."""
-        known = self._standing.scope
+    # tasks and their combinations
+
+    def _look_at(self, task: PipelineTask) -> None:
+        """A task whose parents are done: skip it, or queue what it fans out to."""
+        parents = [self._standing.of(name) for name in self._waits.get(task.name, ())]
+        skipped = [each for states in parents for each in states if each.phase is Phase.SKIPPED]
+        if any(each.reason != NOT_WANTED for each in skipped):
+            self._settle(task, Phase.SKIPPED, PARENTS_SKIPPED)
+            return
         try:
-            if not _wanted(task, known):
-                self._standing.settle(task.name, Phase.SKIPPED, NOT_WANTED)
+            if self._unwanted(task):
                 return
-            values = scope.of_task(task, self._run, known, str(uuid.uuid4()))
-            started = _Task(task, values, workspace.sub_paths(task, known))
+            nodes = self._fan_out(task)
         except UnresolvedError as exc:
             self._settle_unresolved(task, exc)
-        except ConfigError as exc:
-            self._standing.settle(task.name, Phase.FAILED, "InvalidParamValue", str(exc))
+        except (ConfigError, SubstitutionError) as exc:
+            reason = _INVALID_MATRIX if task.matrix else "InvalidParamValue"
+            self._settle(task, Phase.FAILED, reason, str(exc))
         else:
-            self._under_way[task.name] = started
-            self._standing.change(
-                task.name,
-                phase=Phase.RUNNING,
-                reason="Running",
-                started=self._standing.now(),
-                waits="",
-                taskrun=str(values["context", "taskRun", "name"]),
-                uid=str(values["context", "taskRun", "uid"]),
+            done = {state.name for state in self._standing.of(task.name) if state.phase.done}
+            self._nodes.extend(node for node in nodes if node.name not in done)
+            if not nodes:
+                self._settle(task, Phase.SKIPPED, "Matrix Parameters have an empty array")
+
+    def _unwanted(self, task: PipelineTask) -> bool:
+        """Whether the task's conditions do not hold; it is skipped then."""
+        known = self._standing.scope
+        found = [(*stepping.evaluated(when, known), when.negated) for when in task.when]
+        if all(stepping.holds(text, among, negated=negated) for text, among, negated in found):
+            return False
+        conditions = tuple(Condition(text, negated, among) for text, among, negated in found)
+        self._standing.change(task.name, when=conditions)
+        self._settle(task, Phase.SKIPPED, NOT_WANTED)
+        return True
+
+    def _fan_out(self, task: PipelineTask) -> list[Node]:
+        """The combinations of a matrix, each under a name of its own; the task itself without one."""
+        known = self._standing.scope
+        goes_on = substitution.text(task.on_error, known) == "continue"
+        if task.matrix is None:
+            return [Node(task, task.name, goes_on=goes_on)]
+        params = [(p.name, _array(substitution.value(p.value, known))) for p in task.matrix.params]
+        include = [
+            {p.name: substitution.text(str(p.value), known) for p in each.params}
+            for each in task.matrix.include
+        ]
+        if any(not values for _, values in params):
+            return []
+        if matrix.count(params, include) > matrix.MOST:
+            raise ConfigError(
+                task.matrix.at.complaint(
+                    f"makes {matrix.count(params, include)} combinations, {matrix.MOST} are allowed"
+                )
             )
-            started.thread = threading.Thread(target=self._work, args=(started,), name=task.name)
-            started.thread.start()
+        found = matrix.combinations(params, include)
+        nodes = [
+            Node(task, f"{task.name}.{index}", index, each, goes_on=goes_on)
+            for index, each in enumerate(found)
+        ]
+        self._standing.fan_out(task.name, [(node.name, node.combination) for node in nodes])
+        return nodes
+
+    def _begin(self, node: Node) -> None:
+        """Start a node, or settle it at once where it cannot be started."""
+        task, known = node.task, self._standing.scope
+        uid = str(uuid.uuid4())
+        try:
+            values = scope.of_task(
+                task, self._run, known, uid, index=node.index, combination=node.combination
+            )
+            inside = storage.sub_paths(task, known)
+        except UnresolvedError as exc:
+            self._settle_unresolved(task, exc)
+            return
+        except (ConfigError, SubstitutionError) as exc:
+            self._settle_node(node, "InvalidParamValue", str(exc))
+            return
+        tasking = Tasking(node, values, inside)
+        self._under_way[node.name] = tasking
+        self._standing.change(
+            node.name,
+            phase=Phase.RUNNING,
+            reason="Running",
+            started=self._standing.now(),
+            waits="",
+            taskrun=str(values.values["context", "taskRun", "name"]),
+            uid=uid,
+        )
+        self._worker.begin(tasking, self._done)
 
     def _settle_unresolved(self, task: PipelineTask, exc: UnresolvedError) -> None:
-        parent = self._standing.tasks.get(exc.reference.task)
-        if task.final or (parent is not None and parent.phase is Phase.SKIPPED):
-            self._standing.settle(task.name, Phase.SKIPPED, RESULTS_MISSING)
-        else:
-            message = f"{exc.reference.text}: task {exc.reference.task} wrote no such result"
-            self._standing.settle(task.name, Phase.FAILED, "InvalidTaskResultReference", message)
+        states = self._standing.of(exc.reference.task) if exc.reference.task else []
+        parent_skipped = any(state.phase is Phase.SKIPPED for state in states)
+        if task.final or parent_skipped:
+            self._settle(task, Phase.SKIPPED, RESULTS_MISSING)
+            return
+        name = exc.reference.task or exc.reference.text
+        message = f"{exc.reference.text}: task {name} wrote no such result"
+        self._settle(task, Phase.SKIPPED, STOPPING)
+        self._standing.fail(_INVALID_RESULT, message)
+        self._halt(_INVALID_RESULT)
 
-    def _done(self, name: str, done: Attempted) -> None:
-        self._under_way.pop(name).end()
-        self._standing.keep(name, done.results)
+    def _settle(self, task: PipelineTask, phase: Phase, reason: str, message: str = "") -> None:
+        """A task is over that was never started."""
+        for name in self._standing.pending(task.name):
+            self._standing.settle(name, phase, reason, message)
+        self._over(task)
+
+    def _settle_node(self, node: Node, reason: str, message: str) -> None:
+        self._standing.settle(node.name, Phase.FAILED, reason, message, ignored=node.goes_on)
+        self._over(node.task)
+
+    def _done(self, tasking: Tasking, done: Attempted) -> None:
+        """A node has ended."""
+        node = tasking.node
+        self._under_way.pop(node.name).end()
+        ignored = done.phase is Phase.FAILED and node.goes_on
         self._standing.change(
-            name,
+            node.name,
             phase=done.phase,
-            reason=done.reason,
+            reason="FailureIgnored" if ignored else done.reason,
             message=done.message,
             waits="",
             finished=self._standing.now(),
@@ -264,77 +335,26 @@ class Carrying:
             runtime=done.runtime,
             network=done.network,
             results=done.results,
+            ignored=ignored,
         )
+        self._over(node.task)
 
-    # working, in the threads of tasks
-
-    def _work(self, started: _Task) -> None:
-        """All attempts at one task, in a place for it; hands over what came of them."""
-        name, done = started.task.name, Attempted(Phase.FAILED, "LocalExecutorError")
-
-        def change(**changes: Any) -> None:
-            self._news.put(lambda: self._standing.change(name, **changes))
-
-        def waiting() -> None:
-            change(reason="Pending", waits="other runs have all places of this machine")
-
-        def ready() -> None:
-            change(reason="Running", waits="")
-
-        try:
-            with self._limits.places.taken(started.stop, waiting, ready):
-                done = self._attempts(started, change)
-        except BaseException as exc:  # noqa: BLE001  raised where decisions are made
-            failure = exc
-            self._news.put(lambda: _raise(failure))
-        else:
-            self._news.put(lambda: self._done(name, done))
-
-    def _attempts(self, started: _Task, change: Callable[..., None]) -> Attempted:
-        done = Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped before it began")
-        for number in range(1, started.task.retries + 2):
-            if started.stop.set:
-                break
-            change(attempts=number)
-            done = self._attempt(started, number)
-            if done.phase is not Phase.FAILED:
-                break
-        return done
-
-    def _attempt(self, started: _Task, number: int) -> Attempted:
-        task = started.task
-
-        def tell(steps: tuple[StepState, ...]) -> None:
-            self._news.put(lambda: self._standing.change(task.name, steps=steps))
-
-        try:
-            bound = workspace.bind(task, self._run, started.sub_paths, self._directory, number)
-        except MlopsError as exc:
-            return Attempted(Phase.FAILED, "LocalExecutorError", str(exc))
-        return Attempt(
-            task,
-            number,
-            {**started.scope, ("context", "task", "retry-count"): str(number - 1)},
-            bound,
-            self._directory,
-            self._runtimes,
-            Hearing(self._audience.log, tell, self._standing.now),
-            started.stop,
-        ).run()
+    def _over(self, task: PipelineTask) -> None:
+        """Where a task is done with all its combinations, those that waited for it come nearer."""
+        if not self._standing.done(task.name):
+            return
+        self._standing.keep(task)
+        for below in self._below.pop(task.name, ()):
+            self._open[below.name] -= 1
+            if not self._open[below.name]:
+                self._tasks.append(below)
 
 
-def _wanted(task: PipelineTask, known: Mapping[Parts, Value]) -> bool:
-    for when in task.when:
-        found = substitution.text(when.input, known, f"{when.path}.input")
-        among = substitution.items(when.values, known, f"{when.path}.values")
-        if (found in among) == when.negated:
-            return False
-    return True
+def _array(value: object) -> tuple[str, ...]:
+    if isinstance(value, tuple):
+        return value
+    raise ConfigError("a parameter of a matrix is no array")
 
 
 def _passed(moment: float | None) -> bool:
     return moment is not None and time.monotonic() >= moment
-
-
-def _raise(failure: BaseException) -> None:
-    raise failure

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlops import documents
 from mlops.adapters.executors.local import control, following, places, resolving, scope, standby
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.carrying import Carrying, Limits
@@ -20,22 +21,10 @@ from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.domain.digest import ImageRef
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
-from mlops.errors import ConfigError, RefusedError, UsageError
+from mlops.errors import ConfigError, ExecutorError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
-from mlops.tekton import parse, substitution, validate
-from mlops.tekton.document import Container, PipelineRun
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A document, understood: what waits for what, and what is to be said about it."""
-
-    run: PipelineRun
-    waits: Mapping[str, Sequence[str]]
-    notes: tuple[str, ...]
-
-    document: Mapping[str, Any]
-    pending: bool = False  # it waits for `start`
+from mlops.tekton import bundle, names, runs, substitution
+from mlops.tekton.document import Claim, Container, PipelineRun
 
 
 class LocalExecutor:
@@ -69,21 +58,26 @@ class LocalExecutor:
         return self._runtimes.probe.reasons
 
     def run(self, document: Mapping[str, Any], observer: RunObserver) -> RunResult:
-        """Carry the document out and wait.
+        """Carry one self-contained document out and wait; otherwise as `submit`."""
+        return self.submit(runs.of_document(document), observer)
+
+    def submit(self, run: PipelineRun, observer: RunObserver) -> RunResult:
+        """Carry a run out and wait.
 
         In the main thread, SIGINT and SIGTERM cancel: everything is killed, `finally` is left out,
-        the phase is Cancelled; the second one kills at once. A document whose `spec.status` is
-        PipelineRunPending is kept, and Pending until `start`. Raises ConfigError with the path of a
+        the phase is Cancelled; the second one kills at once. A run whose `status` is
+        PipelineRunPending is kept, and Pending until `start`. Raises ConfigError with the place of a
         field that is not supported or wrong, before anything runs; ExecutorError where the run goes
         on elsewhere, or this machine cannot carry it out.
         """
-        plan = self._plan(document)
-        directory = self._directory(plan.run.name)
+        pending = run.status == standby.PENDING
+        notes = () if pending else self._check(run)
+        directory = self._directory(run.name)
         with directory.held() as token:
-            directory.begin(plan.document)
-            if plan.pending:
-                return standby.pend(directory, plan.run)
-            return self._carry(plan, directory, token, observer, None)
+            directory.begin(run.documents)
+            if pending:
+                return standby.pend(directory, run)
+            return self._carry(run, notes, directory, token, observer, None)
 
     def start(self, run: str, observer: RunObserver) -> RunResult:
         """Carry out a run that is Pending. Raises RefusedError where it is not."""
@@ -92,9 +86,7 @@ class LocalExecutor:
             before = self._stands(directory)
             if before.phase is not Phase.PENDING:
                 raise RefusedError(f"run {run} is not pending: {before.phase}")
-            plan = self._plan(standby.unpended(directory.asked()))
-            directory.begin(plan.document)
-            return self._carry(plan, directory, token, observer, None)
+            return self._again(directory, token, observer, None)
 
     def retry(self, run: str, observer: RunObserver) -> RunResult:
         """Go on with a run that ended before its end: what succeeded in it is not run again, its
@@ -105,9 +97,23 @@ class LocalExecutor:
             before = self._stands(directory)
             if before.phase is Phase.SUCCEEDED:
                 raise RefusedError(f"run {run} succeeded: nothing of it is left to do")
-            plan = self._plan(standby.unpended(directory.asked()))
-            directory.begin(plan.document)
-            return self._carry(plan, directory, token, observer, before)
+            return self._again(directory, token, observer, before)
+
+    def _again(
+        self,
+        directory: RunDirectory,
+        token: str,
+        observer: RunObserver,
+        before: RunResult | None,
+    ) -> RunResult:
+        """Carry out what was laid down before, whatever status it was to begin with."""
+        found = bundle.read(directory.asked())
+        if len(found.runs) != 1:
+            raise ExecutorError(f"{directory.document} holds no run")
+        run = dataclasses.replace(runs.program(found, found.runs[0]), status="")
+        notes = self._check(run)
+        directory.begin(run.documents)
+        return self._carry(run, notes, directory, token, observer, before)
 
     def cancel(self, run: str, ending: Ending) -> bool:
         """End a run, whoever carries it out; whether somebody does, and was asked.
@@ -123,35 +129,26 @@ class LocalExecutor:
             standby.cancel(directory, self._stands(directory))
         return False
 
-    def _plan(self, document: Mapping[str, Any]) -> Plan:
-        asked = standby.unpended(document)
-        run = parse.pipeline_run(asked)
-        notes = (*run.notes, *self._check_images(run))
-        return Plan(run, validate.validate(run), notes, document, asked is not document)
-
     def _carry(
         self,
-        plan: Plan,
+        run: PipelineRun,
+        notes: Sequence[str],
         directory: RunDirectory,
         token: str,
         observer: RunObserver,
         before: RunResult | None,
     ) -> RunResult:
         carrying = Carrying(
-            plan.run,
-            plan.waits,
-            directory,
-            self._runtimes,
-            Audience(observer),
-            plan.notes,
-            self._limits,
-            before,
+            run, directory, self._runtimes, Audience(observer), notes, self._limits, before
         )
         with (
             control.listening(directory, token, carrying.cancel),
             self._cancelling(carrying.cancel, directory.end_processes),
         ):
-            return carrying.carry()
+            result = carrying.carry()
+        if result.phase is Phase.SUCCEEDED:
+            directory.forget_secrets()
+        return result
 
     def status(self, run: str) -> RunResult | None:
         """How a run went or stands; None where there is none of that name.
@@ -207,7 +204,13 @@ class LocalExecutor:
 
     def documents(self, run: str) -> tuple[Mapping[str, Any], ...]:
         """The run as it was asked for, and whatever it refers to."""
-        return (self._existing(run).asked(),)
+        files = self._existing(run).asked()
+        found = [
+            each.value
+            for name, text in files
+            for each in documents.load_all(text, name, limit=bundle.LIMIT)
+        ]
+        return tuple(each for each in found if isinstance(each, Mapping))
 
     def log_path(self, run: str, task: str, step: str) -> Path:
         """Where a step's log is, or would be."""
@@ -257,31 +260,46 @@ class LocalExecutor:
 
     def _known(self, run: str) -> RunDirectory | None:
         directory = self._directory(run)
-        return directory if parse.is_label(run) and directory.path.is_dir() else None
+        return directory if names.is_object(run) and directory.path.is_dir() else None
 
-    def _check_images(self, run: PipelineRun) -> tuple[str, ...]:
-        """Hold what is known beforehand against the runtimes: images by digest, fixed paths.
+    def _check(self, run: PipelineRun) -> tuple[str, ...]:
+        """Hold what is known beforehand against this machine: images, fixed paths, claims.
 
-        Gives what is to be said about the runtime.
+        Gives what is to be said to the user.
         """
+        self._check_claims(run)
         sandboxed = False
         known = scope.of_run(run, "")
         for task in run.all_tasks:
-            values = scope.of_task(task, run, known, "", partial=True)
+            values = scope.of_task(task, run, known, "", partial=True).values
             for container in task.spec.containers:
                 ref = _image(container, values)
                 is_tool = ref is not None and self._runtimes.is_tool(ref)
                 sandboxed = sandboxed or not is_tool
                 if is_tool or self._runtimes.name == "process":
                     resolving.check_host(container)
-        return tuple(self._runtimes.notes()) if sandboxed else ()
+        return (*run.notes, *(self._runtimes.notes() if sandboxed else ()))
+
+    def _check_claims(self, run: PipelineRun) -> None:
+        """A claim with a name is one of the files, or was in an earlier run on this machine."""
+        directory = self._directory(run.name)
+        for bound in run.bound.values():
+            if not isinstance(bound.source, Claim) or not bound.source.name:
+                continue
+            name = bound.source.name
+            if name not in run.claims and not directory.claim(name).is_dir():
+                raise bound.at.error(
+                    f"there is no claim {name!r}",
+                    "Put the PersistentVolumeClaim among the files: it becomes a directory that stays",
+                )
 
 
 def _image(container: Container, values: substitution.Scope) -> ImageRef | None:
-    """A container's image, None where a result will tell. Raises ConfigError without a digest."""
+    """A container's image, None where a result or a matrix will tell. Raises ConfigError without a
+    digest."""
     try:
         return ImageRef.parse(resolving.image_of(container, values))
     except substitution.UnresolvedError:
         return None
     except UsageError as exc:
-        raise ConfigError(f"{container.path}.image: {exc.message}", hint=exc.hint) from exc
+        raise ConfigError((container.at / "image").complaint(exc.message), hint=exc.hint) from exc

@@ -107,6 +107,7 @@ class _Readers:
     def of(self, task: TaskState) -> list[Reader]:
         """Those of a task, its steps in order and its sidecars after them."""
         order = {step.name: number for number, step in enumerate(task.steps)}
-        paths = self.directory.path.glob(f"logs/{task.name}/{self.step or '*'}.log")
+        found_there = self.directory.path.glob(f"logs/{task.name}/*.log")
+        paths = [path for path in found_there if self.step in ("", path.stem)]
         found = sorted(paths, key=lambda path: (order.get(path.stem, len(order)), path.stem))
         return [self._known.setdefault(path, Reader(path, task.name, path.stem)) for path in found]

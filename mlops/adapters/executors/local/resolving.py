@@ -13,42 +13,44 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlops.adapters.executors.local import environment, scope, storage
 from mlops.adapters.executors.local.launch import Inside, Mount
+from mlops.adapters.executors.local.scope import TaskScope
+from mlops.adapters.executors.local.storage import Place
 from mlops.errors import ConfigError
-from mlops.tekton import substitution
-from mlops.tekton.document import Container, TaskSpec, Value
+from mlops.tekton import references, substitution
+from mlops.tekton.document import Container, PipelineRun, Security, TaskSpec, Value
 from mlops.tekton.substitution import Parts, Scope
-from mlops.tekton.validate import container_texts
 
 _FIXED = re.compile(r"(?<![\w.)/-])/(?:tekton|workspace)(?![\w.-])")
 _SHELL = "#!/bin/sh\nset -e\n"
+_ON_HOST = frozenset({"env", "command", "args", "workingDir", "script"})
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Directories of one attempt, on the host. `workspaces` are those that are bound."""
+    """Directories of one attempt, on the host. `workspaces` and `volumes` are those that are there."""
 
     root: Path
-    workspaces: Mapping[str, Path]
+    workspaces: Mapping[str, Place]
+    volumes: Mapping[str, Place]
 
     def make(self, spec: TaskSpec) -> None:
         """Lay out all of them, empty."""
-        for name in (
-            "results",
-            "steps",
-            "scripts",
-            "home",
-            *(f"volumes/{v}" for v in spec.volumes),
-        ):
+        for name in ("results", "steps", "scripts", "home", "workspace"):
             (self.root / name).mkdir(parents=True)
         for step in spec.steps:
-            (self.root / "steps" / f"step-{step.name}").mkdir()
+            self.step(step.name).mkdir()
+            self.step_results(step.name).mkdir()
 
     def at(self, name: str) -> Path:
         return self.root / name
 
-    def volume(self, name: str) -> Path:
-        return self.root / "volumes" / name
+    def step(self, name: str) -> Path:
+        return self.root / "steps" / f"step-{name}"
+
+    def step_results(self, name: str) -> Path:
+        return self.step(name) / "results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Resolved:
     env: Mapping[str, str]
     working_dir: str
     mounts: tuple[Mount, ...]
+    security: Security
 
     def inside(self, default: tuple[str, ...], *, network: bool, host_name: str) -> Inside:
         """What to start, `default` being what the image runs by itself."""
@@ -67,44 +70,60 @@ class Resolved:
         return Inside(argv, self.env, self.working_dir, self.mounts, network, host_name)
 
 
+def step_scope(
+    container: Container, spec: TaskSpec, known: TaskScope, files: Files, *, on_host: bool
+) -> dict[Parts, Value]:
+    """What one container's texts may refer to.
+
+    Raises ConfigError where a parameter does not fit, UnresolvedError where a step wrote no result.
+    """
+    places = _places(container, spec, files, on_host=on_host)
+    whole = {**known.values, **places}
+    for param in known.late:
+        whole["params", param.name] = scope.replaced(param, {**known.outer, **places})
+    return whole if container.action is None else scope.of_action(container.action, whole)
+
+
 def resolve(
-    container: Container, spec: TaskSpec, scope: Scope, files: Files, *, on_host: bool
+    container: Container,
+    spec: TaskSpec,
+    run: PipelineRun,
+    whole: Scope,
+    files: Files,
+    *,
+    on_host: bool,
 ) -> Resolved:
     """Replace all references of a container, and write its script where it has one.
 
-    Raises ConfigError, with the field's path, where a value does not fit its place.
+    `whole` comes from `step_scope`. Raises ConfigError, with the field's place, where a value does
+    not fit.
     """
-    whole = {**scope, **_places(container, spec, files, on_host=on_host)}
-    moved = _moved(container, files) if on_host else {}
-    env: dict[str, str] = {}
-    for index, (name, text) in enumerate(container.env):
-        value = substitution.text(text, whole, f"{container.path}.env[{index}].value")
-        env[name] = _elsewhere(substitution.expand(value, env), moved)
-    lists = {
-        key: tuple(
-            _elsewhere(substitution.expand(each, env), moved)
-            for each in substitution.items(texts, whole, f"{container.path}.{key}")
-        )
-        for key, texts in (("command", container.command), ("args", container.args))
-    }
-    if container.script:
-        text = substitution.text(container.script, whole, f"{container.path}.script")
-        lists["command"] = (_write_script(text, container.name, files, on_host=on_host),)
-    place = substitution.text(container.working_dir, whole, f"{container.path}.workingDir")
+    moved = _Moved(container, whole, files) if on_host else _Moved(None, whole, files)
+    try:
+        env = environment.variables(container, whole, run, moved)
+        lists = {
+            key: tuple(
+                moved(substitution.expand(each, env)) for each in substitution.items(texts, whole)
+            )
+            for key, texts in (("command", container.command), ("args", container.args))
+        }
+        if container.script:
+            text = substitution.text(container.script, whole)
+            lists["command"] = (_write_script(text, container.name, files, on_host=on_host),)
+        place = substitution.text(container.working_dir, whole)
+        mounts = () if on_host else tuple(_mounts(container, spec, whole, files))
+    except substitution.SubstitutionError as exc:
+        raise ConfigError(container.at.complaint(str(exc))) from exc
     resolved = Resolved(
-        lists["command"],
-        lists["args"],
-        env,
-        _elsewhere(place, moved),
-        () if on_host else tuple(_mounts(container, spec, files)),
+        lists["command"], lists["args"], env, moved(place), mounts, container.security
     )
-    _no_nul(resolved, container.path)
+    _no_nul(resolved, container)
     return resolved
 
 
-def image_of(container: Container, scope: Scope) -> str:
+def image_of(container: Container, known: Scope) -> str:
     """The image's reference, references replaced."""
-    return substitution.text(container.image, scope, f"{container.path}.image")
+    return substitution.text(container.image, known)
 
 
 def check_host(container: Container) -> None:
@@ -112,13 +131,15 @@ def check_host(container: Container) -> None:
 
     Raises ConfigError naming the field; texts below one of its own mount paths are rewritten.
     """
-    mounts = {mount.mount_path: Path("/") for mount in container.mounts}
-    for where, text in container_texts(container):
-        rewritten = where != "script" and _elsewhere(text, mounts) != text
-        if _FIXED.search(text) and not rewritten:
-            raise ConfigError(
-                f"{container.path}.{where}: names a path that only a sandbox has",
-                hint="Use $(workspaces.NAME.path) or $(results.NAME.path), or the runtime sandbox",
+    mounts = [mount.mount_path for mount in container.mounts]
+    for text in references.of_container(container):
+        if text.field not in _ON_HOST:
+            continue
+        rewritten = text.field != "script" and any(_is_below(text.text, each) for each in mounts)
+        if _FIXED.search(text.text) and not rewritten:
+            raise text.at.error(
+                "names a path that only a sandbox has",
+                "Use $(workspaces.NAME.path) or $(results.NAME.path), or the runtime sandbox",
             )
 
 
@@ -133,49 +154,94 @@ def _places(
     for step in spec.steps:
         name = f"step-{step.name}"
         found["steps", name, "exitCode", "path"] = str(steps / name / "exitCode")
+    for result in container.results:
+        path = str(steps / f"step-{container.name}" / "results" / result.name)
+        found["step", "results", result.name, "path"] = path
+        if container.action is not None:
+            found["results", result.name, "path"] = path
+    found["credentials", "path"] = str(files.at("home")) if on_host else "/tekton/creds"
     for workspace in spec.workspaces:
-        bound = workspace.name in files.workspaces
-        found["workspaces", workspace.name, "bound"] = "true" if bound else "false"
-        found["workspaces", workspace.name, "path"] = ""
+        found.update(_workspace(workspace.name, workspace.mount_path, files, on_host=on_host))
     for workspace, mount_path in spec.visible(container):
-        if workspace.name in files.workspaces:
-            host = files.workspaces[workspace.name]
-            found["workspaces", workspace.name, "path"] = str(host) if on_host else mount_path
+        if workspace.name in files.workspaces and not on_host:
+            found["workspaces", workspace.name, "path"] = mount_path
     return found
 
 
-def _mounts(container: Container, spec: TaskSpec, files: Files) -> Iterator[Mount]:
+def _workspace(
+    name: str, mount_path: str, files: Files, *, on_host: bool
+) -> Iterator[tuple[Parts, Value]]:
+    place = files.workspaces.get(name)
+    yield ("workspaces", name, "bound"), "false" if place is None else "true"
+    there = str(place.path) if on_host and place is not None else mount_path
+    yield ("workspaces", name, "path"), "" if place is None else there
+    yield ("workspaces", name, "volume"), "" if place is None else f"ws-{name}"
+    yield ("workspaces", name, "claim"), ""
+
+
+def _mounts(container: Container, spec: TaskSpec, whole: Scope, files: Files) -> Iterator[Mount]:
+    if container in spec.steps:
+        yield Mount(files.at("workspace"), "/workspace")
+        yield Mount(
+            files.step_results(container.name), f"/tekton/steps/step-{container.name}/results"
+        )
     yield Mount(files.at("results"), "/tekton/results")
     yield Mount(files.at("home"), "/tekton/home")
     yield Mount(files.at("steps"), "/tekton/steps", writable=False)
     yield Mount(files.at("scripts"), "/tekton/scripts", writable=False)
     for workspace, mount_path in spec.visible(container):
-        if workspace.name in files.workspaces:
-            yield Mount(files.workspaces[workspace.name], mount_path)
+        place = files.workspaces.get(workspace.name)
+        if place is not None:
+            path = substitution.text(mount_path, whole)
+            yield Mount(place.path, path, place.writable and not workspace.read_only)
     for mount in container.mounts:
-        yield Mount(files.volume(mount.volume), mount.mount_path)
+        name = substitution.text(mount.volume, whole)
+        place = files.volumes.get(name)
+        if place is None:
+            raise ConfigError((mount.at / "name").complaint(f"there is no volume {name!r}"))
+        sub_path = substitution.text(mount.sub_path, whole)
+        if storage.leads_out(sub_path):
+            raise ConfigError((mount.at / "subPath").complaint("leads out of the volume"))
+        target = substitution.text(mount.mount_path, whole)
+        if not target.startswith("/") or ".." in target.split("/"):
+            raise ConfigError((mount.at / "mountPath").complaint(f"{target!r} is no absolute path"))
+        inner = storage.below(place.path, sub_path)
+        yield Mount(inner, target, place.writable and not mount.read_only)
 
 
-def _moved(container: Container, files: Files) -> dict[str, Path]:
-    return {mount.mount_path: files.volume(mount.volume) for mount in container.mounts}
+class _Moved:
+    """Puts paths below a container's mounts where a process of the host finds them."""
+
+    def __init__(self, container: Container | None, whole: Scope, files: Files) -> None:
+        self._moved: dict[str, Path] = {}
+        for mount in () if container is None else container.mounts:
+            place = files.volumes.get(substitution.text(mount.volume, whole))
+            if place is not None:
+                inner = storage.below(place.path, substitution.text(mount.sub_path, whole))
+                self._moved[substitution.text(mount.mount_path, whole)] = inner
+
+    def __call__(self, text: str) -> str:
+        for mount_path in sorted(self._moved, key=len, reverse=True):
+            if _is_below(text, mount_path):
+                return f"{self._moved[mount_path]}{text.removeprefix(mount_path)}"
+        return text
 
 
-def _elsewhere(text: str, moved: Mapping[str, Path]) -> str:
-    for mount_path in sorted(moved, key=len, reverse=True):
-        if text == mount_path or text.startswith(f"{mount_path}/"):
-            return f"{moved[mount_path]}{text.removeprefix(mount_path)}"
-    return text
+def _is_below(text: str, mount_path: str) -> bool:
+    return text == mount_path or text.startswith(f"{mount_path}/")
 
 
 def _write_script(text: str, name: str, files: Files, *, on_host: bool) -> str:
     """Put a script in its file; without `#!` it is one for sh that stops at the first error."""
     path = files.at("scripts") / name
-    path.write_text(text if text.startswith("#!") else _SHELL + text)
+    path.write_text(text if text.startswith("#!") else _SHELL + text, newline="")
     path.chmod(0o755)
     return str(path) if on_host else f"/tekton/scripts/{name}"
 
 
-def _no_nul(resolved: Resolved, path: str) -> None:
+def _no_nul(resolved: Resolved, container: Container) -> None:
     texts = (*resolved.command, *resolved.args, *resolved.env.values(), resolved.working_dir)
     if any("\0" in each for each in texts):
-        raise ConfigError(f"{path}: a value holds a NUL character, which no program can be handed")
+        raise ConfigError(
+            container.at.complaint("a value holds a NUL character, which no program can be handed")
+        )

@@ -11,8 +11,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mlops.tekton.document import ResultSpec, Value
-from mlops.tekton.parse import kind_of
+from mlops.tekton.document import ResultSpec, Value, kind_of
 
 LARGEST = 4096  # bytes, for all results of a task: a container's termination message
 
@@ -28,21 +27,27 @@ class ResultError(Exception):
 
 def read(directory: Path, specs: Iterable[ResultSpec]) -> dict[str, Value]:
     """The results that were written. Raises ResultError on one of the wrong type, or too much."""
-    found = {}
-    texts = {}
+    found: dict[str, Value] = {}
+    texts: dict[str, Value] = {}
     for spec in specs:
         content = _content(directory, spec.name)
         if content is not None:
             texts[spec.name] = content
             found[spec.name] = _value(spec, content)
-    size = len(json.dumps([{"key": k, "value": v, "type": 1} for k, v in texts.items()]))
-    if texts and size > LARGEST:
+    check_size(texts)
+    return found
+
+
+def check_size(values: Mapping[str, Value]) -> None:
+    """Raises ResultError where results are more than a container's termination message holds."""
+    listed = [{"key": k, "value": as_text(v), "type": 1} for k, v in values.items()]
+    size = len(json.dumps(listed, separators=(",", ":"))) if values else 0
+    if size > LARGEST:
         raise ResultError(
             "TaskRunResultLargerThanAllowedLimit",
             f"the results together take {size} bytes, {LARGEST} are allowed: "
             "hand large values on in a workspace",
         )
-    return found
 
 
 def as_text(value: Value) -> str:
@@ -88,7 +93,9 @@ def _value(spec: ResultSpec, text: str) -> Value:
         value = raw
     if value is None or kind_of(value) != spec.kind:
         raise wrong
-    missing = [key for key in spec.properties if isinstance(value, Mapping) and key not in value]
+    missing = [
+        key for key in spec.properties or () if isinstance(value, Mapping) and key not in value
+    ]
     if missing:
         raise ResultError(
             "TaskRunValidationFailed", f"result {spec.name} lacks {', '.join(missing)}"

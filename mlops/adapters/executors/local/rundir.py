@@ -1,6 +1,7 @@
 """The directory of a run: what was asked for, how it stands, its files, its lock.
 
-run.yaml        the document as it was submitted
+run.yaml        the documents as they were submitted, the run first
+secrets.yaml    the Secrets among them, until the run has succeeded
 journal         how the run stands and stood; enough for a RunResult (see `journal`)
 lock            held (flock) by the process that carries the run out, with its pid and a token
 request         how the run is to end, if somebody asked; see `control`
@@ -17,7 +18,7 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,8 @@ from mlops import documents
 from mlops.adapters.executors.local import journal, proctree
 from mlops.adapters.rootfs import remove
 from mlops.domain.run import RunResult
-from mlops.errors import ConfigError, ExecutorError
+from mlops.errors import ExecutorError
 
-_LARGEST = 64 << 20  # bytes of a document
 _KILLED = 10.0  # seconds that left-over processes may take to be gone
 
 
@@ -43,6 +43,11 @@ class RunDirectory:
         return self.path / "run.yaml"
 
     @property
+    def secrets(self) -> Path:
+        """The Secrets among the documents, for this user's eyes only."""
+        return self.path / "secrets.yaml"
+
+    @property
     def journal(self) -> Path:
         return self.path / "journal"
 
@@ -53,6 +58,11 @@ class RunDirectory:
 
     def workspace(self, name: str) -> Path:
         return self.path / "workspaces" / name
+
+    def claim(self, name: str) -> Path:
+        """Where a claim with a name is, which outlives runs: a directory there, or one of the user's
+        that a link there, laid by us, leads to."""
+        return (self.path.parent.parent / "claims" / name).resolve()
 
     def attempt(self, task: str, number: int) -> Path:
         return self.path / "tasks" / task / str(number)
@@ -116,26 +126,40 @@ class RunDirectory:
             os.close(descriptor)
         return False
 
-    def begin(self, document: Mapping[str, Any]) -> None:
-        """End what a killed executor left behind, and lay down the document."""
-        text = documents.dump(document)
+    def begin(self, submitted: Sequence[Mapping[str, Any]]) -> None:
+        """End what a killed executor left behind, and lay down the documents, the run first."""
         before = self.read()
         if before is not None and not before.phase.done:
             self.end_processes()
+        secret = [each for each in submitted if each.get("kind") == "Secret"]
+        others = [each for each in submitted if each.get("kind") != "Secret"]
         try:
-            replace(self.document, text.encode())
+            if secret:
+                replace(self.secrets, _text(secret))
+            else:
+                self.secrets.unlink(missing_ok=True)
+            replace(self.document, _text(others))
         except OSError as exc:
             raise ExecutorError(f"cannot prepare {self.path}: {exc.strerror}") from exc
 
-    def asked(self) -> dict[str, Any]:
-        """The document as it was laid down. Raises ExecutorError where it cannot be read."""
+    def asked(self) -> tuple[tuple[str, bytes], ...]:
+        """The documents as they were laid down, with their names.
+
+        Raises ExecutorError where they cannot be read.
+        """
         try:
-            found = documents.load(
-                self.document.read_bytes(), str(self.document), limit=_LARGEST
-            ).value
-        except (OSError, ConfigError) as exc:
-            raise ExecutorError(f"cannot read {self.document}: {exc}") from exc
-        return dict(found)
+            found = [(path, path.read_bytes()) for path in (self.document, self.secrets)]
+        except FileNotFoundError as exc:
+            if exc.filename != str(self.secrets):
+                raise ExecutorError(f"{self.path} is no run: it has no run.yaml") from exc
+            found = [(self.document, self.document.read_bytes())]
+        except OSError as exc:
+            raise ExecutorError(f"cannot read {self.path}: {exc.strerror}") from exc
+        return tuple((path.name, content) for path, content in found)
+
+    def forget_secrets(self) -> None:
+        """The run succeeded: nobody will need its Secrets again."""
+        self.secrets.unlink(missing_ok=True)
 
     def end_processes(self) -> None:
         """Kill what is left of the run's processes. Raises ExecutorError where one does not end."""
@@ -171,6 +195,10 @@ def replace(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def _text(submitted: Sequence[Mapping[str, Any]]) -> bytes:
+    return "---\n".join(documents.dump(each) for each in submitted).encode()
 
 
 def _private(path: str, flags: int) -> int:

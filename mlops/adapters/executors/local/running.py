@@ -14,14 +14,17 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
+from mlops.adapters import process
 from mlops.adapters.executors.local import proctree
 from mlops.adapters.executors.local.launch import Launch
 from mlops.adapters.executors.local.wards import Ward, Wards
-from mlops.errors import ExecutorError
+from mlops.errors import ExecutorError, OutsideError
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _LAST = 10.0  # seconds that a killed tree may take to be gone
@@ -177,6 +180,31 @@ class Running:
             proctree.send(pid, signal.SIGTERM)
         if not members:  # not up yet: nothing there that could end in order
             self._kill_at = time.monotonic()
+
+    def execute(self, command: Sequence[str], seconds: float) -> int:
+        """Run a command beside the container's own, in its namespaces; its exit code.
+
+        124 where it takes longer than `seconds`, 127 where it cannot be started.
+        """
+        members = self._members()
+        if not members:
+            return 127
+        target = members[-1]
+        try:
+            block = Path(f"/proc/{target}/environ").read_bytes()
+            enter: list[str] = []
+            if self.launch.status is not None:
+                enter = ["nsenter", "--target", str(target), "--user", "--preserve-credentials"]
+                enter += ["--mount", "--pid", "--ipc", "--uts", "--net", "--"]
+            env = dict(
+                os.fsdecode(each).split("=", 1) for each in block.split(b"\0") if b"=" in each
+            )
+            done = process.run(
+                [*enter, *command], doing="asking a sidecar", env=env, timeout=seconds, check=False
+            )
+        except (OutsideError, OSError):
+            return 127 if Path(f"/proc/{target}").exists() else 124
+        return done.code
 
     def _members(self) -> list[int]:
         """The container's processes, without those that only hold it."""

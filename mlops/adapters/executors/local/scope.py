@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from mlops.tekton import substitution
-from mlops.tekton.document import ParamSpec, PipelineRun, PipelineTask, Value
-from mlops.tekton.substitution import Parts
-from mlops.tekton.validate import check_type
+from mlops.errors import ConfigError
+from mlops.tekton import names, substitution, validate
+from mlops.tekton.document import Action, Param, ParamSpec, PipelineRun, PipelineTask, Value
+from mlops.tekton.place import refuse
+from mlops.tekton.substitution import Parts, Scope, UnresolvedError
 
-_LONGEST = 63  # characters of a Kubernetes name
+
+@dataclass(frozen=True, slots=True)
+class TaskScope:
+    """What a task's containers may refer to.
+
+    `late` are parameters whose text names a workspace's path, which only each container knows; they
+    are replaced there, with `outer` for all else.
+    """
+
+    values: Mapping[Parts, Value]
+    late: tuple[Param, ...] = ()
+    outer: Mapping[Parts, Value] = field(default_factory=dict)
 
 
 def of_run(run: PipelineRun, uid: str) -> dict[Parts, Value]:
@@ -19,14 +32,26 @@ def of_run(run: PipelineRun, uid: str) -> dict[Parts, Value]:
         ("context", "pipelineRun", "name"): run.name,
         ("context", "pipelineRun", "namespace"): run.namespace,
         ("context", "pipelineRun", "uid"): uid,
-        ("context", "pipeline", "name"): run.name,  # Tekton: an embedded pipeline has the run's
+        ("context", "pipeline", "name"): run.pipeline_name,
     }
-    for name, value in _with_defaults(run.params, run.given).items():
+    given = {name: _in_context(value, scope) for name, value in run.given.items()}
+    for name, value in with_defaults(run.params, given, scope).items():
         scope["params", name] = value
+    if run.embedded:
+        for name, value in given.items():
+            scope.setdefault(("params", name), value)
     for workspace in run.workspaces:
         bound = workspace.name in run.bound
         scope["workspaces", workspace.name, "bound"] = "true" if bound else "false"
     return scope
+
+
+def _in_context(value: Value, scope: Scope) -> Value:
+    """A run's own parameter: it may name the run's context."""
+    try:
+        return substitution.value(value, scope)
+    except UnresolvedError:
+        return value
 
 
 def of_task(
@@ -35,61 +60,123 @@ def of_task(
     scope: Mapping[Parts, Value],
     uid: str,
     *,
+    index: int | None = None,
+    combination: Mapping[str, str] | None = None,
     partial: bool = False,
-) -> dict[Parts, Value]:
+) -> TaskScope:
     """What a task's containers may refer to; `retry-count` comes with each attempt.
 
-    Inner values win over outer ones, given ones over defaults (Tekton: docs/pipelineruns.md,
-    propagated parameters). Raises ConfigError where a value is of the wrong type, UnresolvedError
-    where a result is missing; with `partial`, parameters that wait for results are left out.
+    `index` and `combination` are those of its matrix. What the task is handed wins over what the run
+    has, and that over the task's own defaults (Tekton: docs/pipelineruns.md, propagated parameters).
+    Raises ConfigError where a value is of the wrong type, UnresolvedError where a result is missing;
+    with `partial`, parameters that wait for results are left out.
     """
-    handed: dict[str, Value] = {}
-    waiting: set[str] = set()
-    for index, (name, template) in enumerate(task.params):
-        path = f"{task.path}.params[{index}].value"
-        try:
-            handed[name] = substitution.value(template, scope, path)
-        except substitution.UnresolvedError:
-            if not partial:
-                raise
-            waiting.add(name)
+    own = {**scope, ("context", "pipelineTask", "retries"): str(task.retries)}
+    handed, late, waiting = _handed(task, own, partial=partial)
+    handed |= combination or {}
     for spec in task.spec.params:
         if spec.name in handed:
-            check_type(spec, handed[spec.name], f"{task.path}.params")
-    inherited = {parts[1]: value for parts, value in scope.items() if parts[0] == "params"}
-    outer = {name: value for name, value in inherited.items() if name in run.given}
-    declared = _with_defaults(task.spec.params, {**outer, **handed})
-    values = {**inherited, **handed, **declared}
-    for name in waiting:
+            refuse(validate.type_faults(spec, handed[spec.name], task.at / "params"))
+    inherited: dict[str, Value] = {}
+    if task.embedded:
+        inherited = {parts[1]: value for parts, value in scope.items() if parts[0] == "params"}
+    values = {**inherited, **handed}
+    values |= with_defaults(task.spec.params, values, scope)
+    for name in (*waiting, *(param.name for param in late)):
         values.pop(name, None)
-    name = child_name(run.name, task.name)
+    name = taskrun_name(run, task.name, index)
+    outer = {key: value for key, value in own.items() if key[0] in {"context", "tasks"}}
     found: dict[Parts, Value] = {
-        **{parts: value for parts, value in scope.items() if parts[0] == "context"},
+        **(outer if task.embedded else {k: v for k, v in outer.items() if k[0] == "context"}),
         **{("params", key): value for key, value in values.items()},
         ("context", "taskRun", "name"): name,
         ("context", "taskRun", "namespace"): run.namespace,
         ("context", "taskRun", "uid"): uid,
-        ("context", "task", "name"): name,  # Tekton: an embedded task has the TaskRun's
+        ("context", "task", "name"): task.task_name or name,
     }
+    return TaskScope(found, late, own if late else {})
+
+
+def _handed(
+    task: PipelineTask, scope: Scope, *, partial: bool
+) -> tuple[dict[str, Value], tuple[Param, ...], set[str]]:
+    handed: dict[str, Value] = {}
+    late: list[Param] = []
+    waiting: set[str] = set()
+    for param in task.params:
+        if _names_a_workspace(param.value):
+            late.append(param)
+            continue
+        try:
+            handed[param.name] = replaced(param, scope)
+        except UnresolvedError:
+            if not partial:
+                raise
+            waiting.add(param.name)
+    return handed, tuple(late), waiting
+
+
+def _names_a_workspace(value: Value) -> bool:
+    return any(
+        reference.parts[0] == "workspaces" and reference.parts[-1] != "bound"
+        for reference in substitution.all_references(value)
+    )
+
+
+def replaced(param: Param, scope: Scope) -> Value:
+    """A parameter's value, references replaced. Raises ConfigError where one does not fit."""
+    try:
+        return substitution.value(param.value, scope)
+    except substitution.SubstitutionError as exc:
+        raise ConfigError((param.at / "value").complaint(str(exc))) from exc
+
+
+def of_action(action: Action, scope: Mapping[Parts, Value]) -> dict[Parts, Value]:
+    """The scope of a step that is a StepAction: its own parameters, none of the task's."""
+    given = {param.name: replaced(param, scope) for param in action.given}
+    for spec in action.params:
+        if spec.name in given:
+            refuse(validate.type_faults(spec, given[spec.name], spec.at))
+    found = {parts: value for parts, value in scope.items() if parts[0] != "params"}
+    nothing: dict[Parts, Value] = {}
+    for name, value in with_defaults(action.params, given, nothing).items():
+        found["params", name] = value
     return found
 
 
-def _with_defaults(specs: Iterable[ParamSpec], given: Mapping[str, Value]) -> dict[str, Value]:
-    """Declared parameters with what was given; objects are completed key by key."""
+def with_defaults(
+    specs: Iterable[ParamSpec], given: Mapping[str, Value], scope: Scope
+) -> dict[str, Value]:
+    """Declared parameters with what was given; objects are completed key by key.
+
+    A default may refer to the context in `scope` and to parameters that are declared before it.
+    """
     found: dict[str, Value] = {}
     for spec in specs:
-        value = given.get(spec.name, spec.default)
-        if isinstance(value, Mapping) and isinstance(spec.default, Mapping):
-            value = {**spec.default, **value}
+        default = spec.default
+        if default is not None and spec.name not in given:
+            known: dict[Parts, Value] = {**scope}
+            known |= {("params", key): value for key, value in found.items()}
+            default = _in_context(default, known)
+        value = given.get(spec.name, default)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            value = {**default, **value}
         if value is not None:
             found[spec.name] = value
     return found
 
 
+def taskrun_name(run: PipelineRun, task: str, index: int | None) -> str:
+    """The name of the TaskRun that carries a task out; `index` within its matrix."""
+    if run.kind == "TaskRun":
+        return run.name
+    return child_name(run.name, task if index is None else f"{task}-{index}")
+
+
 def child_name(parent: str, child: str) -> str:
     """A TaskRun's name: both, or where that is too long, a part of them and a hash."""
     name = f"{parent}-{child}"
-    if len(name) <= _LONGEST:
+    if len(name) <= names.LONGEST:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return f"{name[: _LONGEST - 17].rstrip('-')}-{digest}"
+    return f"{name[: names.LONGEST - 17].rstrip('-.')}-{digest}"

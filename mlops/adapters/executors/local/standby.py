@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from mlops.adapters.executors.local.clock import Clock
 from mlops.adapters.executors.local.journal import Journal
@@ -21,20 +19,20 @@ _CANCELLED = "Cancelled"
 def pend(directory: RunDirectory, run: PipelineRun) -> RunResult:
     """Write down that a run waits to be started."""
     tasks = tuple(TaskState(task.name, Phase.PENDING) for task in run.all_tasks)
-    message = f"PipelineRun {run.name} is pending"
+    message = f"{run.kind} {run.name} is pending"
     result = RunResult(
-        run.name, Phase.PENDING, PENDING, message, None, None, tasks, labels=run.labels
+        run.name,
+        Phase.PENDING,
+        PENDING,
+        message,
+        None,
+        None,
+        tasks,
+        labels=run.labels,
+        kind=run.kind,
     )
     Journal(directory.journal).end(result)
     return result
-
-
-def unpended(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A document that does not wait to be started: the very same where it does not anyway."""
-    spec = document.get("spec")
-    if not isinstance(spec, Mapping) or spec.get("status") != PENDING:
-        return document
-    return {**document, "spec": {key: value for key, value in spec.items() if key != "status"}}
 
 
 def left(directory: RunDirectory, result: RunResult | None) -> RunResult | None:

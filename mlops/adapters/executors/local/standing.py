@@ -15,9 +15,8 @@ from mlops.adapters.executors.local.clock import Clock
 from mlops.adapters.executors.local.journal import Journal
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.domain.run import Ending, Phase, RunResult, TaskState
-from mlops.errors import ConfigError
 from mlops.tekton import substitution
-from mlops.tekton.document import PipelineRun, Value
+from mlops.tekton.document import PipelineRun, PipelineTask, Value
 from mlops.tekton.substitution import Parts, UnresolvedError
 
 NOT_WANTED = "When Expressions evaluated to false"
@@ -52,7 +51,13 @@ class Standing:
         before: RunResult | None = None,
     ) -> None:
         self.scope: dict[Parts, Value] = dict(scope)
-        self.tasks = {task.name: TaskState(task.name, Phase.PENDING) for task in run.all_tasks}
+        self._groups: dict[str, dict[str, TaskState]] = {
+            task.name: {task.name: TaskState(task.name, Phase.PENDING)} for task in run.all_tasks
+        }
+        self._group_of = {task.name: task.name for task in run.all_tasks}
+        self._failed = False
+        self._fault: tuple[str, str] | None = None
+        self._queued: frozenset[str] = frozenset()
         self._run = run
         self._directory = directory
         self._journal = Journal(directory.journal)
@@ -68,11 +73,21 @@ class Standing:
 
     def _restore(self, before: RunResult) -> None:
         self._started = before.started or self._started
-        repeated = {task.name for task in self._run.final}
-        for state in before.tasks:
-            if state.phase is Phase.SUCCEEDED and state.of not in repeated:
-                self.tasks[state.name] = state
-                self.keep(state.name, state.results)
+        tasks = {task.name: task for task in self._run.tasks}
+        for name, task in tasks.items():
+            states = [state for state in before.tasks if state.of == name]
+            if any(state.task for state in states):
+                self.fan_out(name, [(state.name, state.combination) for state in states])
+            for state in states:
+                if state.phase is Phase.SUCCEEDED:
+                    self._groups[name][state.name] = state
+            if self.done(name):
+                self.keep(task)
+
+    @property
+    def tasks(self) -> tuple[TaskState, ...]:
+        """All states, in the order of the document."""
+        return tuple(state for group in self._groups.values() for state in group.values())
 
     @property
     def uid(self) -> str:
@@ -86,7 +101,7 @@ class Standing:
     def begin(self) -> None:
         """The run has begun: say so, on disk first."""
         self._journal.begin(self._result(Phase.RUNNING, self._reason, ""))
-        kept = [state.name for state in self.tasks.values() if state.phase.done]
+        kept = [state.name for state in self.tasks if state.phase.done]
         self._directory.clear(kept, workspaces=self._anew)
         for note in self._notes:
             self._audience.log("", "note", note)
@@ -102,41 +117,104 @@ class Standing:
         self._finally_started = self.now()
         self._journal.run(self._result(Phase.RUNNING, self._reason, ""))
 
-    def change(self, task: str, **changes: Any) -> None:
-        """Replace fields of a task's state."""
-        before = self.tasks[task]
-        self.tasks[task] = after = dataclasses.replace(before, **changes)
+    def change(self, name: str, **changes: Any) -> None:
+        """Replace fields of the state of a task, or of one combination of its matrix."""
+        group = self._groups[self._group_of[name]]
+        before = group[name]
+        group[name] = after = dataclasses.replace(before, **changes)
+        if after.phase in {Phase.FAILED, Phase.CANCELLED} and not after.ignored:
+            self._failed = True
         self._journal.task(after)
         if after.phase is not before.phase or after.waits != before.waits:
             self._audience.task(after)
 
-    def settle(self, task: str, phase: Phase, reason: str, message: str = "") -> None:
+    def settle(
+        self, name: str, phase: Phase, reason: str, message: str = "", *, ignored: bool = False
+    ) -> None:
         """A task is over that was never started."""
-        self.change(task, phase=phase, reason=reason, message=message)
+        self.change(name, phase=phase, reason=reason, message=message, waits="", ignored=ignored)
 
-    def keep(self, task: str, values: Mapping[str, Value]) -> None:
-        """Results of a task, for those that refer to them."""
-        for name, value in values.items():
-            self.scope["tasks", task, "results", name] = value
+    def fan_out(self, task: str, nodes: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+        """A task becomes the combinations of its matrix; what is known of one already stays."""
+        group = self._groups[task]
+        if group.keys() == {name for name, _ in nodes}:
+            return
+        self._groups[task] = {
+            name: TaskState(name, Phase.PENDING, task=task, combination=combination)
+            for name, combination in nodes
+        }
+        self._group_of |= {name: task for name, _ in nodes}
+        self._journal.begin(self._result(Phase.RUNNING, self._reason, ""))
 
-    def phase(self, task: str) -> Phase:
-        return self.tasks[task].phase
+    def queue(self, names: Sequence[str], why: str) -> None:
+        """These could begin, and wait for others of the run to end."""
+        for name in names:
+            if name in self._group_of and name not in self._queued:
+                group = self._groups[self._group_of[name]]
+                if name in group and not group[name].waits:
+                    self.change(name, waits=why)
+        self._queued |= frozenset(names)
+
+    def keep(self, task: PipelineTask) -> None:
+        """Results of a task that is done, for those that refer to them.
+
+        Those of a matrix are arrays, in the order of its combinations.
+        """
+        states = self.of(task.name)
+        self.scope["tasks", task.name, "matrix", "length"] = str(len(states))
+        if task.matrix is None:
+            for name, value in states[0].results.items():
+                self.scope["tasks", task.name, "results", name] = value
+            return
+        for spec in task.spec.results:
+            values = [state.results.get(spec.name) for state in states]
+            whole = tuple(value for value in values if isinstance(value, str))
+            if whole:
+                self.scope["tasks", task.name, "results", spec.name] = whole
+            length = ("tasks", task.name, "matrix", spec.name, "length")
+            self.scope[length] = str(len(whole))
+
+    def of(self, task: str) -> tuple[TaskState, ...]:
+        """The states of a pipeline task: one, or one for each combination."""
+        return tuple(self._groups[task].values())
+
+    def done(self, task: str) -> bool:
+        return all(state.phase.done for state in self._groups[task].values())
+
+    def pending(self, task: str) -> tuple[str, ...]:
+        """The names of what has not begun of a task."""
+        return tuple(s.name for s in self._groups[task].values() if s.phase is Phase.PENDING)
 
     def failed(self) -> bool:
-        return any(state.phase in {Phase.FAILED, Phase.CANCELLED} for state in self.tasks.values())
+        """Whether something failed or was cancelled that is not to be ignored."""
+        return self._failed
+
+    def fail(self, reason: str, message: str) -> None:
+        """The run itself fails, whatever its tasks do."""
+        self._fault = (reason, message)
 
     def add_statuses(self) -> None:
         """What `finally` may refer to: `$(tasks.NAME.status)`, `.reason` and `$(tasks.status)`."""
-        states = [self.tasks[task.name] for task in self._run.tasks]
-        for state in states:
-            self.scope["tasks", state.name, "status"] = _status(state.phase)
-            self.scope["tasks", state.name, "reason"] = state.reason
-        phases = {state.phase for state in states}
+        phases = set()
+        for task in self._run.tasks:
+            phase, reason = self._summary(task.name)
+            phases.add(phase)
+            self.scope["tasks", task.name, "status"] = _status(phase)
+            self.scope["tasks", task.name, "reason"] = reason
         if phases & {Phase.FAILED, Phase.CANCELLED}:
             status = "Failed"
         else:
             status = "Completed" if Phase.SKIPPED in phases else "Succeeded"
         self.scope["tasks", "status"] = status
+
+    def _summary(self, task: str) -> tuple[Phase, str]:
+        """How a task ended, all its combinations together."""
+        states = self.of(task)
+        for phase in (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED):
+            for state in states:
+                if state.phase is phase:
+                    return phase, state.reason
+        return states[0].phase, states[0].reason
 
     def end(self, stopped: str, *, graceful: bool = False) -> RunResult:
         """The run is over; `stopped` says what ended it before its time, if anything did.
@@ -153,13 +231,19 @@ class Standing:
 
     def _condition(self, stopped: str, *, graceful: bool) -> RunResult:
         name = self._run.name
+        if self._run.kind == "TaskRun" and not stopped:
+            return self._as_task()
         if stopped == CANCELLED:
-            return self._result(Phase.CANCELLED, CANCELLED, f"PipelineRun {name} was cancelled")
+            reason = "TaskRunCancelled" if self._run.kind == "TaskRun" else CANCELLED
+            message = f"{self._run.kind} {name} was cancelled"
+            return self._result(Phase.CANCELLED, reason, message)
         values, missing = self._pipeline_results()
+        if self._fault is not None:
+            return self._result(Phase.FAILED, *self._fault, values)
         if stopped:
             message = f"PipelineRun {name} failed to finish in time"
             return self._result(Phase.FAILED, stopped, message, values)
-        if any(state.phase is Phase.FAILED for state in self.tasks.values()):
+        if any(state.phase is Phase.FAILED and not state.ignored for state in self.tasks):
             return self._result(Phase.FAILED, "Failed", self._counts(), values)
         if graceful:
             message = f"PipelineRun {name} was cancelled"
@@ -169,19 +253,27 @@ class Standing:
         if missing:
             message = f"these results of the pipeline have no value: {', '.join(missing)}"
             return self._result(Phase.FAILED, "CouldntGetPipelineResult", message, values)
-        skipped = any(state.phase is Phase.SKIPPED for state in self.tasks.values())
-        reason = "Completed" if skipped else "Succeeded"
+        smooth = all(state.phase is Phase.SUCCEEDED for state in self.tasks)
+        reason = "Succeeded" if smooth else "Completed"
         return self._result(Phase.SUCCEEDED, reason, self._counts(), values)
 
-    def _counts(self) -> str:
-        def count(phase: Phase) -> int:
-            return sum(state.phase is phase for state in self.tasks.values())
+    def _as_task(self) -> RunResult:
+        """A TaskRun is as its one task is."""
+        (state,) = self.tasks
+        return self._result(state.phase, state.reason, state.message, state.results)
 
-        failed, cancelled, skipped = map(count, (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED))
-        completed = count(Phase.SUCCEEDED) + failed + cancelled
+    def _counts(self) -> str:
+        """As Tekton counts: pipeline tasks, whatever a matrix made of them."""
+        phases = [self._summary(task.name)[0] for task in self._run.all_tasks]
+        failed, cancelled, skipped, good = (
+            sum(each is phase for each in phases)
+            for phase in (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED, Phase.SUCCEEDED)
+        )
+        ignored = sum(any(s.ignored for s in self.of(t.name)) for t in self._run.all_tasks)
+        in_brackets = f" (Ignored: {ignored})" if ignored else ""
         return (
-            f"Tasks Completed: {completed} (Failed: {failed}, Cancelled {cancelled}), "
-            f"Skipped: {skipped}"
+            f"Tasks Completed: {good + failed + cancelled} (Failed: {failed}{in_brackets}, "
+            f"Cancelled {cancelled}), Skipped: {skipped}"
         )
 
     def _pipeline_results(self) -> tuple[dict[str, Value], list[str]]:
@@ -189,16 +281,27 @@ class Standing:
         found: dict[str, Value] = {}
         missing = []
         for result in self._run.results:
-            path = f"{result.path}.value"
             try:
-                found[result.name] = substitution.value(result.value, self.scope, path)
+                found[result.name] = substitution.value(result.value, self._with_finally())
             except UnresolvedError as exc:
-                task = self.tasks.get(exc.reference.task)
-                if task is not None and task.phase is Phase.SUCCEEDED:
+                states = self.of(exc.reference.task) if exc.reference.task else ()
+                if any(state.phase is Phase.SUCCEEDED for state in states):
                     missing.append(result.name)
-            except ConfigError:
+            except substitution.SubstitutionError:
                 missing.append(result.name)
         return found, missing
+
+    def _with_finally(self) -> Mapping[Parts, Value]:
+        """The scope of the pipeline's results, where those of `finally` have a name of their own."""
+        final = {task.name for task in self._run.final}
+        return {
+            **self.scope,
+            **{
+                ("finally", *parts[1:]): value
+                for parts, value in self.scope.items()
+                if parts[0] == "tasks" and parts[1] in final
+            },
+        }
 
     def _result(
         self, phase: Phase, reason: str, message: str, values: Mapping[str, Value] | None = None
@@ -210,12 +313,13 @@ class Standing:
             message=message,
             started=self._started,
             finished=self.now() if phase.done else None,
-            tasks=tuple(self.tasks.values()),
+            tasks=self.tasks,
             results=values or {},
             labels=self._run.labels,
             notes=self._notes,
             uid=self.uid,
             finally_started=self._finally_started,
+            kind=self._run.kind,
         )
 
 

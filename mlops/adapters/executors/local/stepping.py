@@ -1,0 +1,110 @@
+"""What becomes of the steps of one attempt: skipped, timed out, failed and gone on, their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlops.adapters.executors.local import results
+from mlops.adapters.executors.local.resolving import Files
+from mlops.adapters.executors.local.running import Cause, Ended
+from mlops.tekton import quantities, substitution
+from mlops.tekton.document import Container, ResultSpec, TaskSpec, Value, When
+from mlops.tekton.substitution import Parts, Scope
+
+NOT_STARTED = 128  # Kubernetes' exit code for a container that could not start
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a step ended: its exit code and reason, as a container's terminated state has them."""
+
+    code: int
+    reason: str
+
+    @property
+    def good(self) -> bool:
+        return self.reason == "Completed"
+
+
+def verdict(ended: Ended) -> Verdict:
+    """What is to be said of how a container ended."""
+    if not ended.started:
+        return Verdict(NOT_STARTED, "StartError")
+    if ended.cause is not Cause.NONE:
+        return Verdict(ended.code or 137, str(ended.cause))
+    if ended.code and ended.oom:
+        return Verdict(ended.code, "OOMKilled")
+    return Verdict(ended.code, "Error" if ended.code else "Completed")
+
+
+def wanted(conditions: tuple[When, ...], scope: Scope) -> bool:
+    """Whether all conditions hold. Raises UnresolvedError where one refers to what is not there."""
+    return all(holds(*evaluated(when, scope), negated=when.negated) for when in conditions)
+
+
+def evaluated(when: When, scope: Scope) -> tuple[str, tuple[str, ...]]:
+    """A condition's input and values, references replaced."""
+    return substitution.text(when.input, scope), substitution.items(when.values, scope)
+
+
+def holds(found: str, among: tuple[str, ...], *, negated: bool) -> bool:
+    return (found in among) != negated
+
+
+def complaint(step: Container, ended: Ended, found: Verdict, last: str) -> str:
+    """Why a step failed, for people."""
+    if not ended.started:
+        return f"step {step.name} could not start: {last or 'no reason given'}"
+    if ended.cause is Cause.TIMEOUT and step.timeout is not None:
+        limit = quantities.duration(step.timeout)
+        return f"step {step.name} exited because it took over its timeout of {limit}"
+    if ended.oom and step.limits.memory is not None:
+        limit = f"{step.limits.memory >> 20} MiB"
+        return f"step {step.name} exited with code {found.code}: over its memory limit of {limit}"
+    return f"step {step.name} exited with code {found.code}"
+
+
+@dataclass(slots=True)
+class StepResults:
+    """The results of an attempt's steps, as they come."""
+
+    files: Files
+    spec: TaskSpec
+    values: dict[str, Mapping[str, Value]] = field(default_factory=dict)
+
+    def read(self, step: Container) -> Mapping[str, Value]:
+        """What a step wrote. Raises ResultError where it is not of the declared type."""
+        found = results.read(self.files.step_results(step.name), step.results)
+        self.values[step.name] = found
+        return found
+
+    def scope(self) -> dict[Parts, Value]:
+        """What later steps may refer to."""
+        return {
+            ("steps", step, "results", name): value
+            for step, found in self.values.items()
+            for name, value in found.items()
+        }
+
+    def of_task(self) -> dict[str, Value]:
+        """The task's results: from its files, and those that are results of its steps.
+
+        Raises ResultError where one is of the wrong type, or all together are too large.
+        """
+        own = [result for result in self.spec.results if not result.value]
+        found = results.read(self.files.at("results"), own)
+        scope = self.scope()
+        for result in self.spec.results:
+            value = _of_step(result, scope) if result.value else None
+            if value is not None:
+                found[result.name] = value
+        results.check_size(found)
+        return found
+
+
+def _of_step(result: ResultSpec, scope: Scope) -> Value | None:
+    try:
+        return substitution.value(result.value, scope)
+    except substitution.UnresolvedError:
+        return None

@@ -1,0 +1,180 @@
+"""Files → the runs that they ask for, and the Tasks, Pipelines, StepActions and configuration beside."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlops import documents
+from mlops.tekton import names
+from mlops.tekton.checking import check, spelt
+from mlops.tekton.parts import Faults, Raw
+from mlops.tekton.place import Place, refuse
+from mlops.tekton.tasks import Library
+
+LIMIT = 16 << 20  # bytes of a file
+_VERSIONS = {
+    "PipelineRun": ("tekton.dev/v1",),
+    "TaskRun": ("tekton.dev/v1",),
+    "Pipeline": ("tekton.dev/v1",),
+    "Task": ("tekton.dev/v1",),
+    "StepAction": ("tekton.dev/v1beta1", "tekton.dev/v1alpha1"),
+    "ConfigMap": ("v1",),
+    "Secret": ("v1",),
+    "PersistentVolumeClaim": ("v1",),
+}
+_RUNS = ("PipelineRun", "TaskRun")
+_CLUSTER_ONLY = frozenset(
+    {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "LimitRange",
+        "Namespace",
+        "ResourceQuota",
+        "Role",
+        "RoleBinding",
+        "ServiceAccount",
+    }
+)
+_LARGEST_CONFIG = 1 << 20  # bytes of a ConfigMap or Secret, as Kubernetes has it
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A run as its file has it."""
+
+    kind: str
+    raw: Raw
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What some files hold. `configs`: (kind, name) → key → content. `others` are all documents but
+    the runs. `notes` name what stays without effect."""
+
+    runs: tuple[Submitted, ...] = ()
+    library: Library = field(default_factory=Library)
+    configs: Mapping[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
+    claims: frozenset[str] = frozenset()
+    others: tuple[Raw, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read(files: Iterable[tuple[str, bytes]]) -> Bundle:
+    """Read files, each with its name for messages.
+
+    Raises ConfigError, with file and line, where one is no YAML, or holds what is not carried out
+    here.
+    """
+    return _bundle(
+        (document.value, Place(document))
+        for origin, content in files
+        for document in documents.load_all(content, origin, limit=LIMIT)
+        if document.value is not None
+    )
+
+
+def of(*values: Raw) -> Bundle:
+    """The bundle of documents that were made, not read."""
+    return _bundle([(value, Place()) for value in values])
+
+
+def _bundle(found: Iterable[tuple[Any, Place]]) -> Bundle:
+    gathering = _Gathering()
+    for value, at in found:
+        gathering.take(value, at)
+    refuse(gathering.faults)
+    return gathering.bundle()
+
+
+class _Gathering:
+    """Documents as they come."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self._runs: list[Submitted] = []
+        self._specs: dict[str, dict[str, tuple[Raw, Place]]] = {
+            kind: {} for kind in ("Task", "Pipeline", "StepAction")
+        }
+        self._configs: dict[tuple[str, str], Mapping[str, bytes]] = {}
+        self._claims: set[str] = set()
+        self._others: list[Raw] = []
+        self._notes: list[str] = []
+
+    def take(self, value: Any, at: Place) -> None:
+        """One document, or a list of them."""
+        if not isinstance(value, Mapping):
+            self.faults.add(at, "is no Kubernetes document: it must be a map")
+            return
+        kind = value.get("kind")
+        if kind == "List" and isinstance(value.get("items"), list):
+            for index, item in enumerate(value["items"]):
+                self.take(item, at / "items" / index)
+        elif kind in _CLUSTER_ONLY:
+            self._notes.append(at.complaint(f"{kind}: without effect on one machine"))
+        elif not isinstance(kind, str) or kind not in _VERSIONS:
+            known = ", ".join(_VERSIONS)
+            self.faults.add(at / "kind", f"{kind!r} is not carried out here", f"Known are: {known}")
+        else:
+            self._known(kind, value, at)
+
+    def _known(self, kind: str, value: Raw, at: Place) -> None:
+        version = value.get("apiVersion")
+        if version not in _VERSIONS[kind]:
+            wanted = _VERSIONS[kind][0]
+            self.faults.add(at / "apiVersion", f"must be {wanted} for a {kind}, not {version!r}")
+            return
+        value = spelt(value, kind)
+        self._notes.extend(check(value, kind, at))
+        if kind in _RUNS:
+            self._runs.append(Submitted(kind, value, at))
+            return
+        name = self._name(value, at)
+        self._others.append(value)
+        if kind in self._specs:
+            if name in self._specs[kind]:
+                self.faults.add(at / "metadata" / "name", f"the {kind} {name!r} is there twice")
+            self._specs[kind][name] = value.get("spec") or {}, at / "spec"
+        elif kind == "PersistentVolumeClaim":
+            self._claims.add(name)
+        else:
+            self._configs[kind, name] = self._config(kind, value, at)
+
+    def _name(self, value: Raw, at: Place) -> str:
+        name = (value.get("metadata") or {}).get("name")
+        if not names.is_object(name):
+            self.faults.add(
+                at / "metadata" / "name", f"{name!r} cannot be a name", names.OBJECT_HINT
+            )
+        return str(name)
+
+    def _config(self, kind: str, value: Raw, at: Place) -> Mapping[str, bytes]:
+        encoded = "data" if kind == "Secret" else "binaryData"
+        plain = "stringData" if kind == "Secret" else "data"
+        found: dict[str, bytes] = {}
+        for key, text in (value.get(encoded) or {}).items():
+            try:
+                found[key] = base64.b64decode("".join(text.split()), validate=True)
+            except (binascii.Error, ValueError):
+                self.faults.add(at / encoded / key, "is not base64")
+        found |= {key: text.encode() for key, text in (value.get(plain) or {}).items()}
+        for key in found:
+            if not names.is_workspace(key) or key in {".", ".."}:
+                self.faults.add(at / plain / key, f"{key!r} cannot be a key")
+        if sum(map(len, found.values())) > _LARGEST_CONFIG:
+            self.faults.add(at, f"the {kind} holds over 1 MiB")
+        return found
+
+    def bundle(self) -> Bundle:
+        return Bundle(
+            tuple(self._runs),
+            Library(self._specs["Task"], self._specs["Pipeline"], self._specs["StepAction"]),
+            self._configs,
+            frozenset(self._claims),
+            tuple(self._others),
+            tuple(self._notes),
+        )

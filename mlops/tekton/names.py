@@ -1,0 +1,49 @@
+"""What may be a name, as Kubernetes and Tekton have it."""
+
+from __future__ import annotations
+
+import re
+
+LABEL_HINT = "At most 63 lower case letters, digits and hyphens, with no hyphen at either end"
+OBJECT_HINT = (
+    "At most 63 lower case letters, digits, hyphens and dots, a letter or digit at both ends"
+)
+LONGEST = 63  # characters of the name of an object
+
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")  # RFC 1123 label
+_OBJECT = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\Z")
+_PARAM = re.compile(r"[_a-zA-Z][_a-zA-Z0-9.-]*\Z")
+_OBJECT_PARAM = re.compile(r"[_a-zA-Z][_a-zA-Z0-9-]*\Z")
+_RESULT = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
+_WORKSPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+_VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
+
+
+def is_label(name: object) -> bool:
+    """Whether a text can name a task or a step: it is safe as a part of a path too."""
+    return isinstance(name, str) and _LABEL.match(name) is not None
+
+
+def is_object(name: object) -> bool:
+    """Whether a text can name a run or another object; safe as a part of a path."""
+    return isinstance(name, str) and len(name) <= LONGEST and _OBJECT.match(name) is not None
+
+
+def is_param(name: str, kind: str) -> bool:
+    """Whether a text can name a parameter: of an object no dots, they part its keys."""
+    return (_OBJECT_PARAM if kind == "object" else _PARAM).match(name) is not None
+
+
+def is_result(name: str) -> bool:
+    """Whether a text can name a result; safe as a part of a path."""
+    return _RESULT.match(name) is not None
+
+
+def is_workspace(name: str) -> bool:
+    """Whether a text can name a workspace; safe as a part of a path."""
+    return _WORKSPACE.match(name) is not None
+
+
+def is_variable(name: str) -> bool:
+    """Whether a text can name an environment variable."""
+    return _VARIABLE.match(name) is not None
