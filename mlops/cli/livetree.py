@@ -80,13 +80,24 @@ class LiveTree:
 
     def task(self, state: TaskState) -> None:
         with self._lock:
+            if state.task and state.name not in self._tasks:
+                self._fan_out(state)
             self._tasks[state.name] = state
+
+    def _fan_out(self, state: TaskState) -> None:
+        """A combination of a matrix comes where its task stood."""
+        known = list(self._tasks.items())
+        kept = [at for at, (_, each) in enumerate(known) if each.of == state.task]
+        place = kept[-1] + 1 if kept else len(known)
+        known.insert(place, (state.name, state))
+        self._tasks = {name: each for name, each in known if name != state.task}
 
     def known(self, states: Iterable[TaskState]) -> None:
         """Tasks of which nothing was heard yet."""
         with self._lock:
-            for state in states:
-                self._tasks.setdefault(state.name, state)
+            heard = self._tasks
+            self._tasks = {state.name: heard.get(state.name, state) for state in states}
+            self._tasks |= heard
 
     def log(self, task: str, step: str, line: str) -> None:
         text = render.safe(line)

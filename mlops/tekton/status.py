@@ -20,7 +20,8 @@ _TRUTH = {
     Phase.FAILED: "False",
     Phase.CANCELLED: "False",
 }
-_TERMINATION = {"TimedOut": "TimeoutExceeded", "Cancelled": "Cancelled"}
+# Said by the entrypoint, of which a container's own end knows nothing.
+_TERMINATIONS = frozenset({"TimeoutExceeded", "Continued", "Cancelled", "Skipped"})
 _SKIPPED_CODE = 1  # what Tekton's entrypoint ends a step with that it does not start
 
 
@@ -175,17 +176,14 @@ def _step(step: StepState) -> Json:
 
 
 def _ended(step: StepState) -> Json:
-    skipped = step.phase is Phase.SKIPPED
     code = step.exit_code
     if code is None:
         code = _SKIPPED_CODE if step.phase is not Phase.SUCCEEDED else 0
-    reason = step.reason or ("Completed" if code == 0 else "Error")
+    own = "Completed" if code == 0 else "Error"
+    reason = step.reason or ("Skipped" if step.phase is Phase.SKIPPED else own)
     times = {"startedAt": _time(step.started), "finishedAt": _time(step.finished)}
-    terminated = _filled({"reason": "Error" if reason in _TERMINATION else reason, **times})
-    return {
-        "terminated": {"exitCode": code, **terminated},
-        "terminationReason": "Skipped" if skipped else _TERMINATION.get(reason, reason),
-    }
+    terminated = _filled({"reason": own if reason in _TERMINATIONS else reason, **times})
+    return {"terminated": {"exitCode": code, **terminated}, "terminationReason": reason}
 
 
 def _condition(phase: Phase, reason: str, message: str, when: datetime | None) -> Json:

@@ -84,7 +84,7 @@ RUN_STATUS = shape(
 
 STEPS = (
     StepState("one", Phase.SUCCEEDED, 0, NOON, END, "Completed", "image@sha256:1", {"r": "x"}),
-    StepState("two", Phase.FAILED, 137, NOON, END, "TimedOut"),
+    StepState("two", Phase.FAILED, 137, NOON, END, "TimeoutExceeded"),
     StepState("three", Phase.SKIPPED),
 )
 FIRST = TaskState("b", Phase.FAILED, "Failed", "step two", NOON, END, steps=STEPS)

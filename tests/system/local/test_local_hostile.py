@@ -31,7 +31,7 @@ def test_a_step_that_hangs_is_ended_in_time(world, doc):
     result = world.run(doc(world.task("a", "echo on; sleep 1000", timeout="1s")))
     assert (only(result).phase, only(result).reason) == (Phase.FAILED, "TaskRunTimeout")
     assert only(result).message == "it failed to finish within 1s"
-    assert only(result).steps[0].reason == "TimedOut"
+    assert only(result).steps[0].reason == "TaskRunTimeout"
 
 
 @pytest.mark.usefixtures("nothing_left")
