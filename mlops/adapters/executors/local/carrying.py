@@ -71,7 +71,7 @@ class Carrying:
         self._audience = audience
         uid = (before.uid if before is not None else "") or str(uuid.uuid4())
         first = scope.of_run(run, uid)
-        self._standing = Standing(run, first, directory, audience, notes, before)
+        self._standing = Standing(run, first, directory, audience, notes, self._waits, before)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._worker = Worker(
             run, directory, runtimes, audience, limits.places, self._news.put, self._standing

@@ -38,7 +38,8 @@ TIMEOUT = "PipelineRunTimeout"
 class Standing:
     """States and results of a run's tasks. `scope` grows with what tasks leave behind.
 
-    `before` is how an earlier attempt at this very run ended: what succeeded in it stays as it is.
+    `waits` says what each task waits for. `before` is how an earlier attempt at this very run ended:
+    what succeeded in it stays as it is.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class Standing:
         directory: RunDirectory,
         audience: Audience,
         notes: Sequence[str],
+        waits: Mapping[str, Sequence[str]],
         before: RunResult | None = None,
     ) -> None:
         self.scope: dict[Parts, Value] = dict(scope)
         self._groups: dict[str, dict[str, TaskState]] = {
-            task.name: {task.name: TaskState(task.name, Phase.PENDING)} for task in run.all_tasks
+            task.name: {task.name: _first(task, waits.get(task.name, ()))} for task in run.all_tasks
         }
         self._group_of = {task.name: task.name for task in run.all_tasks}
         self._failed = False
@@ -139,8 +141,16 @@ class Standing:
         group = self._groups[task]
         if group.keys() == {name for name, _ in nodes}:
             return
+        first = next(iter(group.values()))
         self._groups[task] = {
-            name: TaskState(name, Phase.PENDING, task=task, combination=combination)
+            name: TaskState(
+                name,
+                Phase.PENDING,
+                task=task,
+                combination=combination,
+                after=first.after,
+                final=first.final,
+            )
             for name, combination in nodes
         }
         self._group_of |= {name: task for name, _ in nodes}
@@ -327,6 +337,10 @@ def _status(phase: Phase) -> str:
     if phase is Phase.SUCCEEDED:
         return "Succeeded"
     return "Failed" if phase in {Phase.FAILED, Phase.CANCELLED} else "None"
+
+
+def _first(task: PipelineTask, after: Sequence[str]) -> TaskState:
+    return TaskState(task.name, Phase.PENDING, after=tuple(after), final=task.final)
 
 
 def _last(before: RunResult) -> datetime | None:
