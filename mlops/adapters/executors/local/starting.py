@@ -70,7 +70,7 @@ class Starting:
         def hear(line: str) -> None:
             work.hearing.log(work.node, name, line)
 
-        log = StepLog(work.directory.log(work.node, name), hear)
+        log = StepLog(work.directory.log(work.node, name), hear, work.hearing.now)
         if work.number > 1:
             log.note(f"attempt {work.number}")
         memory = container.limits.memory
