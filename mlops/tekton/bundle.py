@@ -114,7 +114,7 @@ class _Gathering:
         if kind == "List" and isinstance(value.get("items"), list):
             for index, item in enumerate(value["items"]):
                 self.take(item, at / "items" / index)
-        elif kind in _CLUSTER_ONLY:
+        elif isinstance(kind, str) and kind in _CLUSTER_ONLY:
             self._notes.append(at.complaint(f"{kind}: without effect on one machine"))
         elif not isinstance(kind, str) or kind not in _VERSIONS:
             known = ", ".join(_VERSIONS)
@@ -130,6 +130,7 @@ class _Gathering:
             return
         value = spelt(value, kind)
         self._notes.extend(check(value, kind, at))
+        self.faults.extend(names.label_faults(value.get("metadata") or {}, at / "metadata"))
         if kind in _RUNS:
             self._runs.append(Submitted(kind, value, at))
             return
@@ -163,7 +164,7 @@ class _Gathering:
                 self.faults.add(at / encoded / key, "is not base64")
         found |= {key: text.encode() for key, text in (value.get(plain) or {}).items()}
         for key in found:
-            if not names.is_workspace(key) or key in {".", ".."}:
+            if not names.is_key(key):
                 self.faults.add(at / plain / key, f"{key!r} cannot be a key")
         if sum(map(len, found.values())) > _LARGEST_CONFIG:
             self.faults.add(at, f"the {kind} holds over 1 MiB")

@@ -232,9 +232,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The parameters of a StepAction, and what the step hands it."""
+    """The parameters of a StepAction, and what the step at `at` hands it."""
 
     name: str
+    at: Place
     params: tuple[ParamSpec, ...]
     given: tuple[Param, ...]
 

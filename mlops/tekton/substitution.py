@@ -24,7 +24,8 @@ _ROOTS = (
     r"|context(?=\.(?:pipelineRun|pipeline|pipelineTask|taskRun|task)\.)"
 )
 _REFERENCE = re.compile(rf"""\$\(({_ROOTS})({_PART}+)(?:\[(\*|\d{{1,9}})\])?\)""")
-_ANY = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_.-]*(?:\[[^\]\s]*\])?(?:\.[A-Za-z0-9_-]+)*)\)")
+_ANY = re.compile(r"\$\(([A-Za-z0-9_.-]+(?:\[[^\]\s]*\])?(?:\.[A-Za-z0-9_-]+)*)\)")
+_LIKE = re.compile(r"\$\((?:params|results)[.\[][^()\s]*\)")
 _PART_TEXT = re.compile(r"""\.([A-Za-z0-9_-]+)|\[["']([^"'\]]+)["']\]""")
 
 
@@ -83,6 +84,13 @@ def all_references(value: Value) -> Iterator[Reference]:
 def _reference(match: re.Match[str]) -> Reference:
     parts = tuple(dotted or quoted for dotted, quoted in _PART_TEXT.findall(match[2]))
     return Reference(match[0], (match[1], *parts), match[3] or "")
+
+
+def malformed(text: str) -> Iterator[str]:
+    """What begins as a reference to a parameter or result and is none: `$(params.)`."""
+    for match in _LIKE.finditer(text):
+        if _REFERENCE.match(match[0]) is None:
+            yield match[0]
 
 
 def unknown_roots(text: str) -> Iterator[str]:

@@ -51,6 +51,15 @@ class Sidecars:
 
     each: Sequence[_Sidecar] = ()
 
+    def explains(self, reason: str) -> str:
+        """Tekton's reason for a step's failure, where it may be due to a sidecar's end."""
+        if reason not in {"StepFailed", "StepOOM"}:
+            return reason
+        if any(each.running.out_of_memory for each in self.each):
+            return "SidecarOOM"
+        failed = any(each.ended is not None and each.ended.code for each in self.each)
+        return "SidecarFailed" if failed and reason == "StepFailed" else reason
+
     def early(self) -> str:
         """What sidecars did that may explain a failed step."""
         found = ""

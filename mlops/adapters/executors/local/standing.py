@@ -31,6 +31,9 @@ RUNNING_FINALLY = {
     Ending.RUN_FINALLY: "CancelledRunningFinally",
     Ending.STOPPED: "StoppedRunningFinally",
 }
+PIPELINE_LATE = "PipelineRun timeout has been reached"
+TASKS_LATE = "PipelineRun Tasks timeout has been reached"
+FINALLY_LATE = "PipelineRun Finally timeout has been reached"
 CANCELLED = "Cancelled"
 TIMEOUT = "PipelineRunTimeout"
 
@@ -59,6 +62,7 @@ class Standing:
         self._group_of = {task.name: task.name for task in run.all_tasks}
         self._failed = False
         self._fault: tuple[str, str] | None = None
+        self.late = False  # `finally` ran out of time
         self._queued: frozenset[str] = frozenset()
         self._run = run
         self._directory = directory
@@ -251,9 +255,8 @@ class Standing:
         if self._fault is not None:
             return self._result(Phase.FAILED, *self._fault, values)
         if stopped:
-            message = f"PipelineRun {name} failed to finish in time"
-            return self._result(Phase.FAILED, stopped, message, values)
-        if any(state.phase is Phase.FAILED and not state.ignored for state in self.tasks):
+            return self._result(Phase.FAILED, stopped, f"PipelineRun {name} was stopped", values)
+        if self.late or any(s.phase is Phase.FAILED and not s.ignored for s in self.tasks):
             return self._result(Phase.FAILED, "Failed", self._counts(), values)
         if graceful:
             message = f"PipelineRun {name} was cancelled"
