@@ -70,7 +70,9 @@ def read(text: str, area: str) -> Case:
         header.append(line.removeprefix("#").removeprefix(" "))
     said = yaml.safe_load("\n".join(header))
     name = f"{area}/{said.pop('case')}"
-    said["fields"], said["refuses"] = (tuple((said.get(k) or "").split()) for k in ("fields", "refuses"))
+    said["fields"], said["refuses"] = (
+        tuple((said.get(k) or "").split()) for k in ("fields", "refuses")
+    )
     case = Case(name, text, **said)
     if case.expect not in ENDS or case.cluster not in ELSEWHERE:
         raise ValueError(f"{name}: expects {case.expect!r}, on a cluster {case.cluster!r}")

@@ -32,7 +32,9 @@ class LocalTarget:
 
     name = "local"
 
-    def __init__(self, root: Path, store: ImageStore, cache: Path, images: dict[str, ImageRef]) -> None:
+    def __init__(
+        self, root: Path, store: ImageStore, cache: Path, images: dict[str, ImageRef]
+    ) -> None:
         self._executor = LocalExecutor(root, store, "sandbox", cache)
         self._images = images
 

@@ -19,7 +19,23 @@ WRONG: tuple[Any, ...] = (
     None, True, 0, -1, 7, 1.5, "", "a", "A", "a b", "a.b", "a_b", "x" * 64, "1s", "-1s", "10", "$(params.lost)", "$(tasks.lost.results.r)",
     "$(context.lost)", [], ["a"], ["a", "a"], [1], {}, {"a": "b"}, {"a": 1},
 )  # fmt: skip
-NAMES = ("lost", "a", "b", "s", "t", "r", "w", "x", "A", "a.b", "a-b", "a_b", "-a", "x" * 63, "x" * 64)
+NAMES = (
+    "lost",
+    "a",
+    "b",
+    "s",
+    "t",
+    "r",
+    "w",
+    "x",
+    "A",
+    "a.b",
+    "a-b",
+    "a_b",
+    "-a",
+    "x" * 63,
+    "x" * 64,
+)
 FIELDS = (
     "name", "value", "default", "type", "description", "params", "results", "workspaces", "when", "timeout", "retries", "onError", "runAfter",
     "matrix", "script", "command", "args", "image", "env", "optional", "readOnly", "mountPath", "subPath", "taskRef", "taskSpec", "status", "lost",
@@ -75,7 +91,11 @@ def _replace(documents: list[Any], random: Random) -> str:
 
 
 def _rename(documents: list[Any], random: Random) -> str:
-    path = _some(documents, random, lambda value, p: isinstance(value, str) and p[-1] in ("name", "workspace"))
+    path = _some(
+        documents,
+        random,
+        lambda value, p: isinstance(value, str) and p[-1] in ("name", "workspace"),
+    )
     if path is None:
         return "nothing"
     value = random.choice(NAMES)
@@ -125,19 +145,35 @@ def _move(documents: list[Any], random: Random) -> str:
 
 def _refer(documents: list[Any], random: Random) -> str:
     """A reference is made to lead elsewhere."""
-    path = _some(documents, random, lambda value, _: isinstance(value, str) and bool(_REFERENCE.search(value)))
+    path = _some(
+        documents,
+        random,
+        lambda value, _: isinstance(value, str) and bool(_REFERENCE.search(value)),
+    )
     if path is None:
         return "nothing"
     value = _at(documents, path)
     match = random.choice(list(_REFERENCE.finditer(value)))
     parts = re.split(r"(?<=[.\[])|(?=[.\[\]])", match[1])
-    parts[random.randrange(len(parts))] = random.choice(("lost", "", "*", "0", "params", "tasks", "results", "path", "a"))
+    parts[random.randrange(len(parts))] = random.choice(
+        ("lost", "", "*", "0", "params", "tasks", "results", "path", "a")
+    )
     new = value[: match.start(1)] + "".join(parts) + value[match.end(1) :]
     _at(documents, path[:-1])[path[-1]] = new
     return f"{text(path)} is {new!r}"
 
 
-MUTATIONS: tuple[Mutation, ...] = (_drop, _replace, _replace, _rename, _rename_key, _add_field, _repeat, _move, _refer)
+MUTATIONS: tuple[Mutation, ...] = (
+    _drop,
+    _replace,
+    _replace,
+    _rename,
+    _rename_key,
+    _add_field,
+    _repeat,
+    _move,
+    _refer,
+)
 
 
 def text(path: Path) -> str:

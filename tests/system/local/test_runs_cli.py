@@ -19,12 +19,9 @@ import jsonschema
 import pytest
 import yaml
 
-from mlops import __version__
 from mlops.cli import answers
 from tests.e2e.test_answers import closed
 from tests.e2e.test_pins_cli import on_a_terminal
-
-assert __version__
 
 
 @dataclass
@@ -39,7 +36,9 @@ class Shell:
     def argv(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "mlops", "runs", *args]
 
-    def __call__(self, *args: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *args: str, code: int = 0, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             self.argv(*args), cwd=self.clone, env=self.env, capture_output=True, text=True, check=False,
             input=stdin, timeout=120,
@@ -64,7 +63,9 @@ class Shell:
         step = {"name": "main", "image": self.image, "script": script}
         return {"name": name, "taskSpec": {"steps": [step], **spec}, **fields}
 
-    def file(self, *tasks: dict[str, Any], name: str = "spam", path: str = "run.yaml", **spec: Any) -> str:
+    def file(
+        self, *tasks: dict[str, Any], name: str = "spam", path: str = "run.yaml", **spec: Any
+    ) -> str:
         pipeline = {"tasks": list(tasks), **spec.pop("pipeline", {})}
         document = {
             "apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": name},
@@ -92,7 +93,9 @@ def shell(stock, tmp_path):
         (layout / "index.json").write_text('{"schemaVersion":2,"manifests":[]}')
     home = tmp_path / "home"
     (home / "here").mkdir(parents=True)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLOPS_", "XDG_"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("MLOPS_", "XDG_"))
+    }
     env = {**kept, "HOME": str(home), "MLOPS_CACHE": str(cache), "TZ": "UTC", "TERM": "xterm"}
     made = Shell(home / "here", env, str(image))
     yield made
@@ -118,9 +121,18 @@ def test_a_run_is_submitted_where_there_is_no_project(shell):
     assert done.stdout == "spam: Succeeded\nanswer: 42\n"
     lines = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in done.stderr.splitlines()]
     lines = [re.sub(r"in \d+\.\d s", "in T", line) for line in lines if not line.startswith("note")]
-    assert lines == ["first: Running", "first: Succeeded in T", "second: Running", "second: Succeeded in T"]
+    assert lines == [
+        "first: Running",
+        "first: Succeeded in T",
+        "second: Running",
+        "second: Succeeded in T",
+    ]
     assert (Path(shell.env["HOME"]) / ".local/state/mlops/runs/spam/run.yaml").is_file()
-    assert shell("list").stdout == shell().stdout
+    assert (
+        shell("list").stdout.split()[:5]
+        == shell().stdout.split()[:5]
+        == ["RUN", "PHASE", "STARTED", "RELEASE", "spam"]
+    )
     (row,) = shell.json()
     assert (row["name"], row["phase"], row["release"]) == ("spam", "Succeeded", None)
 
@@ -134,7 +146,14 @@ def test_where_the_state_is_kept_can_be_said(shell, tmp_path):
 def test_a_run_is_shown(shell):
     shell("submit", "-f", two(shell))
     text = shell("show", "spam").stdout
-    for wanted in ("spam: Succeeded", "├─ ✓ first", "│  └─ ✓ main", "└─ ✓ second", "result answer: 42", "took "):
+    for wanted in (
+        "spam: Succeeded",
+        "├─ ✓ first",
+        "│  └─ ✓ main",
+        "└─ ✓ second",
+        "result answer: 42",
+        "took ",
+    ):
         assert wanted in text
     (row,) = jsonable = shell.json("show", "sp")
     jsonschema.Draft202012Validator(closed(answers.schema("runs show"))).validate(jsonable)
@@ -143,7 +162,7 @@ def test_a_run_is_shown(shell):
     assert row["tasks"][0]["steps"][0]["exitCode"] == 0
     assert row["results"] == {"answer": "42"}
     assert yaml.safe_load(shell("show", "spam", "-o", "yaml").stdout) == [row]
-    ET.fromstring(shell("show", "spam", "-o", "svg").stdout)
+    assert ET.fromstring(shell("show", "spam", "-o", "svg").stdout).tag.endswith("svg")  # noqa: S314
     assert '"first" -> "second";' in shell("show", "spam", "-o", "dot").stdout
     tekton = json.loads(shell("show", "spam", "-o", "tekton").stdout)
     assert tekton["status"]["conditions"][0]["reason"] == "Succeeded"
@@ -156,8 +175,14 @@ def test_names_are_completed_and_the_nearest_told(shell):
     for name in ("spam-a-1", "spam-b-1"):
         shell("submit", "-f", two(shell, name=name))
     assert "spam-a-1: Succeeded" in shell("show", "spam-a").stdout
-    assert "begins the names of several runs. There is: spam-a-1, spam-b-1" in shell("show", "spam", code=2).stderr
-    assert "no run 'spma-a-1' is kept here. Did you mean spam-a-1" in shell("show", "spma-a-1", code=2).stderr
+    assert (
+        "begins the names of several runs. There is: spam-a-1, spam-b-1"
+        in shell("show", "spam", code=2).stderr
+    )
+    assert (
+        "no run 'spma-a-1' is kept here. Did you mean spam-a-1"
+        in shell("show", "spma-a-1", code=2).stderr
+    )
     assert "There is: spam-a-1" in shell("logs", "zzz", code=2).stderr
     assert "no run '../runs/spam-a-1'" in shell("cancel", "../runs/spam-a-1", code=2).stderr
 
@@ -173,7 +198,10 @@ def test_logs_have_times_and_names(shell):
         ("first", "main", "hello"), ("second", "main", "42"),
     ]  # fmt: skip
     assert rows[0]["time"] < rows[1]["time"]
-    assert "has no task 'third'. There is: first, second" in shell("logs", "spam", "--task", "third", code=2).stderr
+    assert (
+        "has no task 'third'. There is: first, second"
+        in shell("logs", "spam", "--task", "third", code=2).stderr
+    )
 
 
 def test_a_failed_run_says_why_and_is_gone_on_with(shell):
@@ -202,7 +230,9 @@ def test_json_is_tektons_own_form(shell):
     found = shell.json("submit", "-f", two(shell))
     assert (found["apiVersion"], found["kind"]) == ("tekton.dev/v1", "PipelineRun")
     assert found["status"]["conditions"][0]["status"] == "True"
-    failed = shell.json("submit", "-f", shell.file(shell.task("a", "exit 3"), name="bad"), "--with-taskruns", code=1)
+    failed = shell.json(
+        "submit", "-f", shell.file(shell.task("a", "exit 3"), name="bad"), "--with-taskruns", code=1
+    )
     run, task = failed["items"]
     assert run["status"]["conditions"][0]["reason"] == "Failed"
     assert task["status"]["steps"][0]["terminated"]["exitCode"] == 3
@@ -238,7 +268,10 @@ def test_a_workspace_can_be_a_directory_of_ones_own(shell):
     shell("submit", "-f", path, "-w", "w=data")
     assert (shell.clone / "data/file").read_text() == "made\n"
     shell("submit", "-f", path, "-w", "w=emptyDir", "--name", "other")
-    assert "there is no directory none" in shell("submit", "-f", path, "-w", "w=none", "--name", "x", code=2).stderr
+    assert (
+        "there is no directory none"
+        in shell("submit", "-f", path, "-w", "w=none", "--name", "x", code=2).stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,9 +290,17 @@ def test_a_workspace_can_be_a_directory_of_ones_own(shell):
 def test_what_is_refused_is_refused_before_anything_runs(shell, args, complaint):
     two(shell)
     (shell.clone / "empty").mkdir()
-    task = {"apiVersion": "tekton.dev/v1", "kind": "Task", "metadata": {"name": "t"}, "spec": {"steps": [{"image": "i"}]}}
+    task = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "Task",
+        "metadata": {"name": "t"},
+        "spec": {"steps": [{"image": "i"}]},
+    }
     (shell.clone / "task.yaml").write_text(yaml.safe_dump(task))
-    shell.file({"name": "a", "taskSpec": {"steps": [{"image": shell.image, "nosuch": 1}]}}, path="wrong.yaml")
+    shell.file(
+        {"name": "a", "taskSpec": {"steps": [{"image": shell.image, "nosuch": 1}]}},
+        path="wrong.yaml",
+    )
     assert complaint in shell("submit", *args, code=2).stderr
     assert shell.json() == []
 
@@ -281,12 +322,13 @@ def test_a_dry_run_runs_nothing(shell):
 
 
 def waiting(shell, name="spam", script="echo up; sleep 1000"):
-    return shell.file(shell.task("a", script), name=name, pipeline={"finally": [shell.task("last", "echo last")]})
+    return shell.file(
+        shell.task("a", script), name=name, pipeline={"finally": [shell.task("last", "echo last")]}
+    )
 
 
 def test_a_run_is_followed_and_cancelled_from_other_terminals(shell):
     running = shell.begin("submit", "-f", waiting(shell))
-    shell.until("logs", "", says="x") if False else None
     end = time.monotonic() + 30
     while not shell.json() or "up" not in shell("logs", "spam").stdout:
         assert time.monotonic() < end
@@ -307,7 +349,9 @@ def test_a_run_whose_process_is_killed_is_known_and_gone_on_with(shell):
     script = "echo up; test -e $(workspaces.w.path)/go || sleep 1000"
     task = shell.task("a", script, spec={"workspaces": [{"name": "w"}]}, workspaces=[{"name": "w"}])
     (shell.clone / "data").mkdir()
-    running = shell.begin("submit", "-f", shell.file(task, pipeline={"workspaces": [{"name": "w"}]}), "-w", "w=data")
+    running = shell.begin(
+        "submit", "-f", shell.file(task, pipeline={"workspaces": [{"name": "w"}]}), "-w", "w=data"
+    )
     end = time.monotonic() + 30
     while not shell.json() or "up" not in shell("logs", "spam").stdout:
         assert time.monotonic() < end
@@ -322,7 +366,13 @@ def test_a_run_whose_process_is_killed_is_known_and_gone_on_with(shell):
 
 
 def test_a_detached_run_goes_on_alone(shell):
-    done = shell("submit", "-f", "-", "--detach", stdin=(shell.clone / waiting(shell, script="echo done")).read_text())
+    done = shell(
+        "submit",
+        "-f",
+        "-",
+        "--detach",
+        stdin=(shell.clone / waiting(shell, script="echo done")).read_text(),
+    )
     assert done.stdout == "spam\n"
     assert "follow it: mlops runs logs -f spam" in done.stderr
     shell.until("show", "spam", says="spam: Succeeded")
@@ -343,9 +393,15 @@ def test_ctrl_c_cancels_in_order(shell):
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "run spam was interrupted. Its logs: mlops runs logs spam; go on with it: mlops runs retry spam" in err
+    assert (
+        "run spam was interrupted. Its logs: mlops runs logs spam; go on with it: mlops runs retry spam"
+        in err
+    )
     (row,) = shell.json("show", "spam")
-    assert (row["phase"], [task["phase"] for task in row["tasks"]]) == ("Cancelled", ["Cancelled", "Skipped"])
+    assert (row["phase"], [task["phase"] for task in row["tasks"]]) == (
+        "Cancelled",
+        ["Cancelled", "Skipped"],
+    )
 
 
 def test_jobs_bound_what_works_at_once(shell):
@@ -357,7 +413,10 @@ def test_jobs_bound_what_works_at_once(shell):
 
 
 def test_a_live_tree_on_a_terminal(shell):
-    path = shell.file(shell.task("first", "echo one; sleep 0.6"), shell.task("second", "exit 4", runAfter=["first"]))
+    path = shell.file(
+        shell.task("first", "echo one; sleep 0.6"),
+        shell.task("second", "exit 4", runAfter=["first"]),
+    )
     shell.env |= {"COLUMNS": "70", "LINES": "20"}
     said, code = on_a_terminal(shell, ["runs", "submit", "-f", path], [])
     assert code == 1
@@ -380,8 +439,15 @@ def test_a_dumb_terminal_gets_plain_lines(shell):
 
 def test_names_are_offered_to_the_shell(shell):
     shell("submit", "-f", two(shell))
-    env = {**shell.env, "_MLOPS_COMPLETE": "complete_bash", "COMP_WORDS": "mlops runs show s", "COMP_CWORD": "3"}
-    bare = shutil.which("mlops", path=os.path.dirname(sys.executable))
+    env = {
+        **shell.env,
+        "_MLOPS_COMPLETE": "complete_bash",
+        "COMP_WORDS": "mlops runs show s",
+        "COMP_CWORD": "3",
+    }
+    bare = shutil.which("mlops", path=str(Path(sys.executable).parent))
     assert bare
-    done = subprocess.run([bare], env=env, cwd=shell.clone, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [bare], env=env, cwd=shell.clone, capture_output=True, text=True, check=False
+    )
     assert done.stdout.split() == ["spam"]
