@@ -18,7 +18,7 @@ from mlops.tekton.document import (
 from mlops.tekton.graph import near
 from mlops.tekton.place import Fault, Place
 from mlops.tekton.references import Room, Text, is_length, is_status
-from mlops.tekton.substitution import Parts, Reference, malformed, references
+from mlops.tekton.substitution import Parts, Reference, artifacts, malformed, references
 
 RUN_CONTEXT: frozenset[Parts] = frozenset(
     {
@@ -57,6 +57,8 @@ def check(text: Text, meaning: Meaning) -> Iterator[Fault]:
     """What is wrong with the references of one text."""
     if "$(" not in text.text:
         return
+    for each in artifacts(text.text):
+        yield Fault(text.at, f"{each}: artifacts need Tekton's alpha features, which are off")
     for each in malformed(text.text):
         yield Fault(text.at, f"{each} is no reference")
     for reference in references(text.text):

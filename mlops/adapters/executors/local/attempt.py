@@ -73,7 +73,7 @@ class Attempt:
         work = self._work
         values = work.scope.values
         bound = storage.bind(work.task, work.run, values, self._inside, work.directory, self._root)
-        volumes: dict[str, storage.Place] = {}
+        volumes = {f"ws-{name}": place for name, place in bound.items()}
         for volume in work.task.spec.volumes:
             name = substitution.text(volume.name, values)
             if not names.is_label(name):
