@@ -8,7 +8,7 @@ JOBS ?= 2
 DIR ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast test-e2e test-kills lint docs docs-check lock clean
+.PHONY: help setup demo test test-fast test-e2e test-kills oracle conformance lint docs docs-check lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,12 @@ test-e2e:  ## real git, DVC, images and sandboxes at length, and the commands as
 test-kills:  ## kill -9 at every program and rename of run and rollback, those that only read included
 	@scripts/bootstrap.sh test
 	MLOPS_TEST_KILLS=all $(PYTEST) tests/e2e/test_kills.py -q -n $(JOBS)
+
+oracle:  ## build the program that judges documents as Tekton's own admission does (needs Go)
+	@scripts/oracle.sh
+
+conformance: setup oracle  ## the conformance suite, the comparison with Tekton's own code, and its examples (needs Go)
+	$(PYTEST) tests/conformance -q -n $(JOBS) --dist worksteal
 
 lint: setup  ## ruff, mypy, import-linter, documentation
 	$(BIN)/ruff check .

@@ -33,6 +33,12 @@ class RefusedError(MlopsError):
     exit_code = 1
 
 
+class RunInterruptedError(MlopsError):
+    """A signal ended a run that was carried out here (exit 130)."""
+
+    exit_code = 130
+
+
 class UsageError(MlopsError):
     """The command line asks for something that cannot be meant (exit 2)."""
 

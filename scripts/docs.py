@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 
 from mlops.cli import app as cli
 from mlops.config.project import schema
+from mlops.tekton import fields
+from mlops.tekton.fields import Support
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -28,7 +30,7 @@ NOTE = "<!-- Written by `make docs`: change the source, not this page. -->\n"
 
 def main() -> int:
     """Write the pages, or with `--check` print how they differ and return 1."""
-    pages = {"cli.md": commands(), "mlops-yaml.md": settings()}
+    pages = {"cli.md": commands(), "mlops-yaml.md": settings(), "tekton-fields.md": tekton_fields()}
     stale = 0
     for name, text in pages.items():
         path = REFERENCE / name
@@ -49,6 +51,51 @@ def main() -> int:
     if stale:
         print("docs/reference is not what the commands say. Run: make docs", file=sys.stderr)
     return stale
+
+
+# --- Tekton's fields ------------------------------------------------------------------------------
+
+_INTRODUCTIONS = {
+    Support.HONOURED: "These mean here what they mean on a cluster.",
+    Support.WITHOUT_EFFECT: (
+        "These may stand in a document and change nothing on one machine. "
+        "Each run reports those that its documents use."
+    ),
+    Support.REFUSED: "A document that uses one of these is refused, with its path, before the first step runs.",
+}
+
+
+def tekton_fields() -> str:
+    """tekton-fields.md: what becomes of each field, in three tables."""
+    parts = [
+        "# Fields of Tekton documents on one machine\n",
+        NOTE,
+        (
+            "`mlops runs submit` and `mlops run` carry out Tekton's v1 documents: PipelineRun, TaskRun, Pipeline, "
+            "Task, and StepAction (v1beta1), with ConfigMaps, Secrets and PersistentVolumeClaims from the same files. "
+            "A field that stands in none of these tables is refused as unknown. How the meaning is held against "
+            "Tekton's own: [conformance](conformance.md).\n"
+        ),
+    ]
+    for support, introduction in _INTRODUCTIONS.items():
+        parts.append(
+            f"## {support.value.capitalize()}\n\n{introduction}\n\n{_field_table(support)}\n"
+        )
+    return "\n".join(parts)
+
+
+def _field_table(support: Support) -> str:
+    lines = ["| part | field | holds | note |", "| --- | --- | --- | --- |"]
+    for part, name, entry in fields.rows():
+        if entry.support is support:
+            lines.append(f"| {part} | `{name}` | {_holds(entry)} | {entry.why} |")
+    return "\n".join(lines)
+
+
+def _holds(entry: fields.Field) -> str:
+    if entry.part:
+        return f"{'list of ' if entry.many else 'map of ' if entry.each else ''}{entry.part}"
+    return "" if entry.kind is fields.Kind.ANY else entry.kind.value
 
 
 # --- the command line ------------------------------------------------------------------------------

@@ -141,8 +141,13 @@ class Opened:
         fetch_release_tags(self.repository)
         return Planner(self.repository, self.data, place)
 
-    def executor_for(self, lock: ProjectLock | None) -> LocalExecutor:
-        """The local executor; the lock's tool image runs as the installed mlops, if it is that version."""
+    def executor_for(
+        self, lock: ProjectLock | None, runtime: str = "", jobs: int = 0
+    ) -> LocalExecutor:
+        """The local executor; the lock's tool image runs as the installed mlops, if it is that version.
+
+        `runtime` instead of the project's, `jobs` at once instead of the usual number of tasks.
+        """
         from mlops.adapters.executors.local import HostTool, LocalExecutor  # noqa: PLC0415
         from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
 
@@ -150,10 +155,9 @@ class Opened:
         host = None
         if lock is not None and tool is not None and lock.tool(TOOL) == __version__:
             host = HostTool(ImageRef(TOOL, tool.digest), (sys.executable, "-m", "mlops"), {})
-        runtime = self.project.runtime
-        return LocalExecutor(
-            self.state / "runs", self.images, runtime=runtime, cache=machine_cache(), tool=host
-        )
+        runtime = runtime or self.project.runtime
+        runs, cache = self.state / "runs", machine_cache()
+        return LocalExecutor(runs, self.images, runtime, cache, host, jobs)
 
     @cached_property
     def executor(self) -> LocalExecutor:

@@ -130,6 +130,8 @@ class TaskState:
     started: datetime | None = None
     finished: datetime | None = None
     attempts: int = 1
+    after: tuple[str, ...] = ()  # the pipeline tasks that it waits for
+    final: bool = False  # of `finally`
     runtime: str = ""
     network: bool = True
     results: Mapping[str, Value] = field(default_factory=dict)
@@ -175,3 +177,16 @@ class RunResult:
         """A result of type string; empty where there is none of that name and type."""
         value = self.results.get(result, "")
         return value if isinstance(value, str) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a step wrote, its bytes read as UTF-8 and otherwise as they are: not fit for a
+    terminal. `time` is when its first byte came; `partial` says that the line goes on in the next.
+    """
+
+    time: datetime | None
+    task: str
+    step: str
+    text: str
+    partial: bool = False

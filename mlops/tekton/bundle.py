@@ -91,6 +91,12 @@ def _bundle(found: Iterable[tuple[Any, Place]]) -> Bundle:
     return gathering.bundle()
 
 
+def _is_credential(value: Raw) -> bool:
+    """Whether Tekton would lay a Secret into steps, as credentials of a service account."""
+    annotations = (value.get("metadata") or {}).get("annotations") or {}
+    return any(key.startswith(("tekton.dev/git-", "tekton.dev/docker-")) for key in annotations)
+
+
 class _Gathering:
     """Documents as they come."""
 
@@ -114,7 +120,7 @@ class _Gathering:
         if kind == "List" and isinstance(value.get("items"), list):
             for index, item in enumerate(value["items"]):
                 self.take(item, at / "items" / index)
-        elif kind in _CLUSTER_ONLY:
+        elif isinstance(kind, str) and kind in _CLUSTER_ONLY:
             self._notes.append(at.complaint(f"{kind}: without effect on one machine"))
         elif not isinstance(kind, str) or kind not in _VERSIONS:
             known = ", ".join(_VERSIONS)
@@ -130,11 +136,16 @@ class _Gathering:
             return
         value = spelt(value, kind)
         self._notes.extend(check(value, kind, at))
+        self.faults.extend(names.label_faults(value.get("metadata") or {}, at / "metadata"))
         if kind in _RUNS:
             self._runs.append(Submitted(kind, value, at))
             return
         name = self._name(value, at)
         self._others.append(value)
+        if kind == "Secret" and _is_credential(value):
+            self._notes.append(
+                at.complaint(f"{kind} {name}: a service account's credentials reach no step here")
+            )
         if kind in self._specs:
             if name in self._specs[kind]:
                 self.faults.add(at / "metadata" / "name", f"the {kind} {name!r} is there twice")
@@ -163,7 +174,7 @@ class _Gathering:
                 self.faults.add(at / encoded / key, "is not base64")
         found |= {key: text.encode() for key, text in (value.get(plain) or {}).items()}
         for key in found:
-            if not names.is_workspace(key) or key in {".", ".."}:
+            if not names.is_key(key):
                 self.faults.add(at / plain / key, f"{key!r} cannot be a key")
         if sum(map(len, found.values())) > _LARGEST_CONFIG:
             self.faults.add(at, f"the {kind} holds over 1 MiB")

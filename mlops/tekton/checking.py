@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -92,6 +93,7 @@ def _field(item: Any, entry: Field, name: str, here: Place, notes: _Notes) -> It
         yield Fault(here, f"not carried out here: {entry.why}")
     elif entry.support is Support.WITHOUT_EFFECT:
         notes.add(name, here, entry.why)
+        yield from kind_faults(item, entry.kind, here)
     elif entry.many:
         yield from _items(item, entry, here, notes)
     elif entry.each:
@@ -135,7 +137,9 @@ def kind_faults(value: Any, kind: Kind, place: Place) -> Iterator[Fault]:
         case Kind.VALUE:
             fits = _is_value(value)
         case Kind.QUANTITY:
-            fits = isinstance(value, str | int | float) and quantities.is_quantity(str(value))
+            fits = _is_quantity(value)
+        case Kind.QUANTITIES:
+            fits = isinstance(value, Mapping) and all(map(_is_quantity, value.values()))
         case Kind.DURATION:
             fits = isinstance(value, str) and quantities.is_duration(value)
         case Kind.ANY:
@@ -148,7 +152,18 @@ def _all_texts(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
+def _is_quantity(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    return quantities.is_quantity(str(value))
+
+
 def _is_value(value: Any) -> bool:
+    """Whether JSON can hold it, which every value goes through on its way to Tekton."""
+    if isinstance(value, float):
+        return math.isfinite(value)
     if isinstance(value, Mapping):
-        return all(isinstance(part, str) for pair in value.items() for part in pair)
-    return _all_texts(value) or isinstance(value, str | int | float)
+        return all(map(_is_value, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_value, value))
+    return value is None or isinstance(value, str | int)

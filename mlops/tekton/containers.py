@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops.tekton import names, parts, quantities
+from mlops.tekton import names, parts, quantities, storage
 from mlops.tekton.document import (
     Action,
     Container,
@@ -160,7 +160,7 @@ def _with_action(
         return None, {**raw, "image": "missing", "ref": None}, at
     spec, place = found
     given = parts.params(raw, at, faults)
-    action = Action(name, parts.param_specs(spec, place, faults), given)
+    action = Action(name, at, parts.param_specs(spec, place, faults), given)
     own = {key: value for key, value in raw.items() if key not in {"ref", "params"}}
     return action, {**spec, **own, "params": None}, place
 
@@ -296,9 +296,9 @@ def _mounts(raw: Raw, at: Place, faults: Faults) -> tuple[Mount, ...]:
         name = parts.text(item, "name", place, faults)
         if name.startswith("tekton-internal-"):
             faults.add(place / "name", "names that begin with tekton-internal- are Tekton's own")
-        found.append(
-            Mount(name, path, place, item.get("subPath") or "", bool(item.get("readOnly")))
-        )
+        sub_path = item.get("subPath") or ""
+        storage.check_sub_path(sub_path, place / "subPath", faults)
+        found.append(Mount(name, path, place, sub_path, bool(item.get("readOnly"))))
     return tuple(found)
 
 

@@ -232,9 +232,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The parameters of a StepAction, and what the step hands it."""
+    """The parameters of a StepAction, and what the step at `at` hands it."""
 
     name: str
+    at: Place
     params: tuple[ParamSpec, ...]
     given: tuple[Param, ...]
 
@@ -364,7 +365,8 @@ class PipelineRun:
     """All that there is to carry out; a TaskRun (`kind`) is a run of one task.
 
     `configs` are the ConfigMaps and Secrets of the files: (kind, name) → key → content. `status` is
-    `spec.status` as submitted. `documents` are the run, name filled in, and whatever it refers to.
+    `spec.status` as submitted, `status_message` what a TaskRun says to it. `documents` are the run,
+    name filled in, and whatever it refers to.
     """
 
     name: str
@@ -384,6 +386,7 @@ class PipelineRun:
     embedded: bool = True
     at: Place = field(default_factory=Place)
     status: str = ""
+    status_message: str = ""
     configs: Mapping[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()

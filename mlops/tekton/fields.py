@@ -30,8 +30,9 @@ class Kind(Enum):
     MAP = "a map of strings"
     NUMBER = "a whole number"
     FLAG = "true or false"
-    VALUE = "a string, a list of strings or a map of strings"
+    VALUE = "a string, a list or a map"
     QUANTITY = "a quantity, such as 500m or 2Gi"
+    QUANTITIES = "a map of quantities"
     DURATION = "a duration, such as 1h30m or 90s"
     ANY = "anything"
 
@@ -61,8 +62,8 @@ def _map(part: str) -> Field:
     return Field(Support.HONOURED, part=part, each=True)
 
 
-def _moot(why: str = "") -> Field:
-    return Field(Support.WITHOUT_EFFECT, why=why)
+def _moot(why: str = "", kind: Kind = Kind.ANY) -> Field:
+    return Field(Support.WITHOUT_EFFECT, kind, why=why)
 
 
 def _no(why: str) -> Field:
@@ -79,6 +80,7 @@ _QUANTITY = Field(Support.HONOURED, Kind.QUANTITY)
 _DURATION = Field(Support.HONOURED, Kind.DURATION)
 _ANY = Field(Support.HONOURED, Kind.ANY)
 
+_A_DIRECTORY = "a claim is a directory, whatever its size and class"
 _CLUSTER = "only a cluster has it"
 _ALPHA = "Tekton refuses it too while its alpha features are off, as they are by default"
 _RESOLVER = "a resolver fetches from elsewhere; put the document among the files"
@@ -161,7 +163,7 @@ _SPECS = {
     "sidecarSpecs": _list("ContainerSpec"),
     "computeResources": _one("Resources"),
     "timeout": _DURATION,
-    "serviceAccountName": _moot(_CLUSTER),
+    "serviceAccountName": _moot(_CLUSTER, Kind.TEXT),
     "podTemplate": _one("PodTemplate"),
 }
 _CONFIG_SOURCE = {
@@ -194,9 +196,32 @@ PARTS: Mapping[str, Mapping[str, Field]] = {
     "Secret": {**_TOP, "data": _MAP, "stringData": _MAP, "type": _TEXT, "immutable": _moot()},
     "PersistentVolumeClaim": {
         **_TOP,
-        "spec": _moot("a directory, whatever its size and class"),
+        "spec": _one("ClaimSpec"),
         "status": _WRITTEN,
     },
+    "ClaimTemplate": {
+        "apiVersion": _TEXT,
+        "kind": _TEXT,
+        "metadata": _one("Metadata"),
+        "spec": _one("ClaimSpec"),
+        "status": _WRITTEN,
+    },
+    "ClaimSpec": {
+        "accessModes": Field(Support.HONOURED, Kind.TEXTS, why=_A_DIRECTORY),
+        "resources": _one("ClaimResources"),
+        "storageClassName": _moot(_A_DIRECTORY, Kind.TEXT),
+        "volumeMode": _moot(_A_DIRECTORY, Kind.TEXT),
+        "volumeName": _moot(_A_DIRECTORY, Kind.TEXT),
+        "volumeAttributesClassName": _moot(_A_DIRECTORY, Kind.TEXT),
+        "selector": _moot(_A_DIRECTORY),
+        "dataSource": _no("a claim begins empty here"),
+        "dataSourceRef": _no("a claim begins empty here"),
+    },
+    "ClaimResources": {
+        "requests": Field(Support.HONOURED, Kind.QUANTITIES, why=_A_DIRECTORY),
+        "limits": _moot(_A_DIRECTORY, Kind.QUANTITIES),
+    },
+    "Ephemeral": {"volumeClaimTemplate": _one("ClaimTemplate")},
     "Metadata": _METADATA,
     "PipelineRunSpec": {
         "pipelineRef": _one("PipelineRef"),
@@ -227,7 +252,7 @@ PARTS: Mapping[str, Mapping[str, Field]] = {
         "metadata": _one("TaskMetadata"),
     },
     "TaskRunTemplate": {
-        "serviceAccountName": _moot(_CLUSTER),
+        "serviceAccountName": _moot(_CLUSTER, Kind.TEXT),
         "podTemplate": _one("PodTemplate"),
     },
     "PodTemplate": {
@@ -332,16 +357,40 @@ PARTS: Mapping[str, Mapping[str, Field]] = {
         **_DISK,
         "name": _TEXT,
         "subPath": _TEXT,
-        "volumeClaimTemplate": _ANY,
+        "volumeClaimTemplate": _one("ClaimTemplate"),
     },
     "Volume": {
         **_DISK,
         "name": _TEXT,
         "downwardAPI": _no(_CLUSTER),
-        "ephemeral": _ANY,
+        "ephemeral": _one("Ephemeral"),
         "hostPath": _no("a step would see files of this machine; hand them in as a workspace"),
         "image": _no("not supported by the local executor yet"),
         "nfs": _no(_CLUSTER),
+        **{
+            kind: _no(_CLUSTER)
+            for kind in (
+                "awsElasticBlockStore",
+                "azureDisk",
+                "azureFile",
+                "cephfs",
+                "cinder",
+                "fc",
+                "flexVolume",
+                "flocker",
+                "gcePersistentDisk",
+                "gitRepo",
+                "glusterfs",
+                "iscsi",
+                "photonPersistentDisk",
+                "portworxVolume",
+                "quobyte",
+                "rbd",
+                "scaleIO",
+                "storageos",
+                "vsphereVolume",
+            )
+        },
     },
     "EmptyDir": {
         "medium": _moot("a directory on disk"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from mlops.tekton.document import (
@@ -18,7 +18,7 @@ from mlops.tekton.document import (
 from mlops.tekton.graph import near
 from mlops.tekton.place import Fault, Place
 from mlops.tekton.references import Room, Text, is_length, is_status
-from mlops.tekton.substitution import Parts, Reference, references
+from mlops.tekton.substitution import Parts, Reference, artifacts, malformed, references
 
 RUN_CONTEXT: frozenset[Parts] = frozenset(
     {
@@ -55,6 +55,12 @@ class Meaning(Protocol):
 
 def check(text: Text, meaning: Meaning) -> Iterator[Fault]:
     """What is wrong with the references of one text."""
+    if "$(" not in text.text:
+        return
+    for each in artifacts(text.text):
+        yield Fault(text.at, f"{each}: artifacts need Tekton's alpha features, which are off")
+    for each in malformed(text.text):
+        yield Fault(text.at, f"{each} is no reference")
     for reference in references(text.text):
         found = meaning(reference, text)
         if isinstance(found, No):
@@ -77,7 +83,11 @@ def _room(reference: Reference, kind: str, text: Text) -> Iterator[Fault]:
 
 
 def indexed(
-    kind: str, reference: Reference, keys: int, declared: tuple[str, ...] | None
+    kind: str,
+    reference: Reference,
+    keys: int,
+    declared: tuple[str, ...] | None,
+    length: int | None = None,
 ) -> str | No:
     """The type of a value of `kind` behind a reference that has `keys` parts after its name."""
     if keys:
@@ -88,14 +98,20 @@ def indexed(
             return No("refers to nothing: there is no such key", near(key, declared))
         return "string"
     if reference.index.isdigit():
-        return "string" if kind == "array" else No(f"is no array, but of type {kind}")
+        if kind != "array":
+            return No(f"is no array, but of type {kind}")
+        return (
+            "string" if length is None or int(reference.index) < length else No("has no such item")
+        )
     if reference.whole and kind == "string":
         return No("is no array and no object")
     return kind
 
 
-def param(reference: Reference, known: Mapping[str, ParamSpec]) -> str | No:
-    """`$(params.NAME)`, `[0]`, `[*]`, `.KEY`."""
+def param(
+    reference: Reference, known: Mapping[str, ParamSpec], *, settled: bool = False
+) -> str | No:
+    """`$(params.NAME)`, `[0]`, `[*]`, `.KEY`; `settled`: defaults are the values that there will be."""
     parts = reference.parts
     whole = ".".join(parts[1:])
     if whole in known and len(parts) > 2:
@@ -106,7 +122,8 @@ def param(reference: Reference, known: Mapping[str, ParamSpec]) -> str | No:
     keys = spec.properties
     if keys is not None and isinstance(spec.default, Mapping):
         keys = (*keys, *spec.default)
-    return indexed(spec.kind, reference, len(parts) - 2, keys)
+    length = len(spec.default) if settled and isinstance(spec.default, tuple) else None
+    return indexed(spec.kind, reference, len(parts) - 2, keys, length)
 
 
 def _result(reference: Reference, spec: ResultSpec, first: int) -> str | No:
@@ -124,7 +141,10 @@ class PipelineMeaning:
     workspaces: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        known = {spec.name: spec for spec in self.run.params}
+        known = {
+            spec.name: replace(spec, default=self.run.given.get(spec.name, spec.default))
+            for spec in self.run.params
+        }
         if self.run.embedded:
             for name, value in self.run.given.items():
                 keys = tuple(value) if isinstance(value, Mapping) else None
@@ -167,7 +187,7 @@ class PipelineMeaning:
         parts = reference.parts
         match parts[0]:
             case "params":
-                return param(reference, self.params)
+                return param(reference, self.params, settled=True)
             case "tasks":
                 if is_length(parts):
                     return self._length(parts)
@@ -238,8 +258,6 @@ class TaskMeaning:
                     keys += outer.properties or ()
                 kind = _handed_kind(value, self.outer.of(task))
                 known.setdefault(name, ParamSpec(name, kind, task.at, value, keys))
-            for each in task.matrix.all_params if task.matrix else ():
-                known.setdefault(each.name, ParamSpec(each.name, "string", each.at))
             known = {**self.outer.params, **known}
         self.params = known
         self.results = {each.name: each for each in spec.results}

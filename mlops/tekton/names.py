@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlops.tekton.place import Fault, Place
 
 LABEL_HINT = "At most 63 lower case letters, digits and hyphens, with no hyphen at either end"
 OBJECT_HINT = (
@@ -16,6 +20,8 @@ _PARAM = re.compile(r"[_a-zA-Z][_a-zA-Z0-9.-]*\Z")
 _OBJECT_PARAM = re.compile(r"[_a-zA-Z][_a-zA-Z0-9-]*\Z")
 _RESULT = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?\Z")
 _WORKSPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
+_QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?\Z")
 _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
 
 
@@ -47,3 +53,19 @@ def is_workspace(name: str) -> bool:
 def is_variable(name: str) -> bool:
     """Whether a text can name an environment variable."""
     return _VARIABLE.match(name) is not None
+
+
+def is_key(name: str) -> bool:
+    """Whether a text can be a key of a ConfigMap or Secret; safe as the name of a file."""
+    return _KEY.match(name) is not None and name != "." and not name.startswith("..")
+
+
+def label_faults(metadata: Mapping[str, Any], at: Place) -> Iterator[Fault]:
+    """Keys of labels and annotations, and values of labels, that Kubernetes refuses."""
+    for field in ("labels", "annotations"):
+        for key, value in (metadata.get(field) or {}).items():
+            prefix, slash, name = key.rpartition("/")
+            if _QUALIFIED.match(name) is None or (slash and _OBJECT.match(prefix) is None):
+                yield Fault(at / field / key, f"{key!r} cannot be a key")
+            if field == "labels" and value and _QUALIFIED.match(value) is None:
+                yield Fault(at / field / key, f"{value!r} cannot be the value of a label")

@@ -24,6 +24,7 @@ from mlops.tekton.place import Fault, Place
 
 Raw = Mapping[str, Any]
 _KINDS = ("string", "array", "object")
+_LARGEST_WHOLE = 1e21  # from here on Go's JSON writes an exponent
 
 
 class Faults(list[Fault]):
@@ -63,12 +64,24 @@ def label(name: Any, at: Place, faults: Faults, what: str) -> str:
 
 
 def value_of(raw: Any) -> Value:
-    """A parameter's value; numbers and booleans become their text, as Tekton reads them."""
-    if isinstance(raw, Mapping):
+    """A parameter's value. What is no string, list of strings or map of strings becomes its text in
+    JSON, as Tekton reads it."""
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, Mapping) and all(isinstance(each, str) for each in raw.values()):
         return dict(raw)
-    if isinstance(raw, list | tuple):
+    if isinstance(raw, list | tuple) and all(isinstance(each, str) for each in raw):
         return tuple(raw)
-    return raw if isinstance(raw, str) else json.dumps(raw)
+    return json.dumps(_plain(raw), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def _plain(raw: Any) -> Any:
+    """A value with its numbers as Go writes them: 1.0 is 1."""
+    if isinstance(raw, float) and raw.is_integer() and abs(raw) < _LARGEST_WHOLE:
+        return int(raw)
+    if isinstance(raw, Mapping):
+        return {key: _plain(each) for key, each in raw.items()}
+    return [_plain(each) for each in raw] if isinstance(raw, list | tuple) else raw
 
 
 def params(raw: Raw, at: Place, faults: Faults) -> tuple[Param, ...]:
@@ -79,6 +92,8 @@ def params(raw: Raw, at: Place, faults: Faults) -> tuple[Param, ...]:
         name = text(item, "name", place, faults)
         if name.lower() in seen:
             faults.add(place / "name", f"{name!r} is there twice")
+        if name and not names.is_param(name, "string"):
+            faults.add(place / "name", f"{name!r} cannot be the name of a parameter")
         seen.add(name.lower())
         if item.get("value") is None:
             faults.add(place / "value", "is missing")

@@ -49,8 +49,16 @@ def bound(raw: Raw, at: Place, faults: Faults) -> dict[str, Bound]:
                 f"has {what}",
                 "Give one of volumeClaimTemplate, emptyDir, persistentVolumeClaim, configMap, secret, projected",
             )
-        found[name] = Bound(_source(item, place, faults), place, item.get("subPath") or "")
+        sub_path = item.get("subPath") or ""
+        check_sub_path(sub_path, place / "subPath", faults)
+        found[name] = Bound(_source(item, place, faults), place, sub_path)
     return found
+
+
+def check_sub_path(path: str, at: Place, faults: Faults) -> None:
+    """A subPath stays inside."""
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        faults.add(at, f"{path!r} leads out of where it begins")
 
 
 def _source(raw: Raw, at: Place, faults: Faults) -> Source:

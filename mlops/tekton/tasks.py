@@ -248,7 +248,9 @@ def _bindings(raw: Raw, at: Place, faults: Faults) -> tuple[Binding, ...]:
         name = parts.workspace_name(item, place, faults)
         if any(name == each.name for each in found):
             faults.add(place / "name", f"{name!r} is there twice")
-        found.append(Binding(name, item.get("workspace") or name, item.get("subPath") or "", place))
+        sub_path = item.get("subPath") or ""
+        storage.check_sub_path(sub_path, place / "subPath", faults)
+        found.append(Binding(name, item.get("workspace") or name, sub_path, place))
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from mlops.tekton.document import (
     Claim,
     ConfigFiles,
     Container,
+    KeyRef,
     Param,
     ParamSpec,
     PipelineRun,
@@ -108,6 +109,9 @@ def _source(source: Source, at: Place, run: PipelineRun) -> Iterator[Fault]:
     for each in sources:
         if isinstance(each, ConfigFiles):
             yield from _config(each.kind, each.name, each.at, run, optional=each.optional)
+            for key, _, _ in each.items or ():
+                ref = KeyRef(each.kind, each.name, key, each.optional)
+                yield from _key(ref, each.at / "items", run)
     if isinstance(source, Claim) and "/" in source.name:
         yield Fault(at, f"{source.name!r} cannot be the name of a claim")
 
@@ -120,6 +124,15 @@ def _config(
     known = [known for of_kind, known in run.configs if of_kind == kind]
     hint = graph.near(name, known) or f"Name the file that holds it too: -f {kind.lower()}.yaml"
     yield Fault(at, f"there is no {kind} {name!r} in the files", hint)
+
+
+def _key(ref: KeyRef, at: Place, run: PipelineRun) -> Iterator[Fault]:
+    data = run.configs.get((ref.kind, ref.name))
+    if data is None or ref.optional or "$(" in ref.key or ref.key in data:
+        return
+    yield Fault(
+        at, f"the {ref.kind} {ref.name!r} has no key {ref.key!r}", graph.near(ref.key, data)
+    )
 
 
 # -- pipeline tasks
@@ -284,11 +297,14 @@ def _container(
         if env.source is not None:
             ref = env.source
             yield from _config(ref.kind, ref.name, env.at, run, optional=ref.optional)
+            yield from _key(ref, env.at / "valueFrom", run)
     for each in container.env_from:
         yield from _config(each.kind, each.name, each.at, run, optional=each.optional)
     meaning = inner.in_container(container)
     for text in of_container(container):
         yield from check(text, meaning)
+        if "\0" in text.text:
+            yield Fault(text.at, "holds a NUL character, which no program can be handed")
     yield from _action(container, inner)
 
 
@@ -303,8 +319,8 @@ def _action(container: Container, inner: TaskMeaning) -> Iterator[Fault]:
         if spec.name not in given:
             if spec.default is None:
                 yield Fault(
-                    container.at,
-                    f"step {container.name}: nothing is given for the parameter {spec.name!r}"
+                    container.action.at / "params",
+                    f"nothing is given for the parameter {spec.name!r}"
                     f" of StepAction {container.action.name}",
                 )
             continue

@@ -44,6 +44,7 @@ PROGRAMS = [
     "readlink",
     "rm",
     "seq",
+    "setpriv",
     "setsid",
     "sleep",
     "tail",

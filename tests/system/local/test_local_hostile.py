@@ -1,13 +1,14 @@
 """Steps that misbehave: they end, alone, and leave nothing behind."""
 
 import os
+import resource
 import signal
 import threading
 from pathlib import Path
 
 import pytest
 
-from mlops.adapters.executors.local import logs
+from mlops.adapters.executors.local import logs, pieces
 from mlops.domain.run import Phase
 
 EATS = "head -c 400M /dev/zero | tail"  # tail keeps what it reads
@@ -168,24 +169,37 @@ def test_without_a_limit_memory_is_not_counted(world, doc):
 
 
 def test_more_output_than_is_kept(world, doc, monkeypatch):
-    """Both caps hold; the rest is read and thrown away, so the step comes to its end."""
+    """Beginning and end are kept, the rest is thrown away, and the step comes to its end."""
     monkeypatch.setattr(logs, "FOLLOWED", 5000)
-    monkeypatch.setattr(logs.StepLog.__init__, "__defaults__", (1 << 20,))
-    result = world.run(doc(world.task("a", "yes | head -c 300M; echo end >&2")))
+    result = world.run(
+        doc(world.task("a", "echo begin; yes `printf %0999d 0` | head -c 300M; echo; echo end >&2"))
+    )
     assert only(result).phase is Phase.SUCCEEDED
-    path = world.path / "runs/run-1/logs/a/main.log"
-    content = path.read_bytes()
-    assert content == b"y\n" * (1 << 19) + b"mlops: output cut here, after 1 MiB\n"
     said = world.observer.said("a")
-    assert said[2500:] == [f"mlops: the rest is in {path}", "mlops: output cut here, after 1 MiB"]
+    assert said[-1] == f"mlops: the rest is in {world.path / 'runs/run-1/logs/a/main.log'}"
+    assert kept(world) <= (pieces.KEPT + 1) * pieces.PIECE
+    lines = [line.text for line in world.executor.logs("run-1")]
+    assert (lines[0], lines[-1]) == ("begin", "end")
+    (gap,) = (line for line in lines if line.startswith("mlops: "))
+    left_out = int(gap.split()[1])
+    assert 236 <= left_out <= 255
+    assert gap.endswith("MiB of the output were not kept")
+
+
+def kept(world):
+    """Bytes that the logs of the run take on the disk."""
+    return sum(path.stat().st_size for path in (world.path / "runs/run-1/logs").rglob("*.*"))
 
 
 def test_a_gigabyte_in_one_line(world, doc):
     result = world.run(doc(world.task("a", "head -c 1G /dev/zero")))
     assert only(result).phase is Phase.SUCCEEDED
-    size = (world.path / "runs/run-1/logs/a/main.log").stat().st_size
-    assert logs.CAP < size < logs.CAP + 1000
+    assert kept(world) <= (pieces.KEPT + 1) * pieces.PIECE
     assert all(len(line) <= logs.LONGEST + 200 for line in world.observer.said("a"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    parts = [len(line.text) for line in world.executor.logs("run-1") if line.text.startswith("\0")]
+    assert max(parts) == pieces.LONGEST
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
 def test_what_a_terminal_would_obey_is_taken_out(world, doc):

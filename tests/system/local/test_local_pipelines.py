@@ -524,8 +524,9 @@ def test_what_a_run_was_can_be_read_afterwards(world, doc):
     assert again.status("../runs/run-1") is None
     assert again.list() == (result,)
     assert not again.alive("run-1")
-    assert [(where, list(lines)) for where, lines in again.logs("run-1", "a")] == [
-        ("a/main", ["one", "two"])
+    assert [(line.task, line.step, line.text) for line in again.logs("run-1", "a")] == [
+        ("a", "main", "one"),
+        ("a", "main", "two"),
     ]
     assert list(again.logs("run-1", "../a")) == []
     kept = (world.path / "runs/run-1/run.yaml").read_text()

@@ -171,8 +171,8 @@ def test_a_kill_at_any_write_leaves_a_run_to_go_on_with(world, doc, carry):
             continue
         assert listed == ["run-1"]
         assert known.phase in (Phase.FAILED, Phase.SUCCEEDED)
-        for _, lines in world.executor.logs("run-1"):
-            assert all(line.startswith("said") for line in lines)
+        for line in world.executor.logs("run-1"):
+            assert line.text == f"said {line.task}"
         done = {task.name for task in known.tasks if task.phase is Phase.SUCCEEDED} - {"last"}
         before = {name: times(world, name) for name in done}
         assert set(before.values()) <= {1}
@@ -457,3 +457,45 @@ def test_a_run_inside_a_task_takes_no_place_of_its_own(tmp_path, monkeypatch):
         monkeypatch.setenv("MLOPS_WARD", "a/run")
         with Places(tmp_path, 1).taken(Stop(), lambda: never("inside"), int):
             pass
+
+
+# logs from another process
+
+
+def test_logs_are_followed_across_tasks_to_the_end_of_the_run(world, doc, carry):
+    wait = "while ! test -e $(workspaces.w.path)/go; do sleep 0.05; done; echo went on"
+    document = with_workspace(doc, counting(world, "a", wait), counting(world, "b", runAfter=["a"]))
+    process = carry(document)
+    wait_for(process, "log said a")
+    lines = world.executor.follow("run-1")
+    first = next(lines)
+    assert (first.task, first.step, first.text) == ("a", "main", "said a")
+    (world.path / "runs/run-1/workspaces/w/go").touch()
+    rest = list(lines)
+    assert [(line.task, line.text) for line in rest] == [("a", "went on"), ("b", "said b")]
+    assert first.time < rest[0].time < rest[1].time
+    wait_for(process, "ended Succeeded")
+    assert [line.text for line in world.executor.logs("run-1", "b", "main")] == ["said b"]
+    assert list(world.executor.logs("run-1", "none")) == []
+
+
+def test_following_ends_when_the_executor_is_killed(world, doc, carry):
+    process = carry(doc(world.task("a", "echo up; sleep 1000")))
+    wait_for(process, "log up")
+    lines = world.executor.follow("run-1")
+    assert next(lines).text == "up"
+    process.kill()
+    process.wait()
+    with pytest.raises(ExecutorError, match="ended in the middle"):
+        next(lines)
+
+
+def test_states_are_watched_to_the_end(world, doc, carry):
+    process = carry(
+        doc(world.task("a", "echo up; sleep 0.5"), world.task("b", "true", runAfter=["a"]))
+    )
+    wait_for(process, "log up")
+    seen = list(world.executor.watch("run-1"))
+    assert seen[0].tasks[0].phase is Phase.RUNNING
+    assert seen[-1].phase is Phase.SUCCEEDED
+    assert seen[-1] == world.executor.status("run-1")

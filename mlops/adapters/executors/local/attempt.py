@@ -75,7 +75,7 @@ class Attempt:
         work = self._work
         values = work.scope.values
         bound = storage.bind(work.task, work.run, values, self._inside, work.directory, self._root)
-        volumes: dict[str, storage.Place] = {}
+        volumes = {f"ws-{name}": place for name, place in bound.items()}
         for volume in work.task.spec.volumes:
             name = substitution.text(volume.name, values)
             if not names.is_label(name):
@@ -98,7 +98,7 @@ class Attempt:
             done = self._run_steps(starting)
             if done.phase is not Phase.FAILED:
                 return done
-            return replace(done, message=done.message + up.early())
+            return replace(done, reason=up.explains(done.reason), message=done.message + up.early())
 
     def _run_steps(self, starting: Starting) -> Attempted:
         failed: Attempted | None = None
@@ -138,7 +138,8 @@ class Attempt:
             return Attempted(Phase.FAILED, "TaskRunTimeout", message)
         if not found.good and not goes_on:
             message = stepping.complaint(step, ended, found, last)
-            return Attempted(Phase.FAILED, "Failed", message)
+            reason = "StepOOM" if ended.oom else "StepFailed"
+            return Attempted(Phase.FAILED, reason, message)
         try:
             values = self._results.read(step)
         except results.ResultError as exc:

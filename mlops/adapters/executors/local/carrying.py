@@ -21,19 +21,22 @@ from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.adapters.executors.local.standing import (
     CANCELLED,
+    FINALLY_LATE,
     GRACEFULLY,
     NOT_WANTED,
     PARENTS_SKIPPED,
+    PIPELINE_LATE,
     RESULTS_MISSING,
     RUNNING_FINALLY,
     STOPPING,
+    TASKS_LATE,
     TIMEOUT,
     Standing,
 )
 from mlops.adapters.executors.local.tasking import Node, Tasking, Worker
 from mlops.domain.run import Condition, Ending, Phase, RunResult
 from mlops.errors import ConfigError
-from mlops.tekton import graph, matrix, substitution
+from mlops.tekton import graph, matrix, quantities, substitution
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import SubstitutionError, UnresolvedError
 
@@ -71,7 +74,7 @@ class Carrying:
         self._audience = audience
         uid = (before.uid if before is not None else "") or str(uuid.uuid4())
         first = scope.of_run(run, uid)
-        self._standing = Standing(run, first, directory, audience, notes, before)
+        self._standing = Standing(run, first, directory, audience, notes, self._waits, before)
         self._news: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._worker = Worker(
             run, directory, runtimes, audience, limits.places, self._news.put, self._standing
@@ -85,6 +88,7 @@ class Carrying:
         self._killing = False  # what runs at this stage was told to stop
         self._final = False  # this is the stage of `finally`
         self._stopped = ""  # what ended the run before its time
+        self._late = ""  # why what has not begun will not, where time ran out
         self._ending: Ending | None = None  # what somebody asked for
         audience.on_failure = self.cancel
         if run.status:
@@ -131,6 +135,7 @@ class Carrying:
 
     def _begin_finally(self) -> None:
         self._halted = self._killing = False
+        self._late = ""
         self._final = True
         if self._ending is not None:
             self._standing.tell(RUNNING_FINALLY[self._ending])
@@ -150,7 +155,7 @@ class Carrying:
             try:
                 self._news.get(timeout=patience)()
             except queue.Empty:
-                self._halt(TIMEOUT)
+                self._out_of_time(whole)
             self._take_news()
         self._tasks.clear()
         self._nodes.clear()
@@ -178,6 +183,26 @@ class Carrying:
                 f"{self._limits.jobs} tasks of this run work already",
             )
 
+    def _out_of_time(self, whole: float | None) -> None:
+        """A limit has passed: of the whole run, or of this stage."""
+        limits = self._run.timeouts
+        name = f'PipelineRun "{self._run.name}" failed'
+        if _passed(whole):
+            self._late = PIPELINE_LATE
+            limit = quantities.duration(limits.pipeline or 0.0)
+            self._standing.fail(TIMEOUT, f'{name} to finish within "{limit}"')
+            self._halt(TIMEOUT)
+        elif self._final:
+            self._late = FINALLY_LATE
+            self._standing.late = True
+            self._kill()
+        else:
+            self._late = TASKS_LATE
+            limit = quantities.duration(limits.tasks or 0.0)
+            message = f'{name} due to tasks failed to finish within "{limit}"'
+            self._standing.fail(TIMEOUT, message)
+            self._halt(TIMEOUT)
+
     def _halt(self, why: str) -> None:
         self._stopped = self._stopped or why
         self._kill()
@@ -201,11 +226,12 @@ class Carrying:
                 self._kill()
 
     def _skip_pending(self, tasks: Sequence[PipelineTask]) -> None:
-        why = STOPPING if self._ending is None else GRACEFULLY.get(self._ending, STOPPING)
+        why = self._late
+        if not why and self._ending is not None and not self._final:
+            why = GRACEFULLY.get(self._ending, "")
         for task in tasks:
             for name in self._standing.pending(task.name):
-                reason = STOPPING if self._final else why
-                self._standing.settle(name, Phase.SKIPPED, reason)
+                self._standing.settle(name, Phase.SKIPPED, why or STOPPING)
 
     # tasks and their combinations
 

@@ -50,7 +50,7 @@ class Disk:
         self._next_look = now + _LOOK
         lost = max(before - _free(path) for path, before in self._at_start.items())
         full = any(
-            _free(path) < min(SPARED, before // 2) for path, before in self._at_start.items()
+            _free(path) < min(SPARED, _half(before)) for path, before in self._at_start.items()
         )
         limit = LARGEST if self.limit is None else self.limit
         if full and (self.shared or self._count() > _LITTLE):
@@ -64,6 +64,11 @@ class Disk:
 
     def _count(self) -> int:
         return sum(map(size, self.counted))
+
+
+def _half(free: int) -> int:
+    """What stays free where there was little to begin with."""
+    return free // 2
 
 
 def _free(path: Path) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlops.adapters.executors.local import control, logs, places, resolving, scope, standby
+from mlops import documents
+from mlops.adapters.executors.local import control, following, places, resolving, scope, standby
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.carrying import Carrying, Limits
 from mlops.adapters.executors.local.host import HostTool
@@ -18,7 +20,7 @@ from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.domain.imagename import ImageMap, ImageName
-from mlops.domain.run import Ending, Phase, RunResult
+from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ConfigError, ExecutorError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
 from mlops.tekton import bundle, names, runs, substitution
@@ -48,6 +50,7 @@ class LocalExecutor:
         *,
         ours: str = "",
     ) -> None:
+        self.interrupted = False  # whether a signal ended what was carried out last
         self._root = root.absolute()
         jobs = jobs or places.usual()
         machine = Places(cache.absolute() / "places", max(jobs, places.usual()))
@@ -146,7 +149,7 @@ class LocalExecutor:
         )
         with (
             control.listening(directory, token, carrying.cancel),
-            _cancelling(carrying.cancel, directory.end_processes),
+            self._cancelling(carrying.cancel, directory.end_processes),
         ):
             result = carrying.carry()
         if result.phase is Phase.SUCCEEDED:
@@ -181,17 +184,65 @@ class LocalExecutor:
         directory = self._known(run)
         return directory is not None and directory.alive()
 
-    def logs(self, run: str, task: str = "") -> Iterator[tuple[str, Iterator[str]]]:
-        """`TASK/STEP` and the lines of its log, clean; of one task, or all in order of time."""
+    def logs(self, run: str, task: str = "", step: str = "") -> Iterator[LogLine]:
+        """The lines that a run's steps wrote, one step after the other as they began; of one task or
+        step, or of all."""
         directory = self._known(run)
-        if directory is None or (task and not names.is_object(task)):
-            return
-        for where, path in directory.logs(task):
-            yield where, logs.lines(path)
+        if directory is not None:
+            yield from following.written(directory, following.Wanted(task, step))
+
+    def follow(self, run: str, task: str = "", step: str = "") -> Iterator[LogLine]:
+        """The same, and what comes until the run is over, or nobody carries it out any more."""
+        directory = self._known(run)
+        if directory is not None:
+            yield from following.followed(directory, following.Wanted(task, step))
+
+    def watch(self, run: str, seconds: float = math.inf) -> Iterator[RunResult]:
+        """How a run stands, now and at each change, until it is over or so much time has passed."""
+        directory = self._known(run)
+        if directory is not None:
+            yield from following.watched(directory, seconds)
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all runs, sorted."""
+        found = self._root.iterdir() if self._root.is_dir() else ()
+        return tuple(sorted(each.name for each in found if self._known(each.name) is not None))
+
+    def documents(self, run: str) -> tuple[Mapping[str, Any], ...]:
+        """The run as it was asked for, and whatever it refers to."""
+        files = self._existing(run).asked()
+        found = [
+            each.value
+            for name, text in files
+            for each in documents.load_all(text, name, limit=bundle.LIMIT)
+        ]
+        return tuple(each for each in found if isinstance(each, Mapping))
 
     def log_path(self, run: str, task: str, step: str) -> Path:
         """Where a step's log is, or would be."""
         return self._directory(run).log(task, step)
+
+    @contextlib.contextmanager
+    def _cancelling(self, cancel: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
+        """In the main thread, let SIGINT and SIGTERM cancel, and the second of them kill; elsewhere
+        whoever has the main thread decides."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self.interrupted = False
+
+        def heed(*_: object) -> None:
+            cancel()
+            if self.interrupted:
+                kill()
+            self.interrupted = True
+
+        before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def path(self, run: str) -> Path:
         """Where a run is kept, or would be."""
@@ -259,27 +310,3 @@ def _image(container: Container, values: substitution.Scope) -> ImageName | None
         return None
     except UsageError as exc:
         raise ConfigError((container.at / "image").complaint(exc.message), hint=exc.hint) from exc
-
-
-@contextlib.contextmanager
-def _cancelling(cancel: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
-    """In the main thread, let SIGINT and SIGTERM cancel, and the second of them kill; elsewhere
-    whoever has the main thread decides."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    told = False
-
-    def heed(*_: object) -> None:
-        nonlocal told
-        cancel()
-        if told:
-            kill()
-        told = True
-
-    before = {number: signal.signal(number, heed) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

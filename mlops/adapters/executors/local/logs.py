@@ -1,18 +1,19 @@
 """Logs of steps: on disk as they come, and line by line to whoever follows.
 
-Both are capped, while the pipe is drained to its end: a step that prints without end fills neither
-the disk nor memory, and does not block.
+Both are capped (see `pieces`), while the pipe is drained to its end: a step that prints without end
+fills neither the disk nor memory, and does not block.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
-CAP = 64 << 20  # bytes of a step's log that are kept
+from mlops.adapters.executors.local.pieces import Pieces, amount
+
 FOLLOWED = 4 << 20  # bytes that are followed live
 LONGEST = 4096  # characters of a line that is followed
 
@@ -24,33 +25,30 @@ _CONTROLS = re.compile(
 _BREAKS = re.compile(r"\r\n|\n|\r(?!\Z)")  # at the very end, \r may be half of \r\n
 
 
-class StepLog:
-    """The log of one step. `hear` gets its lines, clean; `cap` is in bytes."""
+def _now() -> datetime:
+    return datetime.now(UTC)
 
-    def __init__(self, path: Path, hear: Callable[[str], None], cap: int = CAP) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+class StepLog:
+    """The log of one step. `hear` gets its lines, clean; `now` gives the time."""
+
+    def __init__(
+        self, path: Path, hear: Callable[[str], None], now: Callable[[], datetime] = _now
+    ) -> None:
         self._path = path
-        self._file: BinaryIO = path.open("ab", buffering=0)
+        self._pieces = Pieces(path, now)
         self._tell = hear
         self._last = ""
-        self._left = cap
-        self._cap = cap
-        self._followed = min(FOLLOWED, cap)
+        self._followed = FOLLOWED
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._line = ""
         self._fresh_line = True
 
     def write(self, chunk: bytes) -> None:
         """Take what the step wrote."""
-        if self._left <= 0:
-            return
-        kept = chunk[: self._left]
-        self._file.write(kept)
-        self._fresh_line = kept.endswith(b"\n")
-        self._left -= len(kept)
-        self._follow(kept)
-        if self._left <= 0:
-            self._say(f"output cut here, after {_amount(self._cap)}")
+        self._pieces.write(chunk)
+        self._fresh_line = chunk.endswith(b"\n")
+        self._follow(chunk)
 
     def note(self, text: str) -> None:
         """A line of our own, after what the step wrote."""
@@ -60,7 +58,10 @@ class StepLog:
     def close(self) -> None:
         """The step has ended: hand on a last line that has no end."""
         self._flush()
-        self._file.close()
+        if self._pieces.lost:
+            lost = amount(self._pieces.lost)
+            self._hear(f"mlops: the disk is full, {lost} of the output are lost")
+        self._pieces.close()
 
     @property
     def last(self) -> str:
@@ -69,8 +70,7 @@ class StepLog:
 
     def _say(self, text: str) -> None:
         line = f"mlops: {text}"
-        self._file.write(b"" if self._fresh_line else b"\n")
-        self._file.write(line.encode() + b"\n")
+        self._pieces.write((b"" if self._fresh_line else b"\n") + line.encode() + b"\n")
         self._fresh_line = True
         self._hear(line)
 
@@ -88,7 +88,7 @@ class StepLog:
             self._hear(clean(line))
         # of a line without end only what will be shown is kept
         self._line = rest[: LONGEST + 1]
-        if self._followed <= 0 < self._left:
+        if self._followed <= 0:
             self._line = ""
             self._hear(f"mlops: the rest is in {self._path}")
 
@@ -101,16 +101,10 @@ class StepLog:
 
 def clean(line: str) -> str:
     """A line without control characters, at most LONGEST characters of it."""
-    text = _CONTROLS.sub("", _ESCAPES.sub("", line[: LONGEST + 1]))
+    text = plain(line[: LONGEST + 1])
     return text if len(line) <= LONGEST else text[:LONGEST] + "…"
 
 
-def lines(path: Path) -> Iterator[str]:
-    """The lines of a log on disk, clean, read in bounded pieces."""
-    with path.open("rb") as file:
-        while chunk := file.readline(4 * LONGEST):
-            yield clean(chunk.decode(errors="replace").rstrip("\r\n"))
-
-
-def _amount(size: int) -> str:
-    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size} bytes"
+def plain(text: str) -> str:
+    """A text without terminal sequences and control characters."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text))

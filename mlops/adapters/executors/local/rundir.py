@@ -8,7 +8,7 @@ request         how the run is to end, if somebody asked; see `control`
 poke            a FIFO that wakes whoever carries the run out
 workspaces/     one directory for each claim
 tasks/          what each attempt of a task had
-logs/           TASK/STEP.log
+logs/           TASK/STEP.log (see `pieces`)
 """
 
 from __future__ import annotations
@@ -60,20 +60,15 @@ class RunDirectory:
         return self.path / "workspaces" / name
 
     def claim(self, name: str) -> Path:
-        """Where a claim with a name is, which outlives runs."""
-        return self.path.parent.parent / "claims" / name
+        """Where a claim with a name is, which outlives runs: a directory there, or one of the user's
+        that a link there, laid by us, leads to."""
+        return (self.path.parent.parent / "claims" / name).resolve()
 
     def attempt(self, task: str, number: int) -> Path:
         return self.path / "tasks" / task / str(number)
 
     def log(self, task: str, step: str) -> Path:
         return self.path / "logs" / task / f"{step}.log"
-
-    def logs(self, task: str = "") -> Iterator[tuple[str, Path]]:
-        """`TASK/STEP` and log file, those that were written first coming first."""
-        found = self.path.glob(f"logs/{task or '*'}/*.log")
-        for file in sorted(found, key=lambda each: (each.stat().st_ctime_ns, each.name)):
-            yield f"{file.parent.name}/{file.stem}", file
 
     @contextlib.contextmanager
     def held(self, *, briefly: bool = False) -> Iterator[str]:

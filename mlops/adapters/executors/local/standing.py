@@ -31,6 +31,9 @@ RUNNING_FINALLY = {
     Ending.RUN_FINALLY: "CancelledRunningFinally",
     Ending.STOPPED: "StoppedRunningFinally",
 }
+PIPELINE_LATE = "PipelineRun timeout has been reached"
+TASKS_LATE = "PipelineRun Tasks timeout has been reached"
+FINALLY_LATE = "PipelineRun Finally timeout has been reached"
 CANCELLED = "Cancelled"
 TIMEOUT = "PipelineRunTimeout"
 
@@ -38,7 +41,8 @@ TIMEOUT = "PipelineRunTimeout"
 class Standing:
     """States and results of a run's tasks. `scope` grows with what tasks leave behind.
 
-    `before` is how an earlier attempt at this very run ended: what succeeded in it stays as it is.
+    `waits` says what each task waits for. `before` is how an earlier attempt at this very run ended:
+    what succeeded in it stays as it is.
     """
 
     def __init__(
@@ -48,15 +52,17 @@ class Standing:
         directory: RunDirectory,
         audience: Audience,
         notes: Sequence[str],
+        waits: Mapping[str, Sequence[str]],
         before: RunResult | None = None,
     ) -> None:
         self.scope: dict[Parts, Value] = dict(scope)
         self._groups: dict[str, dict[str, TaskState]] = {
-            task.name: {task.name: TaskState(task.name, Phase.PENDING)} for task in run.all_tasks
+            task.name: {task.name: _first(task, waits.get(task.name, ()))} for task in run.all_tasks
         }
         self._group_of = {task.name: task.name for task in run.all_tasks}
         self._failed = False
         self._fault: tuple[str, str] | None = None
+        self.late = False  # `finally` ran out of time
         self._queued: frozenset[str] = frozenset()
         self._run = run
         self._directory = directory
@@ -139,8 +145,16 @@ class Standing:
         group = self._groups[task]
         if group.keys() == {name for name, _ in nodes}:
             return
+        first = next(iter(group.values()))
         self._groups[task] = {
-            name: TaskState(name, Phase.PENDING, task=task, combination=combination)
+            name: TaskState(
+                name,
+                Phase.PENDING,
+                task=task,
+                combination=combination,
+                after=first.after,
+                final=first.final,
+            )
             for name, combination in nodes
         }
         self._group_of |= {name: task for name, _ in nodes}
@@ -236,14 +250,15 @@ class Standing:
         if stopped == CANCELLED:
             reason = "TaskRunCancelled" if self._run.kind == "TaskRun" else CANCELLED
             message = f"{self._run.kind} {name} was cancelled"
+            if self._run.status_message:
+                message += f": {self._run.status_message}"
             return self._result(Phase.CANCELLED, reason, message)
         values, missing = self._pipeline_results()
         if self._fault is not None:
             return self._result(Phase.FAILED, *self._fault, values)
         if stopped:
-            message = f"PipelineRun {name} failed to finish in time"
-            return self._result(Phase.FAILED, stopped, message, values)
-        if any(state.phase is Phase.FAILED and not state.ignored for state in self.tasks):
+            return self._result(Phase.FAILED, stopped, f"PipelineRun {name} was stopped", values)
+        if self.late or any(s.phase is Phase.FAILED and not s.ignored for s in self.tasks):
             return self._result(Phase.FAILED, "Failed", self._counts(), values)
         if graceful:
             message = f"PipelineRun {name} was cancelled"
@@ -327,6 +342,10 @@ def _status(phase: Phase) -> str:
     if phase is Phase.SUCCEEDED:
         return "Succeeded"
     return "Failed" if phase in {Phase.FAILED, Phase.CANCELLED} else "None"
+
+
+def _first(task: PipelineTask, after: Sequence[str]) -> TaskState:
+    return TaskState(task.name, Phase.PENDING, after=tuple(after), final=task.final)
 
 
 def _last(before: RunResult) -> datetime | None:

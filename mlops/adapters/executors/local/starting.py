@@ -88,7 +88,7 @@ class Starting:
         def hear(line: str) -> None:
             work.hearing.log(work.node, name, line)
 
-        log = StepLog(work.directory.log(work.node, name), hear)
+        log = StepLog(work.directory.log(work.node, name), hear, work.hearing.now)
         if work.number > 1:
             log.note(f"attempt {work.number}")
         for text in (self.notes[name], processors.note(container.limits.cpu)):

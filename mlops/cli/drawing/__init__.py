@@ -1,0 +1,1 @@
+"""Pictures of a run: its graph laid out, as SVG and as DOT."""

@@ -1,0 +1,91 @@
+"""The files that `mlops runs submit` is given: YAML files, directories of them, or stdin."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlops.errors import UsageError
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_LARGEST = 16 << 20  # bytes of a file
+
+
+def contents(paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Each file's name and content; of a directory its YAML and JSON files, `-` is stdin.
+
+    Raises UsageError where one cannot be read.
+    """
+    for text in paths:
+        path = Path(text)
+        if text == "-":
+            yield "<stdin>", sys.stdin.buffer.read(_LARGEST + 1)
+        elif path.is_dir():
+            found = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES)
+            if not found:
+                raise UsageError(f"{text} holds no {', '.join(_SUFFIXES)} file")
+            for each in found:
+                yield str(each), _content(each)
+        else:
+            yield text, _content(path)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST + 1)
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def pairs(texts: Iterable[str], option: str, form: str) -> dict[str, str]:
+    """`NAME=VALUE` options. Raises UsageError for what has another form, or a name twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {text!r}: must have the form {form}")
+        if name in found:
+            raise UsageError(f"{option} {name} is given twice")
+        found[name] = value
+    return found
+
+
+def with_workspaces(
+    raw: Mapping[str, Any], wanted: Mapping[str, str], claims: Path
+) -> tuple[Mapping[str, Any], tuple[Mapping[str, Any], ...]]:
+    """A run with workspaces laid over its own, and the claims that they name.
+
+    A directory becomes a claim of this machine: a link in `claims` that leads to it. Raises UsageError
+    where there is no such directory.
+    """
+    if not wanted:
+        return raw, ()
+    spec = raw.get("spec") or {}
+    bound = {each.get("name"): each for each in spec.get("workspaces") or ()}
+    made = []
+    for name, what in wanted.items():
+        if what == "emptyDir":
+            bound[name] = {"name": name, "emptyDir": {}}
+            continue
+        claim = _link(Path(what), claims)
+        bound[name] = {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+        about = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+        made.append({**about, "metadata": {"name": claim}, "spec": {}})
+    return {**raw, "spec": {**spec, "workspaces": list(bound.values())}}, tuple(made)
+
+
+def _link(directory: Path, claims: Path) -> str:
+    """Let a claim stand for a directory; gives its name, which is the same for the same directory."""
+    target = directory.resolve()
+    if not target.is_dir():
+        raise UsageError(f"-w: there is no directory {directory}")
+    name = f"directory-{hashlib.sha256(str(target).encode()).hexdigest()[:16]}"
+    claims.mkdir(parents=True, exist_ok=True)
+    link = claims / name
+    if not link.is_symlink():
+        link.symlink_to(target)
+    return name

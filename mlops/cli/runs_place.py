@@ -1,0 +1,125 @@
+"""Where runs are kept that a command is about, and finding one by a part of its name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops import documents
+from mlops.cli import opening
+from mlops.cli.wiring import Opened
+from mlops.domain.imagename import ImageMap
+from mlops.domain.run import RunResult
+from mlops.domain.source import Commit
+from mlops.errors import GitUsageError, UsageError
+
+if TYPE_CHECKING:
+    from mlops.adapters.executors.local import LocalExecutor
+
+_SOURCE = "dev.mlops/source"  # the label of a run of ours: the commit that it is about
+_NO_MAP = ImageMap()
+_SHOWN = 8  # names that an error lists
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The runs of the project here, or of this user where there is no project (`opened` None)."""
+
+    root: Path
+    opened: Opened | None
+
+
+def here(start: Path) -> Place:
+    """The project at `start` or above, else `$XDG_STATE_HOME/mlops/runs`."""
+    try:
+        opened = opening.open_project(start)
+    except GitUsageError:
+        raise
+    except UsageError:
+        state = os.environ.get("XDG_STATE_HOME", "")
+        home = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+        return Place(home / "mlops" / "runs", None)
+    return Place(opened.state / "runs", opened)
+
+
+def jobs(given: int) -> int:
+    """How many tasks work at once: `--jobs`, else MLOPS_JOBS, else 0 for the usual number."""
+    text = os.environ.get("MLOPS_JOBS", "")
+    if given or not text:
+        return given
+    if not text.isdecimal() or not 0 < int(text) <= 10_000:
+        raise UsageError(f"MLOPS_JOBS must be a number from 1 to 10000, not {text!r}")
+    return int(text)
+
+
+def mapping(images: Sequence[str], file: Path | None) -> ImageMap:
+    """Which images stand for others: `--image`, over `--image-map` or the file MLOPS_IMAGE_MAP."""
+    named = str(file or os.environ.get("MLOPS_IMAGE_MAP", ""))
+    below = ImageMap()
+    if named:
+        try:
+            content = Path(named).read_bytes()
+        except OSError as exc:
+            raise UsageError(f"cannot read the image map {named}: {exc.strerror}") from exc
+        below = ImageMap.read(documents.load(content, named).value, named)
+    return ImageMap.parse(images).over(below)
+
+
+def executor(
+    place: Place,
+    *,
+    run: RunResult | None = None,
+    runtime: str = "",
+    jobs_given: int = 0,
+    images: ImageMap = _NO_MAP,
+) -> LocalExecutor:
+    """The executor of a place; with `run`, one that can carry that run on."""
+    from mlops.adapters.executors.local import LocalExecutor  # noqa: PLC0415 - a heavy library
+    from mlops.adapters.layout import OciLayout  # noqa: PLC0415
+    from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
+
+    opened, count = place.opened, jobs(jobs_given)
+    if opened is not None and opened.project.layout is not None:
+        source = "" if run is None else run.labels.get(_SOURCE, "")
+        lock = opened.planner.lock(Commit(source)) if source else None
+        return opened.executor_for(lock, runtime=runtime, jobs=count)
+    chosen = runtime or (opened.project.runtime if opened is not None else "auto")
+    cache = machine_cache()
+    return LocalExecutor(place.root, OciLayout(cache / "images"), chosen, cache, jobs=count)
+
+
+def find(kept: LocalExecutor, text: str) -> RunResult:
+    """The run of that name, or the only one whose name begins so. Raises UsageError, with the
+    nearest names, where there is none or several."""
+    exact = kept.status(text)
+    if exact is not None:
+        return exact
+    names = kept.names()
+    begun = [name for name in names if text and name.startswith(text)]
+    if len(begun) == 1 and (found := kept.status(begun[0])) is not None:
+        return found
+    if begun:
+        raise UsageError(f"{text!r} begins the names of several runs", hint=_listed(begun))
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(near)}?" if near else _listed(names)
+    raise UsageError(f"no run {text!r} is kept here", hint=hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return "There are none: mlops runs submit -f FILE"
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"There is: {', '.join(names[:_SHOWN])}{more}"
+
+
+def offered(incomplete: str) -> list[str]:
+    """For completion: names of runs that begin so; whatever goes wrong, there is nothing to offer."""
+    try:
+        root = here(Path()).root
+        return sorted(each.name for each in root.iterdir() if each.name.startswith(incomplete))
+    except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's typing helps nobody
+        return []

@@ -1,0 +1,190 @@
+"""`mlops runs submit`: carry out any Tekton v1 PipelineRun or TaskRun on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops.adapters import process
+from mlops.cli import options, render, runs_carry, runs_files, runs_options, runs_place, tree
+from mlops.domain.run import Phase, RunResult, TaskState
+from mlops.errors import UsageError
+from mlops.tekton import bundle, runs
+
+if TYPE_CHECKING:
+    from mlops.adapters.executors.local import LocalExecutor
+    from mlops.tekton.document import PipelineRun
+
+_PENDING = "PipelineRunPending"
+
+
+def submit(
+    file: Annotated[
+        list[str],
+        typer.Option(
+            "--filename",
+            "-f",
+            metavar="FILE",
+            help="A YAML file, a directory of them, or - for stdin; may be given several times.",
+            show_default=False,
+        ),
+    ],
+    *,
+    executor: Annotated[str, typer.Option(help="Where to carry it out: local.")] = "local",
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param", "-p", metavar="NAME=VALUE", help="A parameter; arrays and objects as JSON."
+        ),
+    ] = None,
+    workspace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workspace",
+            "-w",
+            metavar="NAME=DIR",
+            help="A workspace: a directory here, or emptyDir.",
+        ),
+    ] = None,
+    image: runs_options.Images = None,
+    image_map: runs_options.ImageMapFile = None,
+    runtime: runs_options.Runtime = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="The run's name, instead of the file's.")
+    ] = "",
+    jobs: runs_options.Jobs = 0,
+    logs: runs_options.Logs = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Start it, print its name, and come back at once.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything and say what would run; run nothing."),
+    ] = False,
+    with_taskruns: Annotated[
+        bool,
+        typer.Option("--with-taskruns", help="With -o json: a List of the run and its TaskRuns."),
+    ] = False,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+) -> int:
+    """Carry out Tekton PipelineRuns and TaskRuns, with the Tasks and Pipelines that the files hold.
+
+    Waits, and prints how it ended and its results; -o json gives the run with its status as Tekton has
+    it. Exit code 1 where the run failed, 2 where it is refused, 130 where it was interrupted.
+
+    Examples:  mlops runs submit -f run.yaml    mlops runs submit -f tasks/ -f run.yaml -p greeting=hello
+    """
+    if executor != "local":
+        raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
+    place = runs_place.here(repo)
+    asked = _Asked(tuple(file), tuple(param or ()), tuple(workspace or ()), name)
+    programs = asked.programs(place.root.parent / "claims")
+    images = runs_place.mapping(image or (), image_map)
+    kept = runs_place.executor(place, runtime=runtime, jobs_given=jobs, images=images)
+    if dry_run:
+        _dry(programs, output)
+        return 0
+    for program in programs:
+        _new(kept, program.name)
+    if detach:
+        flags = _flags(jobs, runtime, image or [], image_map)
+        return _detach(kept, programs, [*flags, "--repo", str(repo.absolute())])
+    found = []
+    for program in programs:
+        carry = partial(kept.submit, program)
+        found.append(runs_carry.carry_out(kept, program.name, carry, logs=logs))
+        if found[-1].phase is Phase.CANCELLED:
+            break
+    return runs_carry.answer(kept, found, output, with_taskruns=with_taskruns)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says about the runs."""
+
+    files: tuple[str, ...]
+    params: tuple[str, ...]
+    workspaces: tuple[str, ...]
+    name: str
+
+    def programs(self, claims: Path) -> list[PipelineRun]:
+        """The runs of the files, checked. Raises ConfigError and UsageError."""
+        params = runs_files.pairs(self.params, "--param", "NAME=VALUE")
+        wanted = runs_files.pairs(self.workspaces, "--workspace", "NAME=DIRECTORY or NAME=emptyDir")
+        held = bundle.read(runs_files.contents(self.files))
+        if not held.runs:
+            raise UsageError(
+                f"{', '.join(self.files)}: no PipelineRun or TaskRun in it",
+                hint="A Pipeline or Task alone says what could run; a run says with which parameters",
+            )
+        if self.name and len(held.runs) > 1:
+            raise UsageError(f"--name names one run, and there are {len(held.runs)}")
+        found = []
+        for submitted in held.runs:
+            raw, made = runs_files.with_workspaces(submitted.raw, wanted, claims)
+            mine = dataclasses.replace(
+                held,
+                claims=held.claims | {each["metadata"]["name"] for each in made},
+                others=(*held.others, *made),
+            )
+            run = dataclasses.replace(submitted, raw=raw)
+            found.append(runs.program(mine, run, params=params, name=self.name))
+        return found
+
+
+def _new(kept: LocalExecutor, name: str) -> None:
+    """Raises UsageError where there is a run of that name: as a cluster does."""
+    there = kept.status(name)
+    if there is not None:
+        raise UsageError(
+            f"there is a run {name} already: {there.phase}",
+            hint=f"Go on with it: mlops runs retry {name}; or choose another name: --name",
+        )
+
+
+def _flags(jobs: int, runtime: str, images: Sequence[str], image_map: Path | None) -> list[str]:
+    found = [word for each in images for word in ("--image", each)]
+    if jobs:
+        found += ["--jobs", str(jobs)]
+    if runtime:
+        found += ["--runtime", runtime]
+    return [*found, "--image-map", str(image_map.absolute())] if image_map else found
+
+
+def _detach(kept: LocalExecutor, programs: Sequence[PipelineRun], flags: Sequence[str]) -> int:
+    """Lay the runs down as pending, and start each in a session of its own."""
+    for program in programs:
+        kept.submit(dataclasses.replace(program, status=_PENDING), runs_carry.Silent())
+        argv = [sys.executable, "-m", "mlops", "runs", "start", program.name, *flags]
+        pid = process.start_detached(argv, kept.path(program.name) / "executor.log")
+        render.line(program.name)
+        render.note(f"process {pid} carries it out; follow it: mlops runs logs -f {program.name}")
+    return 0
+
+
+def _dry(programs: Sequence[PipelineRun], output: options.Output) -> None:
+    documents = [list(program.documents) for program in programs]
+    render.answer(documents, output, lambda: _print_dry(programs))
+
+
+def _print_dry(programs: Sequence[PipelineRun]) -> None:
+    for program in programs:
+        final = {task.name for task in program.final}
+        tasks = tuple(
+            TaskState(task.name, Phase.PENDING, final=task.name in final)
+            for task in program.all_tasks
+        )
+        run = RunResult(program.name, Phase.PENDING, "", "", None, None, tasks)
+        count = f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
+        render.line(f"{program.kind} {run.name} would run {count}")
+        for line in tree.lines(list(tree.rows(run.tasks, None, steps=False)), 80, paint=False):
+            render.line(line)
+        for note in program.notes:
+            render.line(f"note: {note}")
