@@ -16,7 +16,9 @@ MODULE = "github.com/tektoncd/pipeline"
 # the bash image's: what is no option is the command
 BASH = ("sh", "-c", 'case "$1" in -* | "") exec bash "$@" ;; *) exec "$@" ;; esac', "sh")
 GIT = ("git",)
-_IMAGE = re.compile(r"(?<![\w./-])(?:mirror\.gcr\.io|gcr\.io|ghcr\.io|cgr\.dev|mcr\.microsoft\.com)/[\w./:@-]+")
+_IMAGE = re.compile(
+    r"(?<![\w./-])(?:mirror\.gcr\.io|gcr\.io|ghcr\.io|cgr\.dev|mcr\.microsoft\.com)/[\w./:@-]+"
+)
 _SHORT = re.compile(r"(?m)(\bimage: *[\"']?)(?![\"'$]|stand-in)([\w./:@-]+)")
 
 
