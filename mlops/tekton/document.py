@@ -331,7 +331,8 @@ class PipelineTask:
 
     `embedded` tells that the spec stands in the run's own document, so that parameters and
     workspaces reach it without being handed on; else `task_name` is the Task's name. `timeout` in
-    seconds for each attempt, None without one. `on_error` may hold a reference.
+    seconds for each attempt, None without one. `on_error` may hold a reference. `literal`: its
+    parameters are a run's own, in which nothing is replaced.
     """
 
     name: str
@@ -349,6 +350,7 @@ class PipelineTask:
     on_error: str = ""
     final: bool = False
     display_name: str = ""
+    literal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -422,4 +422,5 @@ def _the_task(
         params=parts.params(spec, at, faults),
         retries=max(0, retries),
         timeout=HOUR if limit is None else limit or None,
+        literal=True,
     )

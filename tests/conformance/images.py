@@ -16,11 +16,13 @@ from mlops.build import host
 from mlops.build.files import HostTree, fingerprint
 from mlops.build.image import complete, load, put
 from mlops.build.layers import LayerKind, put_layer
+from mlops.build.tar import Link
 from mlops.domain.digest import ImageRef
 
 CACHE = Path(__file__).parents[2] / ".cache" / "conformance"
 # what Tekton's examples run beyond a shell with the usual commands
-MORE = ("git", "jq", "node", "perl", "find", "file", "openssl")
+MORE = ("bash", "find", "git", "jq", "node", "perl", "ps", "ssh")
+SHELLS = ("ash", "sh")  # as in busybox and Alpine: they understand more than dash does
 DIRECTORIES = ("/usr/lib/git-core", "/usr/share/git-core", "/usr/share/perl", "/usr/share/perl5")
 
 
@@ -32,8 +34,8 @@ def plain(root: Path = CACHE) -> tuple[OciLayout, ImageRef]:
     return store, ImageRef("plain", digest)
 
 
-def full(root: Path = CACHE) -> tuple[OciLayout, ImageRef]:
-    """The same with `MORE` in it. Raises LookupError where one of them is not on this machine."""
+def full(root: Path = CACHE, entrypoint: tuple[str, ...] = ()) -> tuple[OciLayout, ImageRef]:
+    """The same with `MORE` in it, and what it runs by itself. Raises LookupError where one is not on this machine."""
     store, base = plain(root)
     tree = HostTree()
     programs = [tree.add(_program(name)) for name in MORE]
@@ -41,13 +43,18 @@ def full(root: Path = CACHE) -> tuple[OciLayout, ImageRef]:
         if path.is_dir():
             programs += [p for p in tree.add_directory(path, _left_out) if p.suffix == ".so"]
     host.add_libraries(tree, programs)
-    tag = f"full-{fingerprint(tree.tree, str(base))}"
+    for name in SHELLS:
+        tree.tree[f"{Path('/bin').resolve()}/{name}".lstrip("/")] = Link("bash")
+    tag = f"full-{fingerprint(tree.tree, str(base), *entrypoint)}"
     with _alone(root):
         known = store.resolve("conformance", tag)
         if known is None or not complete(store, known):
             image = load(store, base.digest)
             layer = put_layer(store, LayerKind.CODE, tree.tree)
-            whole = dataclasses.replace(image, layers=(*image.layers, layer))
+            layers = (*image.layers, layer)
+            whole = dataclasses.replace(
+                image, layers=layers, entrypoint=entrypoint, command=("bash",)
+            )
             known = put(store, whole, "conformance", tag)
     return store, ImageRef("full", known)
 

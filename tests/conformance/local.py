@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from mlops.adapters.executors.local import LocalExecutor
 from mlops.domain.digest import ImageRef
 from mlops.domain.run import RunResult, TaskState
 from mlops.errors import ConfigError
 from mlops.ports import ImageStore
-from mlops.tekton import parse, validate
+from mlops.tekton import bundle, runs
+from mlops.tekton.document import PipelineRun
 from tests.conformance.targets import Ended, Refused, TaskEnd
 
 
-def verdict(text: str) -> str:
+def programs(text: str) -> list[PipelineRun]:
+    """The runs that some documents ask for. Raises ConfigError where they are refused."""
+    found = bundle.read([("case.yaml", text.encode())])
+    return [runs.program(found, submitted) for submitted in found.runs]
+
+
+def refusal(text: str) -> str:
     """Why the documents are refused before anything runs; empty where they are not."""
     try:
-        for document in _documents(text):
-            validate.validate(parse.pipeline_run(document))
+        programs(text)
     except ConfigError as exc:
         return str(exc)
     return ""
@@ -33,7 +38,7 @@ class LocalTarget:
     name = "local"
 
     def __init__(
-        self, root: Path, store: ImageStore, cache: Path, images: dict[str, ImageRef]
+        self, root: Path, store: ImageStore, cache: Path, images: Mapping[str, ImageRef]
     ) -> None:
         self._executor = LocalExecutor(root, store, "sandbox", cache)
         self._images = images
@@ -41,9 +46,9 @@ class LocalTarget:
     def submit(self, text: str) -> Refused | Ended:
         for name, ref in self._images.items():
             text = re.sub(rf"\bimage: {re.escape(name)}(?![\w:/@.-])", f"image: {ref}", text)
-        (document,) = _documents(text)
         try:
-            return _ended(self._executor.run(document, _Silent()))
+            (run,) = programs(text)
+            return _ended(self._executor.submit(run, _Silent()))
         except ConfigError as exc:
             return Refused(str(exc))
 
@@ -55,14 +60,10 @@ class _Silent:
     def log(self, task: str, step: str, line: str) -> None: ...
 
 
-def _documents(text: str) -> list[dict[str, Any]]:
-    return [each for each in yaml.safe_load_all(text) if each is not None]
-
-
 def _ended(result: RunResult) -> Ended:
     tasks: dict[str, list[TaskEnd]] = {}
     for state in result.tasks:
-        tasks.setdefault(state.name, []).append(
-            TaskEnd(str(state.phase), state.reason, state.message)
-        )
-    return Ended(str(result.phase), result.reason, result.message, result.results, tasks)
+        end = TaskEnd(str(state.phase), state.reason, state.message)
+        tasks.setdefault(state.of, []).append(end)
+    results = json.loads(json.dumps(dict(result.results)))  # lists for tuples
+    return Ended(str(result.phase), result.reason, result.message, results, tasks)

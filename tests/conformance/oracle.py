@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 PROGRAM = Path(__file__).parents[2] / ".cache" / "bin" / "oracle"
 # of these Tekton knows nothing, and what they hold has no effect on one machine
@@ -30,7 +31,7 @@ class Verdict:
 class Oracle:
     """The program, running. Raises FileNotFoundError where it was not built."""
 
-    def __enter__(self) -> Oracle:
+    def __enter__(self) -> Self:
         if not PROGRAM.exists():
             raise FileNotFoundError(f"{PROGRAM} is not there: run make oracle, which needs Go")
         self._process = subprocess.Popen(

@@ -112,6 +112,9 @@ def _handed(
     late: list[Param] = []
     waiting: set[str] = set()
     for param in task.params:
+        if task.literal:
+            handed[param.name] = param.value
+            continue
         if _names_a_workspace(param.value):
             late.append(param)
             continue

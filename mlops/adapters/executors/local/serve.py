@@ -47,7 +47,7 @@ class LocalImages:
 
     def run(self, image: ImageRef, command: tuple[str, ...], env: Mapping[str, str]) -> int:
         """Run a command of the image (its default one where empty), as `serve` does."""
-        argv = command or self._runtimes.default_command(image, with_arguments=False)
+        argv = command or self._runtimes.default_command(image, with_arguments=False, step=False)
         if not argv:
             raise ExecutorError(f"image {image} has no default command", hint="Name a command")
         self._root.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class LocalImages:
             for directory in (home, box):
                 directory.mkdir()
             place = self._runtimes.place(image, home, scratch / "bin", mark_of(scratch))
-            mounts = (Mount(home, "/tekton/home"),) if place.name == "sandbox" else ()
+            mounts = (Mount(home, "/tekton/home"),) if not place.on_host else ()
             inside = Inside(argv, env, "", mounts, network=True, host_name="image")
             launch = place.launch(inside, box)
             running = Running(launch, self._runtimes.wards, _Passing(), stop, grace=_GRACE)
