@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _FRAMES = 8  # a second
+_LEFT = 100  # tasks of a run that are shown when it is over
 _KEPT_LINES = 3  # of the screen's, for what else is there
 _FIRST = (Phase.RUNNING, Phase.FAILED, Phase.CANCELLED, Phase.PENDING, Phase.SUCCEEDED)
 
@@ -69,8 +70,8 @@ def _told(state: TaskState) -> str:
 class LiveTree:
     """A RunObserver that draws. `logs` prints the steps' lines above the tree."""
 
-    def __init__(self, name: str, *, logs: bool) -> None:
-        self._name = name
+    def __init__(self, *, logs: bool) -> None:
+        self._name = ""
         self._logs = logs
         self._lock = threading.Lock()
         self._tasks: dict[str, TaskState] = {}
@@ -110,34 +111,51 @@ class LiveTree:
     def _print(self, text: str) -> None:
         from rich.text import Text  # noqa: PLC0415 - a library for terminals alone
 
-        if self._live is not None:
-            self._live.console.print(Text(text, style="dim"), soft_wrap=True)
+        if (live := self._live) is not None:
+            live.console.print(Text(text, style="dim"), soft_wrap=True)
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Draw while the block runs; what stands at its end is taken away."""
+    def shown(self, name: str) -> Iterator[None]:
+        """Draw the run of that name while the block runs; at its end the whole tree stands there. What else is written
+        to stderr comes above it."""
         from rich.console import Console  # noqa: PLC0415
         from rich.live import Live  # noqa: PLC0415
 
+        self._name, self._begun = name, datetime.now(UTC)
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         if os.environ.get("COLUMNS", "").isdecimal():
             console.width = int(os.environ["COLUMNS"])
-        with Live(
+        drawing = Live(
             get_renderable=lambda: self._frame(console.width, console.height),
             console=console,
             refresh_per_second=_FRAMES,
             transient=True,
             redirect_stdout=False,
-            redirect_stderr=False,
-        ) as self._live:
-            yield
-        self._live = None
+        )
+        with drawing:
+            self._live = drawing
+            try:
+                yield
+            finally:
+                self._live = None
+        self._leave(console.width)
+
+    def _leave(self, columns: int) -> None:
+        tasks, hidden = _chosen(list(self._tasks.values()), _LEFT)
+        rows = list(tree.rows(tasks, None, steps=False, more=hidden > 0))
+        for line in tree.lines(rows, columns, paint=terminal.colours(sys.stderr)):
+            sys.stderr.write(line + "\n")
+        if hidden:
+            render.note(f"└─ and {hidden} more")
+        self._tasks, self._last = {}, {}
 
     def _frame(self, columns: int, height: int) -> Text:
         from rich.text import Text  # noqa: PLC0415
 
         with self._lock:
             tasks, last = list(self._tasks.values()), dict(self._last)
+        if not tasks:
+            return Text("")
         text = "\n".join(frame(self._name, tasks, last, self._begun, columns, height))
         return Text.from_ansi(text, no_wrap=True, overflow="crop")
 

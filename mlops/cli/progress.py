@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+from contextlib import AbstractContextManager
 
 from mlops.cli import render
 from mlops.domain.run import Phase, TaskState
@@ -24,6 +26,10 @@ class Progress:
         self._logs = logs
         self._lock = threading.Lock()
         self._seen: dict[str, Phase] = {}
+
+    def shown(self, name: str) -> AbstractContextManager[None]:
+        """There is nothing to draw of the run of that name: its lines come as they come."""
+        return contextlib.nullcontext()
 
     def task(self, state: TaskState) -> None:
         with self._lock:

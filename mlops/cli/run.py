@@ -9,6 +9,7 @@ import typer
 
 from mlops.adapters import process
 from mlops.cli import opening, options, render, wiring
+from mlops.cli.livetree import LiveTree, live
 from mlops.cli.progress import Progress
 from mlops.engine.run import Order, Outcome, outcome_json
 from mlops.errors import MlopsError, UsageError
@@ -48,12 +49,14 @@ def run(
     _note_left_out(opened, source.short, rev)
     if detach:
         return _detach(opened)
-    runner = opened.runner(Progress(logs=not quiet), source)
+    seen = LiveTree(logs=not quiet) if live() else Progress(logs=not quiet)
+    runner = opened.runner(seen, source)
     outcomes, code = [], 0
     for name in opened.models_at(source, model):
         order = Order(name, source, again=again, pin=not no_pin, actor=opened.actor)
         try:
-            outcome = runner.carry_out(order)
+            with seen.shown(name):
+                outcome = runner.carry_out(order)
         except MlopsError as exc:  # the other models' releases are told all the same
             code = max(code, exc.exit_code)
             outcome = Outcome(name, "", "", str(exc), failed=True)

@@ -35,7 +35,7 @@ class Shown:
         self.name = name
         self._logs = logs
         self._inner: LiveTree | PlainLines = (
-            LiveTree(name, logs=logs) if live() else PlainLines(logs=logs)
+            LiveTree(logs=logs) if live() else PlainLines(logs=logs)
         )
         self._last: dict[str, deque[str]] = {}
 
@@ -55,7 +55,7 @@ class Shown:
             return
         over = threading.Event()
         looking = threading.Thread(target=_learn, args=(kept, self.name, tree, over))
-        with tree.shown():
+        with tree.shown(self.name):
             looking.start()
             try:
                 yield

@@ -63,27 +63,24 @@ def rows(
 
 
 def _task(task: TaskState, branch: str, now: datetime | None, last: Mapping[str, str]) -> Row:
-    said = " ".join(_said(task))
-    if task.phase is Phase.RUNNING:
-        said = f"{said} {last.get(task.name, '')}".strip()
-    return Row(branch, task.phase, task.name, took(task, now), said)
+    said = [*_said(task)]
+    if task.phase is Phase.RUNNING and task.name in last:
+        said.append(last[task.name])
+    return Row(branch, task.phase, task.name, took(task, now), "; ".join(said))
 
 
 def _said(task: TaskState) -> Iterator[str]:
     if task.combination:
-        yield ", ".join(f"{name}={value}" for name, value in task.combination.items()) + ";"
+        yield ", ".join(f"{name}={value}" for name, value in task.combination.items())
     if task.attempts > 1:
-        yield f"attempt {task.attempts};"
+        yield f"attempt {task.attempts}"
     if task.waits:
         yield f"waits: {task.waits}"
-    elif task.phase is Phase.SKIPPED:
-        yield f"skipped: {task.reason}" if task.reason else "skipped"
-        if task.when:
-            yield f"({' and '.join(map(_when, task.when))})"
+    elif task.phase is Phase.SKIPPED and task.reason:
+        whens = " and ".join(map(_when, task.when))
+        yield task.reason + (f" ({whens})" if whens else "")
     elif task.phase in (Phase.FAILED, Phase.CANCELLED):
-        yield task.message or task.reason
-        if task.ignored:
-            yield "(ignored)"
+        yield (task.message or task.reason) + (" (ignored)" if task.ignored else "")
 
 
 def _when(when: Condition) -> str:

@@ -91,6 +91,12 @@ def _bundle(found: Iterable[tuple[Any, Place]]) -> Bundle:
     return gathering.bundle()
 
 
+def _is_credential(value: Raw) -> bool:
+    """Whether Tekton would lay a Secret into steps, as credentials of a service account."""
+    annotations = (value.get("metadata") or {}).get("annotations") or {}
+    return any(key.startswith(("tekton.dev/git-", "tekton.dev/docker-")) for key in annotations)
+
+
 class _Gathering:
     """Documents as they come."""
 
@@ -136,6 +142,10 @@ class _Gathering:
             return
         name = self._name(value, at)
         self._others.append(value)
+        if kind == "Secret" and _is_credential(value):
+            self._notes.append(
+                at.complaint(f"{kind} {name}: a service account's credentials reach no step here")
+            )
         if kind in self._specs:
             if name in self._specs[kind]:
                 self.faults.add(at / "metadata" / "name", f"the {kind} {name!r} is there twice")

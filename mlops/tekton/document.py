@@ -331,7 +331,8 @@ class PipelineTask:
 
     `embedded` tells that the spec stands in the run's own document, so that parameters and
     workspaces reach it without being handed on; else `task_name` is the Task's name. `timeout` in
-    seconds for each attempt, None without one. `on_error` may hold a reference.
+    seconds for each attempt, None without one. `on_error` may hold a reference. `literal`: its
+    parameters are a run's own, in which nothing is replaced.
     """
 
     name: str
@@ -349,6 +350,7 @@ class PipelineTask:
     on_error: str = ""
     final: bool = False
     display_name: str = ""
+    literal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +367,8 @@ class PipelineRun:
     """All that there is to carry out; a TaskRun (`kind`) is a run of one task.
 
     `configs` are the ConfigMaps and Secrets of the files: (kind, name) → key → content. `status` is
-    `spec.status` as submitted. `documents` are the run, name filled in, and whatever it refers to.
+    `spec.status` as submitted, `status_message` what a TaskRun says to it. `documents` are the run,
+    name filled in, and whatever it refers to.
     """
 
     name: str
@@ -385,6 +388,7 @@ class PipelineRun:
     embedded: bool = True
     at: Place = field(default_factory=Place)
     status: str = ""
+    status_message: str = ""
     configs: Mapping[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()

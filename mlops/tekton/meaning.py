@@ -18,7 +18,7 @@ from mlops.tekton.document import (
 from mlops.tekton.graph import near
 from mlops.tekton.place import Fault, Place
 from mlops.tekton.references import Room, Text, is_length, is_status
-from mlops.tekton.substitution import Parts, Reference, malformed, references
+from mlops.tekton.substitution import Parts, Reference, artifacts, malformed, references
 
 RUN_CONTEXT: frozenset[Parts] = frozenset(
     {
@@ -57,6 +57,8 @@ def check(text: Text, meaning: Meaning) -> Iterator[Fault]:
     """What is wrong with the references of one text."""
     if "$(" not in text.text:
         return
+    for each in artifacts(text.text):
+        yield Fault(text.at, f"{each}: artifacts need Tekton's alpha features, which are off")
     for each in malformed(text.text):
         yield Fault(text.at, f"{each} is no reference")
     for reference in references(text.text):
@@ -248,13 +250,18 @@ class TaskMeaning:
     def __post_init__(self) -> None:
         spec, task = self.task.spec, self.task
         known = {each.name: each for each in spec.params}
+        if task.literal:
+            values = {each.name: each.value for each in task.params}
+            known = {n: replace(s, default=values.get(n, s.default)) for n, s in known.items()}
         if task.embedded:
             for name, value in ((each.name, each.value) for each in task.params):
                 outer = self.outer.params.get(name)
                 keys = tuple(value) if isinstance(value, Mapping) else None
                 if keys is not None and outer is not None:
                     keys += outer.properties or ()
-                kind = _handed_kind(value, self.outer.of(task))
+                kind = kind_of(value)
+                if not task.literal:
+                    kind = _handed_kind(value, self.outer.of(task))
                 known.setdefault(name, ParamSpec(name, kind, task.at, value, keys))
             known = {**self.outer.params, **known}
         self.params = known
@@ -301,7 +308,7 @@ class TaskMeaning:
 
     def _param(self, reference: Reference, text: Text, container: Container) -> str | No:
         if container.action is None:
-            return param(reference, self.params)
+            return param(reference, self.params, settled=self.task.literal)
         if text.field == "script":
             return No(
                 "a StepAction's script cannot use parameters",

@@ -97,7 +97,7 @@ def _files(volume: Volume) -> tuple[ConfigFiles, ...]:
 
 def of_pipeline_task(task: PipelineTask) -> Iterator[Text]:
     """Every text of a pipeline task outside its spec."""
-    for param in task.params:
+    for param in () if task.literal else task.params:
         yield from of_value(param.value, param.at / "value")
     if task.matrix is not None:
         for param in task.matrix.all_params:

@@ -41,6 +41,7 @@ _TASK_STATES = {
 }
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes: no words, nothing alike
 _SUFFIX_LENGTH = 5
+_OS = "kubernetes.io/os"
 
 
 def program(
@@ -230,6 +231,8 @@ def _overrides(
 
 def _of_pod(template: Raw, at: Place, faults: Faults) -> Overrides:
     security = template.get("securityContext") or {}
+    if _wants_windows(template):
+        faults.add(at, "asks for a node with Windows, and this machine has none")
     return Overrides(
         env=containers.env(template, at, faults),
         security=Security(
@@ -239,6 +242,33 @@ def _of_pod(template: Raw, at: Place, faults: Faults) -> Overrides:
         ),
         volumes=storage.volumes(template, at, faults),
     )
+
+
+def _wants_windows(template: Raw) -> bool:
+    """Whether nodeSelector or affinity names Windows as the operating system."""
+
+    def names(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            key, values = value.get("key"), value.get("values")
+            if key == _OS and isinstance(values, list) and "windows" in values:
+                return value.get("operator") == "In"
+            return value.get(_OS) == "windows" or any(map(names, value.values()))
+        return isinstance(value, list) and any(map(names, value))
+
+    return names(template.get("nodeSelector")) or names(template.get("affinity"))
+
+
+def _merged(general: Overrides, own: Overrides) -> Overrides:
+    """Two pod templates, the second one of the task itself, which prevails."""
+    env = {each.name: each for each in (*general.env, *own.env)}
+    volumes = {each.name: each for each in (*general.volumes, *own.volumes)}
+    base, over = general.security, own.security
+    security = Security(
+        base.user if over.user is None else over.user,
+        base.group if over.group is None else over.group,
+        base.non_root or over.non_root,
+    )
+    return replace(own, env=tuple(env.values()), volumes=tuple(volumes.values()), security=security)
 
 
 def _specs(raw: Raw, at: Place, default: Overrides, faults: Faults) -> Overrides:
@@ -255,7 +285,7 @@ def _specs(raw: Raw, at: Place, default: Overrides, faults: Faults) -> Overrides
 
     own = default
     if raw.get("podTemplate"):
-        own = _of_pod(raw["podTemplate"], at / "podTemplate", faults)
+        own = _merged(default, _of_pod(raw["podTemplate"], at / "podTemplate", faults))
     if raw.get("computeResources") and any(
         item.get("computeResources") for item in raw.get("stepSpecs") or ()
     ):
@@ -360,6 +390,7 @@ def _task_run(raw: Raw, at: Place, bundle: Bundle, faults: Faults) -> PipelineRu
         embedded=task.embedded,
         at=place,
         status=_TASK_STATES.get(status, ""),
+        status_message=str(spec.get("statusMessage") or ""),
     )
     return _with_propagated(run) if task.embedded else run
 
@@ -391,4 +422,5 @@ def _the_task(
         params=parts.params(spec, at, faults),
         retries=max(0, retries),
         timeout=HOUR if limit is None else limit or None,
+        literal=True,
     )

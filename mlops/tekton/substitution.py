@@ -21,10 +21,14 @@ _PIPELINE_ROOTS = frozenset({"params", "tasks", "finally", "context", "workspace
 _PART = r"""(?:\.[A-Za-z0-9_-]+|\[(?:"[^"\]\s]+"|'[^'\]\s]+')\])"""
 _ROOTS = (
     "params|tasks|finally|results|workspaces|steps|step|credentials"
+    r"|inputs\.params"  # an older name of params
     r"|context(?=\.(?:pipelineRun|pipeline|pipelineTask|taskRun|task)\.)"
 )
 _REFERENCE = re.compile(rf"""\$\(({_ROOTS})({_PART}+)(?:\[(\*|\d{{1,9}})\])?\)""")
 _ANY = re.compile(r"\$\(([A-Za-z0-9_.-]+(?:\[[^\]\s]*\])?(?:\.[A-Za-z0-9_-]+)*)\)")
+_ARTIFACTS = re.compile(
+    r"\$\((?:(?:step\.)?artifacts\.path|(?:tasks|steps)\.[^.()\s]+\.(?:inputs|outputs)(?:\.[^()\s]*)?)\)"
+)
 _LIKE = re.compile(r"\$\((?:params|results)[.\[][^()\s]*\)")
 _PART_TEXT = re.compile(r"""\.([A-Za-z0-9_-]+)|\[["']([^"'\]]+)["']\]""")
 
@@ -83,7 +87,14 @@ def all_references(value: Value) -> Iterator[Reference]:
 
 def _reference(match: re.Match[str]) -> Reference:
     parts = tuple(dotted or quoted for dotted, quoted in _PART_TEXT.findall(match[2]))
-    return Reference(match[0], (match[1], *parts), match[3] or "")
+    root = match[1].removeprefix("inputs.")
+    return Reference(match[0], (root, *parts), match[3] or "")
+
+
+def artifacts(text: str) -> Iterator[str]:
+    """References to artifacts, which Tekton has as an alpha feature."""
+    for match in _ARTIFACTS.finditer(text):
+        yield match[0]
 
 
 def malformed(text: str) -> Iterator[str]:

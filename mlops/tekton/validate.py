@@ -109,9 +109,9 @@ def _source(source: Source, at: Place, run: PipelineRun) -> Iterator[Fault]:
     for each in sources:
         if isinstance(each, ConfigFiles):
             yield from _config(each.kind, each.name, each.at, run, optional=each.optional)
-            for key, _, _ in each.items or ():
+            for index, (key, _, _) in enumerate(each.items or ()):
                 ref = KeyRef(each.kind, each.name, key, each.optional)
-                yield from _key(ref, each.at / "items", run)
+                yield from _key(ref, each.at / "items" / index, run)
     if isinstance(source, Claim) and "/" in source.name:
         yield Fault(at, f"{source.name!r} cannot be the name of a claim")
 
@@ -196,11 +196,14 @@ def _task_params(task: PipelineTask, run: PipelineRun, meaning: Meaning) -> Iter
             if spec.default is None and spec.name not in inherited:
                 yield Fault(task.at / "params", f"nothing is given for the parameter {spec.name!r}")
         else:
-            yield from _handed(spec, given[spec.name], meaning)
+            yield from _handed(spec, given[spec.name], None if task.literal else meaning)
 
 
-def _handed(spec: ParamSpec, param: Param, meaning: Meaning) -> Iterator[Fault]:
-    kind = _kind(param.value, param.at / "value", meaning)
+def _handed(spec: ParamSpec, param: Param, meaning: Meaning | None) -> Iterator[Fault]:
+    """What is wrong with a value; it is none of a text's references without a `meaning`."""
+    kind = kind_of(param.value)
+    if meaning is not None:
+        kind = _kind(param.value, param.at / "value", meaning)
     if kind and kind != spec.kind:
         yield Fault(param.at / "value", f"{spec.name!r} must be of type {spec.kind}, not {kind}")
     elif isinstance(param.value, Mapping):

@@ -2,7 +2,7 @@
 
 They are the same each time, so that a red run is the change's own; MLOPS_TEST_SEED=N takes others, MLOPS_TEST_SEED=random
 new ones, whose number is printed, and MLOPS_TEST_STEPS=N so many of them. What we refuse before the first step and
-Tekton admits stands in `EARLIER`, each with what becomes of it on a cluster.
+Tekton admits stands in `EARLIER`, each with what becomes of it on a cluster; what only Tekton looks at, in `UNSEEN`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,14 @@ EARLIER: dict[str, str] = {
     r"is no duration|is no quantity": "what no controller can read",
     # one machine lacks it, or the table says so
     r"not carried out here": "what one machine lacks",
-    r"cannot be a key": "a key that Kubernetes refuses",
+    r"cannot be a key|limits\.[\w./-]+: there is no such field": "what no pod can have",
+    r"is of type \w+, and the result": "a result of another type",
+    r"is no task with a matrix|only a finally task": "text that nobody replaces",
+    r"must be a map(?! of)": "nothing where a map should be, which Go takes for an empty one",
 }
+
+# what Tekton refuses and we do not: inside fields that are without effect here nothing is looked at
+UNSEEN = r"[aA]ffinity|nodeSelector|TaskRun\.status|TaskRunStatus|PipelineRun\.status"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,7 @@ _Plain.yaml_implicit_resolvers = {
 def _disagreement(text: str, oracle: Oracle) -> str:
     """What is not the same, and not written down; empty where all is well."""
     theirs, ours = oracle.refusal(text), local.refusal(text)
-    if theirs and not ours:
+    if theirs and not ours and not re.search(UNSEEN, theirs):
         return f"Tekton refuses: {theirs}"
     if ours and not theirs and not any(re.search(known, ours) for known in EARLIER):
         return f"only we refuse: {ours}"
@@ -99,7 +105,7 @@ def _disagreement(text: str, oracle: Oracle) -> str:
 def test_the_same_verdict_on_documents_made_wrong(oracle: Oracle) -> None:
     seed = _seed()
     sys.stderr.write(f"MLOPS_TEST_SEED={seed}\n")
-    chosen, sources = random.Random(seed), _sources()
+    chosen, sources = random.Random(seed), _sources()  # noqa: S311 - no secret
     found: dict[str, str] = {}
     for _ in range(int(os.environ.get("MLOPS_TEST_STEPS", STEPS))):
         documents, told = mutations.mutate(chosen.choice(sources), chosen)
@@ -120,7 +126,7 @@ def test_documents_as_they_are_get_the_same_verdict(oracle: Oracle) -> None:
 
 
 def test_mutations_make_most_documents_wrong_and_some_not(oracle: Oracle) -> None:
-    chosen, sources = random.Random(1), _sources()
+    chosen, sources = random.Random(1), _sources()  # noqa: S311 - no secret
     refused = 0
     for _ in range(300):
         documents, _told = mutations.mutate(chosen.choice(sources), chosen)

@@ -46,13 +46,13 @@ def test_the_whole_tree():
     assert drawn(TASKS, last={"lint": "checking"}) == [
         "├─ ✓ fetch          Succeeded       0.4 s",
         "├─ ✗ train          Failed                 2 combinations",
-        "│  ├─ ✓ train.0     Succeeded       2.0 s  lr=0.1;",
+        "│  ├─ ✓ train.0     Succeeded       2.0 s  lr=0.1",
         "│  └─ ✗ train.1     Failed          3.0 s  lr=1; attempt 3; it broke",
         "│     ├─ ✓ prepare  Succeeded       0.5 s",
         "│     ├─ ✗ main     Failed          1.5 s  exit code 3, OOMKilled",
         "│     └─ - rest     Skipped                not run",
         "├─ ▶ lint           Running    1 min 30 s  checking",
-        '├─ - deploy         Skipped                skipped: When Expressions evaluated to false ("dev" in [prod])',
+        '├─ - deploy         Skipped                When Expressions evaluated to false ("dev" in [prod])',
         "└─ · queue          Pending                waits: 2 tasks of this run work already",
     ]
 

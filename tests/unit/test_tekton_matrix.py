@@ -1,6 +1,7 @@
 """Combinations of a matrix, and the order of tasks."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,7 @@ def test_a_circle_is_one_and_there_is_none_where_an_order_exists(waits):
     if circle:
         assert circle[0] == circle[-1]
         assert len(circle) > 1
-        for task, above in zip(circle, circle[1:], strict=False):
+        for task, above in pairwise(circle):
             assert above in waits[task]
         return
     done: set[str] = set()

@@ -9,8 +9,10 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import pytest
 from mlops.adapters.executors.local import HostTool, LocalExecutor, proctree
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.domain.digest import Digest, ImageRef
+from mlops.domain.imagename import ImageMap
 from mlops.domain.run import RunResult, TaskState
 from mlops.errors import RegistryError
 
@@ -41,6 +44,7 @@ PROGRAMS = [
     "readlink",
     "rm",
     "seq",
+    "setpriv",
     "setsid",
     "sleep",
     "tail",
@@ -185,14 +189,20 @@ class World:
     tool: HostTool | None = None
     observer: Recorder = field(default_factory=Recorder)
     cache: Path = Path()
+    mapping: ImageMap = field(default_factory=ImageMap)
     executors: dict[Any, LocalExecutor] = field(default_factory=dict)
 
     @property
     def executor(self) -> LocalExecutor:
-        key = (self.path, self.runtime, self.cache, str(self.tool))
+        key = (self.path, self.runtime, self.cache, str(self.tool), self.mapping)
         if key not in self.executors:
             self.executors[key] = LocalExecutor(
-                self.path / "runs", self.store, self.runtime, self.cache, self.tool
+                self.path / "runs",
+                self.store,
+                self.runtime,
+                self.cache,
+                self.tool,
+                mapping=self.mapping,
             )
         return self.executors[key]
 
@@ -257,3 +267,69 @@ def doc() -> Any:
 @pytest.fixture
 def make_tar() -> Any:
     return tar
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """podman with a store of its own, which nothing is left of."""
+    root = tmp_path_factory.mktemp("podman")
+    settings = (
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{root}/store"\nrunroot = "{root}/run"\n'
+    )
+    (root / "storage.conf").write_text(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(root / "storage.conf"))
+        yield
+        subprocess.run(["podman", "rm", "--all", "--force"], check=True, capture_output=True)
+        subprocess.run(["podman", "rmi", "--all", "--force"], check=True, capture_output=True)
+    subprocess.run(["umount", f"{root}/store/overlay"], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The docker daemon that runs here, else one of our own for the time of the tests."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as short:
+        if _docker_answers():
+            yield
+            return
+        patch.setenv("DOCKER_HOST", f"unix://{short}/sock")  # a socket's name must be short
+        root = tmp_path_factory.mktemp("docker")
+        argv = ["dockerd", f"--host=unix://{short}/sock", f"--data-root={root}/data"]
+        argv += [f"--exec-root={short}/exec", f"--pidfile={root}/pid"]
+        argv += ["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+        with (root / "log").open("wb") as log:
+            daemon = subprocess.Popen(argv, stdout=log, stderr=log)
+        try:
+            end = time.monotonic() + 60
+            while not _docker_answers():
+                assert daemon.poll() is None, (root / "log").read_text()
+                assert time.monotonic() < end, (root / "log").read_text()
+                time.sleep(0.1)
+            yield
+        finally:
+            daemon.terminate()
+            daemon.wait(timeout=60)
+            network = f"{short}/exec/netns/default"  # which the daemon leaves behind
+            subprocess.run(["umount", network], check=False, capture_output=True)
+
+
+def _docker_answers() -> bool:
+    asked = ["docker", "version", "--format", "{{.Server.Version}}"]
+    return subprocess.run(asked, check=False, capture_output=True).returncode == 0
+
+
+@pytest.fixture(params=["podman", "docker"])
+def engine(request: pytest.FixtureRequest, world: World) -> World:
+    """A world whose containers an engine has."""
+    request.getfixturevalue(request.param)
+    world.runtime = request.param
+    return world
+
+
+@pytest.fixture(params=["sandbox", "podman", "docker"])
+def contained(request: pytest.FixtureRequest, world: World) -> World:
+    """A world whose containers see their image's own files."""
+    if request.param != "sandbox":
+        request.getfixturevalue(request.param)
+    world.runtime = request.param
+    return world

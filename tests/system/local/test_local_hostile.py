@@ -275,7 +275,8 @@ def test_an_image_by_a_wrong_result_fails_the_task(world, doc):
             ),
         )
     )
-    assert "names no image by digest" in result.tasks[1].message
+    assert result.tasks[1].reason == "TaskRunImagePullFailed"
+    assert "'../../x' names no image" in result.tasks[1].message
 
 
 def test_a_link_in_the_place_of_a_sub_path_is_not_followed(world, doc):

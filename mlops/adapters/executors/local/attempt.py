@@ -60,6 +60,8 @@ class Attempt:
             done = Attempted(Phase.FAILED, "LocalExecutorError", f"{exc.strerror}: {exc.filename}")
         except RegistryError as exc:
             done = Attempted(Phase.FAILED, "TaskRunImagePullFailed", str(exc))
+            if self._work.stop.set:
+                done = Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
         except (MlopsError, UnresolvedError, substitution.SubstitutionError) as exc:
             done = Attempted(Phase.FAILED, "LocalExecutorError", str(exc))
         finally:
@@ -73,7 +75,7 @@ class Attempt:
         work = self._work
         values = work.scope.values
         bound = storage.bind(work.task, work.run, values, self._inside, work.directory, self._root)
-        volumes: dict[str, storage.Place] = {}
+        volumes = {f"ws-{name}": place for name, place in bound.items()}
         for volume in work.task.spec.volumes:
             name = substitution.text(volume.name, values)
             if not names.is_label(name):
@@ -91,6 +93,7 @@ class Attempt:
     def _with_sidecars(self, files: Files) -> Attempted:
         starting = Starting(self._work, files)
         self._starting = starting
+        starting.find_images()
         with sidecars.started(self._work.task.spec.sidecars, starting) as up:
             done = self._run_steps(starting)
             if done.phase is not Phase.FAILED:
@@ -126,6 +129,9 @@ class Attempt:
         self._ended(index, step, ended, found, goes_on=goes_on)
         if ended.cause is Cause.STOPPED:
             return Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
+        if ended.cause is Cause.DISK:
+            message = f"step {step.name} was stopped: {last.removeprefix('mlops: stopped: ')}"
+            return Attempted(Phase.FAILED, "PodEvicted", message)
         if ended.cause is Cause.TIMEOUT and self._over():
             limit = quantities.duration(self._work.task.timeout or 0.0)
             message = f"it failed to finish within {limit}"
@@ -183,7 +189,7 @@ class Attempt:
     def _set_image(self, step: Container, starting: Starting) -> None:
         for index, state in enumerate(self._states):
             if state.name == step.name:
-                self._states[index] = replace(state, image=starting.images[step.name])
+                self._states[index] = replace(state, image=str(starting.images[step.name]))
 
     def _set(self, index: int, phase: Phase, **changes: Any) -> None:
         self._states[index] = replace(self._states[index], phase=phase, **changes)

@@ -32,11 +32,14 @@ def variables(
             if names.is_variable(prefix + key):
                 found[prefix + key] = _text(content, f"{source.kind} {name}: {key}")
     for env in container.env:
-        found[env.name] = moved(_value(env, scope, run, found))
+        value = _value(env, scope, run, found)
+        if value is not None:
+            found[env.name] = moved(value)
     return found
 
 
-def _value(env: Env, scope: Scope, run: PipelineRun, found: Mapping[str, str]) -> str:
+def _value(env: Env, scope: Scope, run: PipelineRun, found: Mapping[str, str]) -> str | None:
+    """A variable's value; None where it comes from an optional key that is not there."""
     if env.source is not None:
         name = substitution.text(env.source.name, scope)
         key = substitution.text(env.source.key, scope)
@@ -44,7 +47,7 @@ def _value(env: Env, scope: Scope, run: PipelineRun, found: Mapping[str, str]) -
         if key in data:
             return _text(data[key], f"{env.source.kind} {name}: {key}")
         if env.source.optional:
-            return ""
+            return None
         raise ConfigError(env.at.complaint(f"the {env.source.kind} {name!r} has no key {key!r}"))
     if env.downward:
         return _downward(env.downward, scope, run)

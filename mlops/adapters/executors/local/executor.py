@@ -19,7 +19,7 @@ from mlops.adapters.executors.local.host import HostTool
 from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
-from mlops.domain.digest import ImageRef
+from mlops.domain.imagename import ImageMap, ImageName
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ConfigError, ExecutorError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
@@ -30,9 +30,10 @@ from mlops.tekton.document import Claim, Container, PipelineRun
 class LocalExecutor:
     """Meets `ports.Executor`. `root` keeps a directory for each run, `cache` unpacked layers.
 
-    `runtime` is `sandbox`, `process` or `auto` (the sandbox where it works); `tool` names the image
-    whose steps the installed mlops carries out itself; `jobs` is how many tasks of a run work at once,
-    0 the usual number. Raises ExecutorError on another runtime.
+    `runtime` is one of `runtimes.SETTINGS`, `auto` being the sandbox where it works, else `process`;
+    `tool` names the image whose steps the installed mlops carries out itself; `mapping` says which
+    images stand for others; `ours` is the host of the project's own registry; `jobs` is how many
+    tasks of a run work at once, 0 the usual number. Raises ExecutorError on another runtime.
     """
 
     name = "local"
@@ -45,13 +46,18 @@ class LocalExecutor:
         cache: Path = Path(".mlops/cache"),
         tool: HostTool | None = None,
         jobs: int = 0,
+        mapping: ImageMap = ImageMap(),  # noqa: B008  frozen
+        *,
+        ours: str = "",
     ) -> None:
         self.interrupted = False  # whether a signal ended what was carried out last
         self._root = root.absolute()
         jobs = jobs or places.usual()
         machine = Places(cache.absolute() / "places", max(jobs, places.usual()))
         self._limits = Limits(jobs, machine)
-        self._runtimes = Runtimes(images, cache.absolute(), self._root, runtime, tool)
+        self._runtimes = Runtimes(
+            images, cache.absolute(), self._root, runtime, tool, mapping, ours=ours
+        )
 
     def probe(self) -> tuple[str, ...]:
         """Why the sandbox is not available here; empty where it is."""
@@ -139,7 +145,7 @@ class LocalExecutor:
         before: RunResult | None,
     ) -> RunResult:
         carrying = Carrying(
-            run, directory, self._runtimes, Audience(observer), notes, self._limits, before
+            run, directory, self._runtimes.of_run(), Audience(observer), notes, self._limits, before
         )
         with (
             control.listening(directory, token, carrying.cancel),
@@ -273,7 +279,8 @@ class LocalExecutor:
         for task in run.all_tasks:
             values = scope.of_task(task, run, known, "", partial=True).values
             for container in task.spec.containers:
-                ref = _image(container, values)
+                name = _image(container, values)
+                ref = name.ref if name is not None else None
                 is_tool = ref is not None and self._runtimes.is_tool(ref)
                 sandboxed = sandboxed or not is_tool
                 if is_tool or self._runtimes.name == "process":
@@ -294,11 +301,11 @@ class LocalExecutor:
                 )
 
 
-def _image(container: Container, values: substitution.Scope) -> ImageRef | None:
+def _image(container: Container, values: substitution.Scope) -> ImageName | None:
     """A container's image, None where a result or a matrix will tell. Raises ConfigError without a
     digest."""
     try:
-        return ImageRef.parse(resolving.image_of(container, values))
+        return ImageName.parse(resolving.image_of(container, values))
     except substitution.UnresolvedError:
         return None
     except UsageError as exc:

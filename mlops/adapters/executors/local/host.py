@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlops.adapters.executors.local.launch import Inside, Launch
+from mlops.adapters.executors.local.processors import processors
 from mlops.adapters.executors.local.proctree import MARK
 from mlops.adapters.rootfs import Image, RootFilesystems
 from mlops.domain.digest import ImageRef
@@ -57,6 +58,7 @@ class HostProcess:
     directory: str = ""
 
     network_enforced = False
+    on_host = True
 
     def launch(self, inside: Inside, scratch: Path) -> Launch:
         env = {**self.base, **inside.env, MARK: self.mark}
@@ -64,7 +66,7 @@ class HostProcess:
         if self.tool and argv[0] == "mlops":
             argv[:1] = self.tool
         cwd = self.located(inside.working_dir) or self.directory or str(scratch)
-        return Launch(tuple(argv), env, Path(cwd))
+        return Launch(tuple(argv), env, Path(cwd), cpus=processors(inside.cpu))
 
     def located(self, text: str) -> str:
         """An absolute path that the image holds → where it is here; other text as it is."""

@@ -22,7 +22,9 @@ class Inside:
     """A container, all references replaced: what to run, and what it sees.
 
     `env` is the container's own; the image's lies under it. `working_dir` empty: the image's.
-    `host_name` is what the container calls its machine.
+    `host_name` is what the container calls its machine. `user` and `group` None: the image's; with
+    `non_root` root is refused. `cpu` is in processors, `memory` and `disk` in bytes, None without a
+    limit.
     """
 
     argv: tuple[str, ...]
@@ -31,6 +33,14 @@ class Inside:
     mounts: tuple[Mount, ...]
     network: bool
     host_name: str
+    user: int | None = None
+    group: int | None = None
+    groups: tuple[int, ...] = ()
+    non_root: bool = False
+    read_only_root: bool = False
+    cpu: float | None = None
+    memory: int | None = None
+    disk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +52,7 @@ class Launch:
     once they are handed on, the last being where bubblewrap tells how it stands, of which `status`
     is the reading end. Elsewhere both are empty, and the program is watched.
 
-    `cpus` are the processors that it may use (empty: all); `group` is its gid in the sandbox;
-    `after` is a command that must not be left out where the program is ended before its time.
+    `cpus` are the processors that it may use (empty: all); `group` and `groups` are those of a root
     """
 
     argv: tuple[str, ...]
@@ -54,14 +63,23 @@ class Launch:
     overlay: tuple[str, str] | None = None
     cpus: tuple[int, ...] = ()
     group: int = 0
+    groups: tuple[int, ...] = ()
+    enter: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
 
 class Runtime(Protocol):
     """A place where containers start."""
 
-    name: str
-    network_enforced: bool
+    @property
+    def name(self) -> str: ...
+    @property
+    def network_enforced(self) -> bool: ...
+    @property
+    def on_host(self) -> bool:
+        """Whether a container sees the host's own paths."""
+        ...
 
     def launch(self, inside: Inside, scratch: Path) -> Launch:
         """`scratch` is an own, empty directory, removed when the container has ended."""

@@ -11,7 +11,18 @@ from pathlib import Path
 
 from mlops.adapters.executors.local.warden import descendants
 
-__all__ = ["MARK", "descendants", "gone", "kill_all", "mark_of", "marked", "memory", "name", "send"]
+__all__ = [
+    "MARK",
+    "descendants",
+    "environment",
+    "gone",
+    "kill_all",
+    "mark_of",
+    "marked",
+    "memory",
+    "name",
+    "send",
+]
 
 MARK = "MLOPS_WARD"
 """The environment variable by which a run's processes are found after its executor died."""
@@ -25,6 +36,16 @@ def name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return "?"
+
+
+def environment(pid: int) -> dict[str, str]:
+    """What the process was started with; empty where it is gone."""
+    try:
+        content = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return {}
+    pairs = (os.fsdecode(each).partition("=") for each in content.split(b"\0") if each)
+    return {name: value for name, _, value in pairs}
 
 
 def memory(pid: int, *, exact: bool = False) -> int:
@@ -41,6 +62,8 @@ def memory(pid: int, *, exact: bool = False) -> int:
 
 def send(pid: int, number: signal.Signals) -> None:
     """Signal a process; quiet where it is gone."""
+    if pid <= 0:
+        raise ValueError("that would signal a group")
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 

@@ -39,9 +39,10 @@ class Files:
         """Lay out all of them, empty."""
         for name in ("results", "steps", "scripts", "home", "workspace"):
             (self.root / name).mkdir(parents=True)
-        for step in spec.steps:
+        for index, step in enumerate(spec.steps):
             self.step(step.name).mkdir()
             self.step_results(step.name).mkdir()
+            (self.root / "steps" / str(index)).symlink_to(f"step-{step.name}")
 
     def at(self, name: str) -> Path:
         return self.root / name

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from mlops.adapters import process
 from mlops.adapters.executors.local import proctree
+from mlops.adapters.executors.local.disk import Disk
 from mlops.adapters.executors.local.launch import Launch
 from mlops.adapters.executors.local.wards import Ward, Wards
 from mlops.errors import ExecutorError, OutsideError
@@ -50,6 +51,7 @@ class Cause(StrEnum):
     """Why a container was ended before its own time."""
 
     NONE = ""
+    DISK = "Evicted"
     TIMEOUT = "TimedOut"
     STOPPED = "Cancelled"
 
@@ -94,6 +96,7 @@ class Running:
     stop: Stop
     deadline: float | None = None  # of time.monotonic
     memory: int | None = None
+    disk: Disk | None = None
     grace: float = GRACE
     _ward: Ward = field(init=False)
     _poll: select.poll = field(init=False, default_factory=select.poll)
@@ -111,9 +114,30 @@ class Running:
 
     def start(self) -> None:
         """Start it. Raises ExecutorError where the warden does not start."""
+        if self.launch.ask:
+            self.memory = None  # the engine holds it
         self._ward = self.wards.start(self.launch)
         self._lifeline = self._ward.lifeline
         self._told = Told(self._ward.status)
+
+    def execute(self, argv: Sequence[str], seconds: float) -> int:
+        """Run a command in the container, from any thread while it runs; gives its exit code, -1 where
+        it could not be run or took longer than `seconds`."""
+        command, env, cwd = self._command(argv)
+        try:
+            return process.run(
+                command, doing="executing a probe", env=env, cwd=cwd, timeout=seconds, check=False
+            ).code
+        except OutsideError:
+            return -1
+
+    def _command(self, argv: Sequence[str]) -> tuple[list[str], dict[str, str], Path]:
+        if self.launch.status is None:
+            return [*self.launch.enter, *argv], dict(self.launch.env), self.launch.cwd
+        inner = proctree.descendants(self._told.first)[:1] if self._told.first else []
+        target = str(inner[0] if inner else self._told.first)
+        entered = [*self.launch.enter, "--target", target, "--", *argv]
+        return entered, proctree.environment(int(target)), Path("/")
 
     def attend(self) -> Ended:
         """Wait for the end, whatever brings it. Nothing of the container is left then."""
@@ -135,6 +159,8 @@ class Running:
     def _patience(self) -> float | None:
         """Milliseconds until there is something to look at; None without end."""
         moments = [each for each in (self.deadline, self._kill_at, self._give_up_at) if each]
+        if self.disk is not None:
+            moments.append(self.disk.next_look)
         seconds = [moment - time.monotonic() for moment in moments]
         if self.memory is not None:
             seconds.append(_LOOK)
@@ -169,6 +195,16 @@ class Running:
             )
         if self.memory is not None:
             self._hold_memory(self.memory)
+        if self.disk is not None and self._cause is Cause.NONE:
+            self._hold_disk(self.disk)
+
+    def _hold_disk(self, disk: Disk) -> None:
+        """Stop it at once where it takes too much: each second of grace could be a gigabyte."""
+        complaint = disk.complaint()
+        if complaint:
+            self.log.note(f"stopped: {complaint}")
+            self._end(Cause.DISK)
+            self._kill_at = time.monotonic()
 
     def _end(self, cause: Cause) -> None:
         if self._cause is not Cause.NONE:
@@ -176,35 +212,11 @@ class Running:
         self._cause = cause
         self._kill_at = time.monotonic() + self.grace
         members = self._members()
-        for pid in members:
+        # an engine's own program hands the signal on to the container
+        for pid in members[:1] if self.launch.ask else members:
             proctree.send(pid, signal.SIGTERM)
         if not members:  # not up yet: nothing there that could end in order
             self._kill_at = time.monotonic()
-
-    def execute(self, command: Sequence[str], seconds: float) -> int:
-        """Run a command beside the container's own, in its namespaces; its exit code.
-
-        124 where it takes longer than `seconds`, 127 where it cannot be started.
-        """
-        members = self._members()
-        if not members:
-            return 127
-        target = members[-1]
-        try:
-            block = Path(f"/proc/{target}/environ").read_bytes()
-            enter: list[str] = []
-            if self.launch.status is not None:
-                enter = ["nsenter", "--target", str(target), "--user", "--preserve-credentials"]
-                enter += ["--mount", "--pid", "--ipc", "--uts", "--net", "--"]
-            env = dict(
-                os.fsdecode(each).split("=", 1) for each in block.split(b"\0") if b"=" in each
-            )
-            done = process.run(
-                [*enter, *command], doing="asking a sidecar", env=env, timeout=seconds, check=False
-            )
-        except (OutsideError, OSError):
-            return 127 if Path(f"/proc/{target}").exists() else 124
-        return done.code
 
     def _members(self) -> list[int]:
         """The container's processes, without those that only hold it."""
@@ -213,6 +225,9 @@ class Running:
         return proctree.descendants(self._told.first) if self._told.first else []
 
     def _kill(self) -> None:
+        if not self._told.pid:  # the warden is just starting it
+            self._kill_at = time.monotonic() + _LOOK
+            return
         self._give_up_at = time.monotonic() + _LAST
         if self.launch.status is None:
             self._close_lifeline()
@@ -249,10 +264,15 @@ class Running:
 
     def _ended(self) -> Ended:
         code = self._told.ended
-        started = self.launch.status is None or self._told.came_up
         code = code if code >= 0 else 128 - code
+        oom, started = bool(self._killed), self.launch.status is None or self._told.came_up
+        if self._told.answer:
+            oom, started = (
+                self._told.answer[0] == "true",
+                not self._told.answer[1].startswith("0001-"),
+            )
         # a timeout or stop ends the container before it can say how
-        return Ended(code, self._cause, bool(self._killed), started or bool(self._cause))
+        return Ended(code, self._cause, oom, started or bool(self._cause))
 
     def _close_lifeline(self) -> None:
         if self._lifeline >= 0:
@@ -272,13 +292,16 @@ class Told:
     """What the warden and bubblewrap told so far, a line of JSON each.
 
     `pid` is the topmost process, `first` the sandbox's own first one, 0 before they are known;
-    `came_up` tells that the sandbox's command was started; `ended` counts once it is `over`.
+    `came_up` tells that the sandbox's command was started; `answer` is what an engine says of its
+    container: whether it was killed for its memory, and when it started. `ended` counts once it is
+    `over`.
     """
 
     status: int
     pid: int = 0
     first: int = 0
     came_up: bool = False
+    answer: tuple[str, str] | None = None
     ended: int = 0
     over: bool = False
     _rest: bytes = b""
@@ -297,5 +320,8 @@ class Told:
         self.pid = int(what.get("pid") or self.pid)
         self.first = int(what.get("child-pid") or self.first)
         self.came_up = self.came_up or "exit-code" in what
+        if "answer" in what:
+            oom, _, started = str(what["answer"]).partition(" ")
+            self.answer = oom, started or "0001-"
         if "ended" in what and not self.over:
             self.ended, self.over = int(what["ended"]), True

@@ -1,63 +1,100 @@
-"""Which runtime a container starts in: the installed mlops, the sandbox, or plain processes."""
+"""Which runtime a container starts in: the installed mlops, the sandbox, an engine, or plain processes."""
 
 from __future__ import annotations
 
+import copy
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mlops.adapters.executors.local import sandbox
-from mlops.adapters.executors.local.host import HostProcess, HostTool, image_process, tool_process
+from mlops.adapters.executors.local import engine, sandbox
+from mlops.adapters.executors.local.engine import ENGINES, Engine
+from mlops.adapters.executors.local.host import HostTool, image_process, tool_process
+from mlops.adapters.executors.local.launch import Runtime
 from mlops.adapters.executors.local.wards import Wards
+from mlops.adapters.images import Found, Images, ImagesOfRun
 from mlops.adapters.rootfs import Image, RootFilesystems, read_image
 from mlops.domain.digest import Digest, ImageRef
+from mlops.domain.imagename import ImageMap, ImageName
 from mlops.errors import ExecutorError
-from mlops.ports import ImageStore
+from mlops.ports import ImageFiles
 
-SETTINGS = ("auto", "sandbox", "process")
+SETTINGS = ("auto", "sandbox", *ENGINES, "process")
 
 
 class Runtimes:
-    """Chooses once, for all containers. `runs` is where overlays' writable parts will lie."""
+    """Chooses once, for all containers. `runs` is where overlays' writable parts will lie, `mapping`
+    which images stand for others; `ours` is the host of the project's own registry."""
 
     def __init__(
-        self, images: ImageStore, cache: Path, runs: Path, setting: str, tool: HostTool | None
+        self,
+        images: ImageFiles,
+        cache: Path,
+        runs: Path,
+        setting: str,
+        tool: HostTool | None,
+        mapping: ImageMap = ImageMap(),  # noqa: B008  frozen
+        *,
+        ours: str = "",
     ) -> None:
         if setting not in SETTINGS:
             raise ExecutorError(
-                f"the runtime {setting} is not here yet", hint=f"Use one of {', '.join(SETTINGS)}"
+                f"there is no runtime {setting}", hint=f"Use one of {', '.join(SETTINGS)}"
             )
         self.tool = tool
         self.wards = Wards()
-        self._images = images
-        self._filesystems = RootFilesystems(images, cache)
+        self._images = Images(images, cache, mapping, ours=ours)
+        self._of_run = ImagesOfRun(self._images)
+        self._filesystems = RootFilesystems(self._images, cache)
         self._cache = cache
         self._runs = runs
         self._setting = setting
+        self._engine = Engine(setting, self._images) if setting in ENGINES else None
         self._lock = threading.Lock()
-        self._probe: sandbox.Probe | None = None
+        self._probed: list[sandbox.Probe] = []
+        self._answered: list[tuple[str, ...]] = []
         self._known: dict[Digest, Image] = {}
+
+    def of_run(self) -> Runtimes:
+        """The same for one run: what a tag names is looked up once in it."""
+        found = copy.copy(self)
+        found._of_run = ImagesOfRun(self._images)  # noqa: SLF001  our own
+        return found
 
     @property
     def probe(self) -> sandbox.Probe:
         """Whether the sandbox works here; tried once."""
         with self._lock:
-            if self._probe is None:
-                self._probe = sandbox.probe(self._cache / "layers", self._runs)
-            return self._probe
+            if not self._probed:
+                self._probed.append(sandbox.probe(self._cache / "layers", self._runs, self.wards))
+            return self._probed[0]
 
     @property
     def name(self) -> str:
-        """`sandbox` or `process`. Raises ExecutorError where the sandbox is asked for in vain."""
+        """What was asked for, or what `auto` chose. Raises ExecutorError where that is not here:
+        nothing weaker takes its place."""
         if self._setting == "process":
             return "process"
+        if self._engine is not None:
+            self._check_engine(self._engine)
+            return self._setting
         if not self.probe.reasons:
             return "sandbox"
         if self._setting == "sandbox":
             why = "; ".join(self.probe.reasons)
             raise ExecutorError(f"the sandbox is not available here: {why}", hint=self.probe.hint)
         return "process"
+
+    def _check_engine(self, asked: Engine) -> None:
+        with self._lock:
+            if not self._answered:
+                self._answered.append(asked.reasons())
+        if self._answered[0]:
+            raise ExecutorError(
+                f"the runtime {asked.name} is not available here: {'; '.join(self._answered[0])}",
+                hint=f"Install and start {asked.name}, or set runtime: auto",
+            )
 
     def _told(self) -> str:
         """The runtime's name for our own steps, which run without one too."""
@@ -74,11 +111,25 @@ class Runtimes:
                 f"WARNING: steps run as plain processes of this machine, not in a sandbox ({why}): "
                 "they can read and write what you can, and their network stays on"
             )
-        elif not self.probe.overlay:
+        elif self.name == "sandbox" and not self.probe.overlay:
             yield "overlays cannot be mounted here: the root of each container is read-only"
 
     def is_tool(self, ref: ImageRef) -> bool:
         return self.tool is not None and ref.digest == self.tool.image.digest
+
+    def on_host(self, ref: ImageRef) -> bool:
+        """Whether containers of the image see the host's own paths."""
+        return self.is_tool(ref) or self.name == "process"
+
+    def find(self, text: str, wanted: Callable[[], bool] = lambda: True) -> Found:
+        """The image that a document names, brought here where it is not, which `wanted` may stop.
+
+        Raises UsageError on what names no image, RegistryError where it cannot be had.
+        """
+        ref = ImageName.parse(text).ref
+        if ref is not None and self.is_tool(ref):
+            return Found(ref)
+        return self._of_run.find(text, wanted)
 
     def image(self, digest: Digest) -> Image:
         """What an image's config says. Raises RegistryError where it is not there."""
@@ -87,9 +138,7 @@ class Runtimes:
                 self._known[digest] = read_image(self._images, digest)
             return self._known[digest]
 
-    def place(
-        self, ref: ImageRef, home: Path, bin_directory: Path, mark: str
-    ) -> sandbox.Sandbox | HostProcess:
+    def place(self, ref: ImageRef, home: Path, bin_directory: Path, mark: str) -> Runtime:
         """Where a container of an image starts."""
         if self.tool is not None and self.is_tool(ref):
             _write_command(bin_directory / "mlops", self.tool)
@@ -97,7 +146,16 @@ class Runtimes:
         image = self.image(ref.digest)
         if self.name == "process":
             return image_process(image, self._filesystems, home, mark)
-        return sandbox.Sandbox(image, self._filesystems, mark, overlay=self.probe.overlay)
+        if self._engine is not None:
+            return self._engine.place(image, mark)
+        probe = self.probe
+        return sandbox.Sandbox(
+            image, self._filesystems, mark, overlay=probe.overlay, users=probe.users
+        )
+
+    def disks(self) -> Sequence[Path]:
+        """Where containers write, beside the run's own directory."""
+        return engine.disks(self._engine) if self._engine is not None else ()
 
     def default_command(self, ref: ImageRef, *, with_arguments: bool) -> tuple[str, ...]:
         """What an image runs by itself; its Cmd is left out where there are other arguments."""

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from mlops.adapters import process
 from mlops.adapters.executors.local.launch import Inside, Launch
+from mlops.adapters.executors.local.processors import processors
 from mlops.adapters.executors.local.proctree import MARK
+from mlops.adapters.executors.local.wards import Wards
 from mlops.adapters.rootfs import Image, RootFilesystems, remove
 from mlops.errors import ExecutorError, OutsideError
 
@@ -45,6 +47,9 @@ _CAPABILITIES = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
+_LARGEST_SHM = 1 << 30  # bytes, of memory
+_LARGEST_TMP = 1 << 30  # bytes, of memory; an overlay has its /tmp on disk
+_ENTER = ("--user", "--mount", "--pid", "--net", "--ipc", "--uts", "--preserve-credentials", "--wd")
 _OWN = frozenset({"proc", "dev", "tmp", "tekton", "workspace"})  # made anew in each container
 _FROM_HOST = ("etc/resolv.conf", "etc/hosts")
 _INSTALL = "Install bubblewrap (on Debian: apt install bubblewrap) and util-linux"
@@ -56,15 +61,18 @@ _NAMESPACES = (
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Whether sandboxes work here: `reasons` is empty where they do, `hint` is what to do."""
+    """Whether sandboxes work here: `reasons` is empty where they do, `hint` is what to do. `users` is
+    how many there are in one."""
 
     reasons: tuple[str, ...]
     hint: str = ""
     overlay: bool = True
+    users: int = 1
 
 
-def probe(lower: Path, upper: Path) -> Probe:
-    """Try it: `lower` is where layers are unpacked, `upper` where runs are kept."""
+def probe(lower: Path, upper: Path, wards: Wards | None = None) -> Probe:
+    """Try it: `lower` is where layers are unpacked, `upper` where runs are kept; `wards` is who will
+    start containers, None where they are started alone."""
     if not sys.platform.startswith("linux"):
         return Probe(("it needs Linux",), "Set runtime: process")
     missing = [name for name in ("bwrap",) if _program(name) is None]
@@ -73,7 +81,13 @@ def probe(lower: Path, upper: Path) -> Probe:
     failure = _try(["--unshare-user", "--ro-bind", "/", "/"])
     if failure:
         return Probe((failure,), _NAMESPACES)
-    return Probe((), overlay=_overlay_works(lower, upper))
+    if wards is None:
+        return Probe((), overlay=_overlay_works(lower, upper))
+    try:
+        users = wards.users
+    except ExecutorError as exc:
+        return Probe((exc.message,), _NAMESPACES)
+    return Probe((), overlay=_overlay_works(lower, upper), users=users)
 
 
 def _program(name: str) -> str | None:
@@ -146,15 +160,18 @@ def _lay_out(box: Path, layers: Sequence[Path]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """Containers of one image. `mark` finds its processes after a crash."""
+    """Containers of one image. `mark` finds its processes after a crash; `users` is how many users
+    there are in a container that root has."""
 
     image: Image
     filesystems: RootFilesystems
     mark: str
     overlay: bool = True
+    users: int = 1
 
     name = "sandbox"
     network_enforced = True
+    on_host = False
 
     def launch(self, inside: Inside, scratch: Path) -> Launch:
         layers = self.filesystems.directories(self.image)
@@ -162,12 +179,15 @@ class Sandbox:
             raise ExecutorError(
                 f"image {self.image.digest} has no layers, so nothing can run in it"
             )
+        uid, gid = _identity(inside, self.image, layers)
         reading, writing = os.pipe()
-        options = [*self._options(inside, layers), "--json-status-fd", str(writing)]
+        options = [*self._options(inside), *self._who(uid, gid)]
+        options += ["--json-status-fd", str(writing)]
         overlay = None
         if self.overlay:
             overlay = (str(scratch), _lay_out(scratch, layers))
             _prepare(scratch / "upper", layers, inside)
+            _make_tmp(scratch / "upper")
             root = ["--bind", str(scratch / "root"), "/"]
         else:
             root = list(_entries(self.filesystems.merged(self.image), inside))
@@ -175,10 +195,24 @@ class Sandbox:
         argv = (_found("bwrap"), "--args", str(described), "--", *inside.argv)
         # the sandbox's first process has this too: nothing of our own environment may stand in it
         env = {"PATH": _PATH, MARK: self.mark}
-        return Launch(argv, env, Path("/"), (described, writing), reading, overlay)
+        return Launch(
+            argv,
+            env,
+            Path("/"),
+            (described, writing),
+            reading,
+            overlay,
+            cpus=processors(inside.cpu),
+            group=gid if self._is_own_root(uid, gid) else 0,
+            groups=inside.groups if self._is_own_root(uid, gid) and self.users > 1 else (),
+            enter=(_found("nsenter"), *_ENTER),
+        )
 
-    def _options(self, inside: Inside, layers: Sequence[Path]) -> Iterator[str]:
-        yield from ("--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp")  # noqa: S108  in the sandbox
+    def _options(self, inside: Inside) -> Iterator[str]:
+        yield from ("--proc", "/proc")
+        yield from _devices(inside.memory)
+        if not self.overlay:
+            yield from ("--perms", "1777", "--size", str(_LARGEST_TMP), "--tmpfs", "/tmp")  # noqa: S108  in the sandbox
         for directory in ("/tekton", "/workspace"):
             yield from ("--perms", "0755", "--dir", directory)
         for mount in sorted(inside.mounts, key=lambda each: each.target.count("/")):
@@ -186,24 +220,41 @@ class Sandbox:
             yield from (str(mount.source), mount.target)
         working_dir = inside.working_dir or self.image.working_dir
         yield from ("--dir", working_dir, "--chdir", working_dir)
+        if inside.read_only_root:
+            yield from ("--remount-ro", "/")
         yield from ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
         yield from ("--hostname", inside.host_name[:63], "--die-with-parent", "--new-session")
         if not inside.network:
             yield "--unshare-net"
-        yield from self._identity(layers)
         yield "--clearenv"
         env = {"PATH": _PATH, "HOME": "/tekton/home", **_but_home(self.image), **inside.env}
         for name, value in env.items():
             yield from ("--setenv", name, value)
 
-    def _identity(self, layers: Sequence[Path]) -> Iterator[str]:
-        uid, gid = user(self.image, layers)
-        if uid != 0 or not self.overlay:
+    def _is_own_root(self, uid: int, gid: int) -> bool:
+        """Whether the user namespace that is there will do; else the container gets one of its own,
+        with a single user."""
+        return self.overlay and uid == 0 and gid < self.users
+
+    def _who(self, uid: int, gid: int) -> Iterator[str]:
+        if not self._is_own_root(uid, gid):
             yield from ("--unshare-user", "--uid", str(uid), "--gid", str(gid))
         yield from ("--cap-drop", "ALL")
         if uid == 0:
             for capability in _CAPABILITIES:
                 yield from ("--cap-add", capability)
+
+
+def _devices(memory: int | None) -> Iterator[str]:
+    """What lies in memory there is bounded: /dev/shm, and nothing can be put beside it."""
+    shared = min(_LARGEST_SHM, memory or _LARGEST_SHM)
+    yield from ("--dev", "/dev", "--perms", "1777", "--size", str(shared), "--tmpfs", "/dev/shm")  # noqa: S108  in the sandbox
+    yield from ("--remount-ro", "/dev")
+
+
+def _make_tmp(upper: Path) -> None:
+    (upper / "tmp").mkdir()
+    (upper / "tmp").chmod(0o1777)
 
 
 def _but_home(image: Image) -> dict[str, str]:
@@ -247,10 +298,27 @@ def _entries(root: Path, inside: Inside) -> Iterator[str]:
             yield from ("--ro-bind-try", f"/{name}", f"/{name}")
 
 
+def _identity(inside: Inside, image: Image, layers: Sequence[Path]) -> tuple[int, int]:
+    """The uid and gid of a container. Raises ExecutorError where it may not be root and is."""
+    uid, gid = (
+        user(image, layers)
+        if inside.user is None
+        else _identity_of(str(inside.user), "passwd", layers)
+    )
+    if inside.group is not None:
+        gid = inside.group
+    if inside.non_root and uid == 0:
+        raise ExecutorError(
+            f"the container must not run as root (runAsNonRoot), and image {image.digest} would",
+            hint="Set securityContext.runAsUser",
+        )
+    return uid, gid
+
+
 def user(image: Image, layers: Sequence[Path]) -> tuple[int, int]:
     """The uid and gid that the image asks for: numbers, or names of its own /etc/passwd.
 
-    One of each is all that a sandbox has. Raises ExecutorError where the name is unknown.
+    Raises ExecutorError where the name is unknown.
     """
     name, _, group = image.user.partition(":")
     uid, gid = _identity_of(name or "0", "passwd", layers)

@@ -73,6 +73,8 @@ def of_task(
     """
     own = {**scope, ("context", "pipelineTask", "retries"): str(task.retries)}
     handed, late, waiting = _handed(task, own, partial=partial)
+    if task.embedded:
+        handed = {name: _over(scope.get(("params", name)), value) for name, value in handed.items()}
     handed |= combination or {}
     for spec in task.spec.params:
         if spec.name in handed:
@@ -97,6 +99,12 @@ def of_task(
     return TaskScope(found, late, own if late else {})
 
 
+def _over(outer: Value | None, value: Value) -> Value:
+    """An object that is handed on lies over the outer one of its name, key by key."""
+    both = isinstance(outer, Mapping) and isinstance(value, Mapping)
+    return {**outer, **value} if both else value  # type: ignore[dict-item]
+
+
 def _handed(
     task: PipelineTask, scope: Scope, *, partial: bool
 ) -> tuple[dict[str, Value], tuple[Param, ...], set[str]]:
@@ -104,6 +112,9 @@ def _handed(
     late: list[Param] = []
     waiting: set[str] = set()
     for param in task.params:
+        if task.literal:
+            handed[param.name] = param.value
+            continue
         if _names_a_workspace(param.value):
             late.append(param)
             continue

@@ -58,7 +58,7 @@ class LocalImages:
             for directory in (home, box):
                 directory.mkdir()
             place = self._runtimes.place(image, home, scratch / "bin", mark_of(scratch))
-            mounts = (Mount(home, "/tekton/home"),) if place.name == "sandbox" else ()
+            mounts = (Mount(home, "/tekton/home"),) if not place.on_host else ()
             inside = Inside(argv, env, "", mounts, network=True, host_name="image")
             launch = place.launch(inside, box)
             running = Running(launch, self._runtimes.wards, _Passing(), stop, grace=_GRACE)

@@ -18,6 +18,7 @@ from mlops.tekton.document import Container, Probe
 
 GRACE = 0.5  # seconds that a sidecar has to end in order
 _LOOK = 0.05  # seconds between looks at whether a stop was told
+_SETTLE = 0.1  # seconds that a sidecar without a probe has before the first step, as on a cluster
 _READY = 300.0  # seconds that a sidecar may take to be ready
 
 
@@ -95,6 +96,8 @@ def started(containers: Sequence[Container], starting: Starting) -> Iterator[Sid
             sidecar.up.wait()
             if sidecar.failure is not None:
                 raise sidecar.failure
+        if any(not container.probes for container in containers):
+            _pause(_SETTLE, starting.work.stop)
         for sidecar in sidecars:
             for probe in sidecar.container.probes:
                 _await(sidecar, probe, starting.work.stop)

@@ -250,6 +250,8 @@ class Standing:
         if stopped == CANCELLED:
             reason = "TaskRunCancelled" if self._run.kind == "TaskRun" else CANCELLED
             message = f"{self._run.kind} {name} was cancelled"
+            if self._run.status_message:
+                message += f": {self._run.status_message}"
             return self._result(Phase.CANCELLED, reason, message)
         values, missing = self._pipeline_results()
         if self._fault is not None:

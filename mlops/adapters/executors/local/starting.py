@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mlops.adapters.executors.local import resolving
+from mlops.adapters.executors.local import processors, resolving
 from mlops.adapters.executors.local.audience import Hearing
-from mlops.adapters.executors.local.launch import Launch
+from mlops.adapters.executors.local.disk import Disk
+from mlops.adapters.executors.local.launch import Inside, Launch
 from mlops.adapters.executors.local.logs import StepLog
 from mlops.adapters.executors.local.resolving import Files
 from mlops.adapters.executors.local.rundir import RunDirectory
@@ -14,6 +15,7 @@ from mlops.adapters.executors.local.running import Running, Stop
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.adapters.executors.local.scope import TaskScope
 from mlops.domain.digest import ImageRef
+from mlops.errors import RegistryError, UsageError
 from mlops.tekton.document import Container, PipelineRun, PipelineTask, Value
 from mlops.tekton.substitution import Parts
 
@@ -41,19 +43,35 @@ class Work:
 @dataclass(slots=True)
 class Starting:
     """Makes containers of one attempt ready. `used` tells the runtimes, and whether each had the
-    network on; `images` what each container's image was."""
+    network on; `images` what each container's image turned out to be, `notes` what is to be said of it."""
 
     work: Work
     files: Files
     used: dict[str, bool] = field(default_factory=dict)
-    images: dict[str, str] = field(default_factory=dict)
+    images: dict[str, ImageRef] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def find_images(self) -> None:
+        """Bring all images here before anything starts, as a pod does.
+
+        Raises RegistryError, which names the container, where one cannot be had.
+        """
+        work = self.work
+        for container in work.task.spec.containers:
+            text = resolving.image_of(container, work.scope.values)
+            try:
+                found = work.runtimes.find(text, lambda: not work.stop.set)
+            except (UsageError, RegistryError) as exc:
+                place = (container.at / "image").complaint(exc.message)
+                raise RegistryError(place, hint=exc.hint) from exc
+            self.images[container.name] = found.ref
+            self.notes[container.name] = found.note
 
     def scope(self, container: Container, more: dict[Parts, Value]) -> dict[Parts, Value]:
         """What the container's texts may refer to; `more` are results of earlier steps."""
         work = self.work
         known = TaskScope({**work.scope.values, **more}, work.scope.late, work.scope.outer)
-        ref = ImageRef.parse(resolving.image_of(container, known.values))
-        on_host = work.runtimes.is_tool(ref) or work.runtimes.name == "process"
+        on_host = work.runtimes.on_host(self.images[container.name])
         return resolving.step_scope(container, work.task.spec, known, self.files, on_host=on_host)
 
     def prepare(
@@ -73,21 +91,29 @@ class Starting:
         log = StepLog(work.directory.log(work.node, name), hear, work.hearing.now)
         if work.number > 1:
             log.note(f"attempt {work.number}")
-        memory = container.limits.memory
-        running = Running(launch, work.runtimes.wards, log, stop, memory=memory)
+        for text in (self.notes[name], processors.note(container.limits.cpu)):
+            if text and not launch.ask:
+                log.note(text)
+        running = Running(launch, work.runtimes.wards, log, stop, memory=container.limits.memory)
+        running.disk = self._disk(container)
         if grace is not None:
             running.grace = grace
         return running
 
+    def _disk(self, container: Container) -> Disk:
+        """What a container writes: into its overlay and the attempt's directories, which count, and
+        into workspaces."""
+        also = tuple(self.work.runtimes.disks())
+        return Disk((self.files.root,), container.limits.disk, shared=True, also=also)
+
     def _launch(self, container: Container, whole: dict[Parts, Value]) -> Launch:
         work = self.work
         spec = work.task.spec
-        image = resolving.image_of(container, whole)
-        ref = ImageRef.parse(image)
+        ref = self.images[container.name]
         mark = f"{work.directory.mark}/{work.node}/{work.number}/{container.name}"
         bin_directory = work.directory.path / "bin"
         place = work.runtimes.place(ref, self.files.at("home"), bin_directory, mark)
-        on_host = place.name != "sandbox"
+        on_host = place.on_host
         if on_host:
             resolving.check_host(container)
         resolved = resolving.resolve(container, spec, work.run, whole, self.files, on_host=on_host)
@@ -95,8 +121,23 @@ class Starting:
         if not resolved.command:
             default = work.runtimes.default_command(ref, with_arguments=bool(resolved.args))
         inside = resolved.inside(default, network=spec.network, host_name=work.task.name)
+        inside = _held(inside, container)
         scratch = self.files.at("scratch") / container.name
         scratch.mkdir(parents=True)
         self.used[place.name] = spec.network or not place.network_enforced
-        self.images[container.name] = image
         return place.launch(inside, scratch)
+
+
+def _held(inside: Inside, container: Container) -> Inside:
+    """With who it runs as, and its limits."""
+    security, limits = container.security, container.limits
+    return replace(
+        inside,
+        user=security.user,
+        group=security.group,
+        non_root=security.non_root,
+        read_only_root=security.read_only_root,
+        cpu=limits.cpu,
+        memory=limits.memory,
+        disk=limits.disk,
+    )

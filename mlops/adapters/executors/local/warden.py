@@ -35,6 +35,7 @@ from collections.abc import Callable
 from typing import Any
 
 NOT_FOUND, NOT_EXECUTABLE, KILLED = 127, 126, 137
+_DOUBTFUL = (125, 126, 127, 137)  # an engine's own exit codes, or the container's
 _DESCRIPTORS = 64  # at most, with one packet
 _SUBREAPER, _PARENT_DEATH = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG: linux/prctl.h
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS, CLONE_NEWUSER: linux/sched.h
@@ -154,7 +155,7 @@ def _reap(told: dict[int, int]) -> None:
             os.close(told.pop(pid))
 
 
-def _tell(descriptor: int, what: dict[str, int]) -> None:
+def _tell(descriptor: int, what: dict[str, Any]) -> None:
     with contextlib.suppress(OSError):  # nobody listens any more
         os.write(descriptor, json.dumps(what).encode() + b"\n")
 
@@ -297,6 +298,8 @@ def _contain(libc: Any, order_file: int, output: int, _told: int, *inherited: in
         except OSError as exc:
             _complain(f"cannot mount the image's layers: {exc.strerror}")
             return
+    if order["groups"]:
+        os.setgroups(order["groups"])
     if order["group"]:
         os.setgid(order["group"])
     os.chdir(order["cwd"])
@@ -343,8 +346,9 @@ def _guard(libc: Any, order_file: int, output: int, told: int, lifeline: int) ->
     try:
         code = _watch(program, woken, lifeline)
     finally:
-        if code in (KILLED, 128 + signal.SIGTERM):
-            _finally(order["after"])
+        if order["ask"] and code in _DOUBTFUL:
+            _tell(told, {"answer": _said(order["ask"], order["env"])})
+        _said(order["after"], order["env"])
         _end_all(program)
         _tell(told, {"ended": code})
     os._exit(code)
@@ -399,11 +403,15 @@ def _end_all(program: int) -> None:
             return
 
 
-def _finally(argv: list[str]) -> None:
-    """What is to be done at the end in any case, for instance to remove an engine's container."""
-    if argv:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(argv, capture_output=True, check=False, timeout=60)
+def _said(argv: list[str], env: dict[str, str]) -> str:
+    """What an engine's command prints; empty where there is none, or it fails."""
+    if not argv:
+        return ""
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="replace").strip()
 
 
 def _watch(program: int, woken: int, lifeline: int) -> int:

@@ -152,6 +152,8 @@ def _order(launch: Launch) -> int:
         "overlay": launch.overlay,
         "cpus": launch.cpus,
         "group": launch.group,
+        "groups": launch.groups,
+        "ask": launch.ask,
         "after": launch.after,
     }
     descriptor = _anonymous()
