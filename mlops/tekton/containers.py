@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops.tekton import names, parts, quantities, storage
-from mlops.tekton.document import (
+from mlops.tekton.parts import Faults, Raw
+from mlops.tekton.place import Place
+from mlops.tekton.pod import (
     Action,
     Container,
     Env,
@@ -19,8 +21,6 @@ from mlops.tekton.document import (
     Security,
     Volume,
 )
-from mlops.tekton.parts import Faults, Raw
-from mlops.tekton.place import Place
 
 _DOWNWARD = frozenset(
     {

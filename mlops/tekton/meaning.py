@@ -6,19 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from mlops.tekton.document import (
-    Container,
-    ParamSpec,
-    PipelineRun,
-    PipelineTask,
-    ResultSpec,
-    Value,
-    kind_of,
-)
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.graph import near
 from mlops.tekton.place import Fault, Place
+from mlops.tekton.pod import Container
 from mlops.tekton.references import Room, Text, is_length, is_status
 from mlops.tekton.substitution import Parts, Reference, artifacts, malformed, references
+from mlops.tekton.values import ParamSpec, ResultSpec, Value, kind_of
 
 RUN_CONTEXT: frozenset[Parts] = frozenset(
     {

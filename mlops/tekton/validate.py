@@ -9,24 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from mlops.tekton import graph, matrix
-from mlops.tekton.document import (
-    Claim,
-    ConfigFiles,
-    Container,
-    KeyRef,
-    Param,
-    ParamSpec,
-    PipelineRun,
-    PipelineTask,
-    Projected,
-    ResultSpec,
-    Source,
-    TaskSpec,
-    Value,
-    kind_of,
-)
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.meaning import Meaning, No, PipelineMeaning, TaskMeaning, check
 from mlops.tekton.place import Fault, Place, refuse
+from mlops.tekton.pod import Claim, ConfigFiles, Container, KeyRef, Projected, Source, TaskSpec
 from mlops.tekton.references import (
     Text,
     of_container,
@@ -35,6 +21,7 @@ from mlops.tekton.references import (
     of_volume,
 )
 from mlops.tekton.substitution import references, unknown_roots
+from mlops.tekton.values import Param, ParamSpec, ResultSpec, Value, kind_of
 
 
 def validate(run: PipelineRun) -> None:
