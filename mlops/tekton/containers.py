@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops.tekton import names, parts, quantities, storage
-from mlops.tekton.document import (
+from mlops.tekton.parts import Faults, Raw
+from mlops.tekton.place import Place
+from mlops.tekton.pod import (
     Action,
     Container,
     Env,
@@ -19,8 +21,6 @@ from mlops.tekton.document import (
     Security,
     Volume,
 )
-from mlops.tekton.parts import Faults, Raw
-from mlops.tekton.place import Place
 
 _DOWNWARD = frozenset(
     {
@@ -214,7 +214,7 @@ def _container(
         security=_security(raw.get("securityContext") or {}, over.security),
         on_error=_on_error(raw, at, faults),
         timeout=parts.seconds(raw, "timeout") or None,
-        results=parts.results(raw, at, faults),
+        results=parts.results(raw, at, faults, typed=True),
         when=parts.when(raw, at, faults),
         action=action,
         probes=_probes(raw, at, faults),

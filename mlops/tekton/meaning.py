@@ -6,19 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from mlops.tekton.document import (
-    Container,
-    ParamSpec,
-    PipelineRun,
-    PipelineTask,
-    ResultSpec,
-    Value,
-    kind_of,
-)
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.graph import near
 from mlops.tekton.place import Fault, Place
+from mlops.tekton.pod import Container
 from mlops.tekton.references import Room, Text, is_length, is_status
 from mlops.tekton.substitution import Parts, Reference, artifacts, malformed, references
+from mlops.tekton.values import ParamSpec, ResultSpec, Value, kind_of
 
 RUN_CONTEXT: frozenset[Parts] = frozenset(
     {
@@ -119,11 +113,8 @@ def param(
     spec = known.get(parts[1])
     if spec is None:
         return No("there is no such parameter", near(parts[1], known))
-    keys = spec.properties
-    if keys is not None and isinstance(spec.default, Mapping):
-        keys = (*keys, *spec.default)
     length = len(spec.default) if settled and isinstance(spec.default, tuple) else None
-    return indexed(spec.kind, reference, len(parts) - 2, keys, length)
+    return indexed(spec.kind, reference, len(parts) - 2, spec.properties, length)
 
 
 def _result(reference: Reference, spec: ResultSpec, first: int) -> str | No:

@@ -6,17 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from mlops.tekton.document import (
-    ConfigFiles,
-    Container,
-    PipelineTask,
-    Projected,
-    TaskSpec,
-    Value,
-    Volume,
-)
+from mlops.tekton.document import PipelineTask
 from mlops.tekton.place import Place
+from mlops.tekton.pod import ConfigFiles, Container, Projected, TaskSpec, Volume
 from mlops.tekton.substitution import Parts, Reference, references
+from mlops.tekton.values import Value
 
 
 class Room(Enum):
@@ -126,8 +120,8 @@ def results_used(task: PipelineTask) -> Iterator[tuple[Reference, Place]]:
 
 
 def workspaces_used(spec: TaskSpec) -> frozenset[str]:
-    """The workspaces that a spec's containers refer to or list."""
-    found = {name for each in spec.containers for name, _ in each.workspaces}
+    """The workspaces that a spec's containers refer to."""
+    found: set[str] = set()
     for container in spec.containers:
         for text in of_container(container):
             found |= {

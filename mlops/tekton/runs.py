@@ -12,19 +12,12 @@ from mlops.errors import ConfigError, UsageError
 from mlops.tekton import containers, names, parts, storage, tasks, validate
 from mlops.tekton.bundle import Bundle, Submitted, of
 from mlops.tekton.containers import Overrides
-from mlops.tekton.document import (
-    Binding,
-    Limits,
-    PipelineRun,
-    PipelineTask,
-    Security,
-    Timeouts,
-    Value,
-    WorkspaceSpec,
-)
+from mlops.tekton.document import Binding, PipelineRun, PipelineTask, Timeouts
 from mlops.tekton.parts import Faults, Raw
 from mlops.tekton.place import Place, refuse
+from mlops.tekton.pod import Limits, Security, WorkspaceSpec
 from mlops.tekton.references import workspaces_used
+from mlops.tekton.values import Value
 
 HOUR = 3600.0  # seconds: what Tekton gives a run, and a task, that names no timeout
 _PIPELINE_STATES = (

@@ -9,24 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from mlops.tekton import graph, matrix
-from mlops.tekton.document import (
-    Claim,
-    ConfigFiles,
-    Container,
-    KeyRef,
-    Param,
-    ParamSpec,
-    PipelineRun,
-    PipelineTask,
-    Projected,
-    ResultSpec,
-    Source,
-    TaskSpec,
-    Value,
-    kind_of,
-)
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.meaning import Meaning, No, PipelineMeaning, TaskMeaning, check
 from mlops.tekton.place import Fault, Place, refuse
+from mlops.tekton.pod import Claim, ConfigFiles, Container, KeyRef, Projected, Source, TaskSpec
 from mlops.tekton.references import (
     Text,
     of_container,
@@ -35,6 +21,7 @@ from mlops.tekton.references import (
     of_volume,
 )
 from mlops.tekton.substitution import references, unknown_roots
+from mlops.tekton.values import Param, ParamSpec, ResultSpec, Value, kind_of
 
 
 def validate(run: PipelineRun) -> None:
@@ -266,7 +253,7 @@ def _result_value(result: ResultSpec, inner: TaskMeaning) -> Iterator[Fault]:
         return
     at = result.at / "value"
     found = list(references(result.value))
-    if not found or found[0].parts[0] != "steps":
+    if not found or found[0].parts[0] != "steps" or found[0].parts[2:3] != ("results",):
         yield Fault(at, "must look like $(steps.STEP.results.RESULT)")
         return
     name = found[0].parts[1]
@@ -332,6 +319,7 @@ def _action(container: Container, inner: TaskMeaning) -> Iterator[Fault]:
         for text in of_value(param.value, param.at / "value"):
             yield from check(Text(text.text, text.at, text.room, "params"), meaning)
     for mount in container.mounts:
-        if mount.volume.startswith("$("):
+        named = [each for each in references(mount.volume) if each.parts[0] == "params"]
+        if [each.text for each in named] == [mount.volume]:
             continue
         yield Fault(mount.at / "name", "a StepAction names a volume by one of its parameters")

@@ -9,7 +9,7 @@ from tests.conformance.cases import Case
 from tests.conformance.targets import Ended, Refused
 
 
-def differences(case: Case, answer: Refused | Ended, target: str) -> list[str]:
+def differences(case: Case, answer: Refused | list[Ended], target: str) -> list[str]:
     """What is not as expected, a sentence each."""
     expected = case.expect
     if target == "cluster" and case.cluster:
@@ -20,12 +20,14 @@ def differences(case: Case, answer: Refused | Ended, target: str) -> list[str]:
         return [f"refused: {answer.message}"]
     if expected == "accepted":
         return []
-    return list(_ended(case, answer, expected))
+    if len(answer) != 1:
+        return [f"{len(answer)} runs, where a case has one"]
+    return list(_ended(case, answer[0], expected))
 
 
-def _refused(case: Case, answer: Refused | Ended) -> Iterator[str]:
-    if isinstance(answer, Ended):
-        yield f"not refused, but {answer.phase} {answer.reason}: {answer.message}"
+def _refused(case: Case, answer: Refused | list[Ended]) -> Iterator[str]:
+    if not isinstance(answer, Refused):
+        yield f"not refused, but {[f'{end.phase} {end.reason}: {end.message}' for end in answer]}"
         return
     if case.at and not re.search(rf"(?<![\w.]){re.escape(case.at)}(?!\w)", answer.message):
         yield f"the refusal does not name {case.at}: {answer.message}"

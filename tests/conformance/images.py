@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import shutil
+from functools import cache
 from pathlib import Path
 
 from mlops.adapters.layout import OciLayout
@@ -22,10 +23,10 @@ from mlops.domain.digest import ImageRef
 CACHE = Path(__file__).parents[2] / ".cache" / "conformance"
 # what Tekton's examples run beyond a shell with the usual commands
 MORE = ("bash", "find", "git", "jq", "node", "perl", "ps", "ssh")
-SHELLS = ("ash", "sh")  # as in busybox and Alpine: they understand more than dash does
 DIRECTORIES = ("/usr/lib/git-core", "/usr/share/git-core", "/usr/share/perl", "/usr/share/perl5")
 
 
+@cache
 def plain(root: Path = CACHE) -> tuple[OciLayout, ImageRef]:
     """A store, and an image in it with a shell, the usual commands and Python."""
     with _alone(root):
@@ -34,8 +35,14 @@ def plain(root: Path = CACHE) -> tuple[OciLayout, ImageRef]:
     return store, ImageRef("plain", digest)
 
 
-def full(root: Path = CACHE, entrypoint: tuple[str, ...] = ()) -> tuple[OciLayout, ImageRef]:
-    """The same with `MORE` in it, and what it runs by itself. Raises LookupError where one is not on this machine."""
+@cache
+def full(
+    root: Path = CACHE, entrypoint: tuple[str, ...] = (), shells: tuple[str, ...] = ()
+) -> tuple[OciLayout, ImageRef]:
+    """The same with `MORE` in it, what it runs by itself, and shells that are really bash.
+
+    Raises LookupError where one of the programs is not on this machine.
+    """
     store, base = plain(root)
     tree = HostTree()
     programs = [tree.add(_program(name)) for name in MORE]
@@ -43,7 +50,7 @@ def full(root: Path = CACHE, entrypoint: tuple[str, ...] = ()) -> tuple[OciLayou
         if path.is_dir():
             programs += [p for p in tree.add_directory(path, _left_out) if p.suffix == ".so"]
     host.add_libraries(tree, programs)
-    for name in SHELLS:
+    for name in shells:
         tree.tree[f"{Path('/bin').resolve()}/{name}".lstrip("/")] = Link("bash")
     tag = f"full-{fingerprint(tree.tree, str(base), *entrypoint)}"
     with _alone(root):

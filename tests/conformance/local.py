@@ -43,12 +43,11 @@ class LocalTarget:
         self._executor = LocalExecutor(root, store, "sandbox", cache)
         self._images = images
 
-    def submit(self, text: str) -> Refused | Ended:
+    def submit(self, text: str) -> Refused | list[Ended]:
         for name, ref in self._images.items():
             text = re.sub(rf"\bimage: {re.escape(name)}(?![\w:/@.-])", f"image: {ref}", text)
         try:
-            (run,) = programs(text)
-            return _ended(self._executor.submit(run, _Silent()))
+            return [_ended(self._executor.submit(run, _Silent())) for run in programs(text)]
         except ConfigError as exc:
             return Refused(str(exc))
 

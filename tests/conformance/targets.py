@@ -43,5 +43,5 @@ class Target(Protocol):
 
     name: str
 
-    def submit(self, text: str) -> Refused | Ended:
-        """Carry out the one run that the documents hold, and wait for its end."""
+    def submit(self, text: str) -> Refused | list[Ended]:
+        """Carry out the runs that the documents hold, one after the other, each to its end."""

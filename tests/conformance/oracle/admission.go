@@ -50,7 +50,7 @@ var configuration = map[string]func() metav1.Object{
 func judge(content []byte) (kind, name string, err error) {
 	var head metav1.TypeMeta
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(content, &head); err != nil {
-		return "", "", err
+		return head.Kind, "", err
 	}
 	known := kinds[head.APIVersion+" "+head.Kind]
 	if plain := configuration[head.APIVersion+" "+head.Kind]; plain != nil {

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from mlops.errors import ConfigError
 from mlops.tekton import names, substitution, validate
-from mlops.tekton.document import Action, Param, ParamSpec, PipelineRun, PipelineTask, Value
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.place import refuse
+from mlops.tekton.pod import Action
 from mlops.tekton.substitution import Parts, Scope, UnresolvedError
+from mlops.tekton.values import Param, ParamSpec, Value
 
 
 @dataclass(frozen=True, slots=True)
