@@ -157,11 +157,19 @@ class Runtimes:
         """Where containers write, beside the run's own directory."""
         return engine.disks(self._engine) if self._engine is not None else ()
 
-    def default_command(self, ref: ImageRef, *, with_arguments: bool) -> tuple[str, ...]:
-        """What an image runs by itself; its Cmd is left out where there are other arguments."""
+    def default_command(
+        self, ref: ImageRef, *, with_arguments: bool, step: bool = False
+    ) -> tuple[str, ...]:
+        """What an image runs by itself; its Cmd is left out where there are other arguments.
+
+        In a step Tekton takes Cmd for the command where the image has no entrypoint, and appends the
+        arguments (pkg/pod/entrypoint_lookup_impl.go).
+        """
         if self.tool is not None and self.is_tool(ref):
             return ("mlops",)
         image = self.image(ref.digest)
+        if step and not image.entrypoint:
+            return image.cmd
         return image.entrypoint if with_arguments else image.entrypoint + image.cmd
 
 

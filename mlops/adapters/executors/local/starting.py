@@ -119,7 +119,10 @@ class Starting:
         resolved = resolving.resolve(container, spec, work.run, whole, self.files, on_host=on_host)
         default: tuple[str, ...] = ()
         if not resolved.command:
-            default = work.runtimes.default_command(ref, with_arguments=bool(resolved.args))
+            step = container in spec.steps
+            default = work.runtimes.default_command(
+                ref, with_arguments=bool(resolved.args), step=step
+            )
         inside = resolved.inside(default, network=spec.network, host_name=work.task.name)
         inside = _held(inside, container)
         scratch = self.files.at("scratch") / container.name
