@@ -86,10 +86,12 @@ def executor(
     if opened is not None and opened.project.layout is not None:
         source = "" if run is None else run.labels.get(_SOURCE, "")
         lock = opened.planner.lock(Commit(source)) if source else None
-        return opened.executor_for(lock, runtime=runtime, jobs=count)
+        return opened.executor_for(lock, runtime=runtime, jobs=count, mapping=images)
     chosen = runtime or (opened.project.runtime if opened is not None else "auto")
     cache = machine_cache()
-    return LocalExecutor(place.root, OciLayout(cache / "images"), chosen, cache, jobs=count)
+    return LocalExecutor(
+        place.root, OciLayout(cache / "images"), chosen, cache, jobs=count, mapping=images
+    )
 
 
 def find(kept: LocalExecutor, text: str) -> RunResult:

@@ -21,6 +21,7 @@ from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
 from mlops.cli.waiting import ToldBranch
 from mlops.domain.digest import ImageRef, ReleaseId
+from mlops.domain.imagename import ImageMap
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
 from mlops.domain.release import ReleaseRecord
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
+_NO_MAP = ImageMap()
 _STOPPED = (130, 143)  # 128 + SIGINT, SIGTERM: what ends a server that is asked to end
 
 
@@ -142,11 +144,16 @@ class Opened:
         return Planner(self.repository, self.data, place)
 
     def executor_for(
-        self, lock: ProjectLock | None, runtime: str = "", jobs: int = 0
+        self,
+        lock: ProjectLock | None,
+        runtime: str = "",
+        jobs: int = 0,
+        mapping: ImageMap = _NO_MAP,
     ) -> LocalExecutor:
         """The local executor; the lock's tool image runs as the installed mlops, if it is that version.
 
-        `runtime` instead of the project's, `jobs` at once instead of the usual number of tasks.
+        `runtime` instead of the project's, `jobs` at once instead of the usual number of tasks;
+        `mapping` says which images stand for others.
         """
         from mlops.adapters.executors.local import HostTool, LocalExecutor  # noqa: PLC0415
         from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
@@ -157,7 +164,7 @@ class Opened:
             host = HostTool(ImageRef(TOOL, tool.digest), (sys.executable, "-m", "mlops"), {})
         runtime = runtime or self.project.runtime
         runs, cache = self.state / "runs", machine_cache()
-        return LocalExecutor(runs, self.images, runtime, cache, host, jobs)
+        return LocalExecutor(runs, self.images, runtime, cache, host, jobs, mapping)
 
     @cached_property
     def executor(self) -> LocalExecutor:

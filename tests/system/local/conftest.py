@@ -30,6 +30,7 @@ PROGRAMS = [
     "sh",
     "cat",
     "chmod",
+    "chown",
     "dd",
     "env",
     "head",

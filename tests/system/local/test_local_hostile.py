@@ -336,3 +336,27 @@ def test_a_value_cannot_become_an_option_of_the_sandbox(world, doc):
     assert "\0" in result.tasks[0].results["r"]
     assert result.tasks[1].phase is Phase.FAILED
     assert "NUL" in result.tasks[1].message
+
+
+def test_a_claim_named_by_a_hostile_result_stays_below_the_claims(world, doc):
+    outside = world.path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("hidden")
+    name = f"../{outside.name}"
+    user = world.task(
+        "user",
+        "cat /v/secret",
+        params=[{"name": "claim", "value": "$(tasks.liar.results.claim)"}],
+        spec={
+            "params": [{"name": "claim"}],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "$(params.claim)"}}],
+        },
+        step={"volumeMounts": [{"name": "v", "mountPath": "/v"}]},
+    )
+    liar = world.task(
+        "liar", f"printf {name} > $(results.claim.path)", spec={"results": [{"name": "claim"}]}
+    )
+    result = world.run(doc(liar, user))
+    assert result.tasks[1].phase is Phase.FAILED
+    assert "cannot be the name of a claim" in result.tasks[1].message
+    assert "hidden" not in world.observer.said("user")

@@ -207,7 +207,7 @@ def test_a_step_that_kills_its_warden_gains_nothing(tool, doc, number):
     script = f"sleep 500 & kill -{int(number)} $PPID; sleep 500"
     result = tool.run(doc(tool.task("a", script, step={"image": str(TOOL)}, timeout="60s")))
     assert result.phase is Phase.FAILED
-    assert result.tasks[0].reason == "Failed"
+    assert result.tasks[0].reason == "StepFailed"
     assert tool.processes() == []
 
 

@@ -168,15 +168,15 @@ class Carrying:
     def _start(self) -> None:
         """Begin what is ready, as many as may work at once; the others say what they wait for."""
         while not self._halted and len(self._under_way) < self._limits.jobs:
+            if not self._final and self._standing.failed():  # Tekton: what runs goes on, no more
+                self._tasks.clear()
+                self._nodes.clear()
             if self._nodes:
                 self._begin(self._nodes.popleft())
             elif self._tasks:
                 self._look_at(self._tasks.popleft())
             else:
                 return
-            if not self._final and self._standing.failed():
-                self._tasks.clear()
-                self._nodes.clear()
         if not self._halted:
             self._standing.queue(
                 [*(node.name for node in self._nodes), *(task.name for task in self._tasks)],

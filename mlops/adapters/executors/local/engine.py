@@ -157,10 +157,12 @@ class EngineContainer:
         file.write_text("".join(f"{key}={value}\n" for key, value in written.items()))
         argv = self.engine.command(
             *("run", "--name", name, "--pull", "never", "--log-driver", "none", *self.options),
-            *_settings(inside, self.image),
+            *_settings(self.name, inside, self.image),
             *("--env-file", str(file), *(f"--env={key}" for key in handed)),
             *("--entrypoint", "", self.known, *inside.argv),
         )
+        if _user(inside, self.image) not in ("", "0", "root"):
+            _open(inside.mounts)
         at_once = ("--time", "0") if self.name == "podman" else ()
         return Launch(
             argv,
@@ -172,7 +174,7 @@ class EngineContainer:
         )
 
 
-def _settings(inside: Inside, image: Image) -> Iterator[str]:
+def _settings(name: str, inside: Inside, image: Image) -> Iterator[str]:
     yield from ("--network", "host" if inside.network else "none")
     if not inside.network:
         yield from ("--hostname", inside.host_name[:63])
@@ -181,6 +183,8 @@ def _settings(inside: Inside, image: Image) -> Iterator[str]:
     yield from _identity(inside, image)
     if inside.read_only_root:
         yield "--read-only"
+        if name == "podman":
+            yield "--read-only-tmpfs=false"
     if inside.memory is not None:
         yield from (f"--memory={inside.memory}", f"--memory-swap={inside.memory}")
     if inside.cpu is not None:
@@ -189,9 +193,22 @@ def _settings(inside: Inside, image: Image) -> Iterator[str]:
         yield from ("--mount", _mount(mount))
 
 
+def _user(inside: Inside, image: Image) -> str:
+    return image.user.partition(":")[0] if inside.user is None else str(inside.user)
+
+
+def _open(mounts: Sequence[Mount]) -> None:
+    """Let another user write to the directories of ours that it is given, as emptyDirs do: an engine
+    leaves them root's."""
+    for mount in mounts:
+        ours = mount.source.is_dir() and mount.source.stat().st_uid == os.getuid()
+        if mount.writable and ours:
+            mount.source.chmod(0o777)
+
+
 def _identity(inside: Inside, image: Image) -> Iterator[str]:
     user = image.user if inside.user is None else str(inside.user)
-    if inside.non_root and user.partition(":")[0] in ("", "0", "root"):
+    if inside.non_root and _user(inside, image) in ("", "0", "root"):
         raise ExecutorError(
             f"the container must not run as root (runAsNonRoot), and image {image.digest} would",
             hint="Set securityContext.runAsUser",

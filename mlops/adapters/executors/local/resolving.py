@@ -37,7 +37,7 @@ class Files:
 
     def make(self, spec: TaskSpec) -> None:
         """Lay out all of them, empty."""
-        for name in ("results", "steps", "scripts", "home", "workspace"):
+        for name in ("results", "steps", "scripts", "home", "creds", "workspace"):
             (self.root / name).mkdir(parents=True)
         for index, step in enumerate(spec.steps):
             self.step(step.name).mkdir()
@@ -160,7 +160,7 @@ def _places(
         found["step", "results", result.name, "path"] = path
         if container.action is not None:
             found["results", result.name, "path"] = path
-    found["credentials", "path"] = str(files.at("home")) if on_host else "/tekton/creds"
+    found["credentials", "path"] = str(files.at("creds")) if on_host else "/tekton/creds"
     for workspace in spec.workspaces:
         found.update(_workspace(workspace.name, workspace.mount_path, files, on_host=on_host))
     for workspace, mount_path in spec.visible(container):
@@ -188,6 +188,7 @@ def _mounts(container: Container, spec: TaskSpec, whole: Scope, files: Files) ->
         )
     yield Mount(files.at("results"), "/tekton/results")
     yield Mount(files.at("home"), "/tekton/home")
+    yield Mount(files.at("creds"), "/tekton/creds")
     yield Mount(files.at("steps"), "/tekton/steps", writable=False)
     yield Mount(files.at("scripts"), "/tekton/scripts", writable=False)
     for workspace, mount_path in spec.visible(container):

@@ -158,12 +158,12 @@ class Runtimes:
         return engine.disks(self._engine) if self._engine is not None else ()
 
     def default_command(
-        self, ref: ImageRef, *, with_arguments: bool, step: bool = False
+        self, ref: ImageRef, *, with_arguments: bool, step: bool
     ) -> tuple[str, ...]:
         """What an image runs by itself; its Cmd is left out where there are other arguments.
 
-        In a step Tekton takes Cmd for the command where the image has no entrypoint, and appends the
-        arguments (pkg/pod/entrypoint_lookup_impl.go).
+        For a `step` without Entrypoint the Cmd is the command, which arguments follow (Tekton: it
+        looks the command up in the registry and runs it under its own entrypoint).
         """
         if self.tool is not None and self.is_tool(ref):
             return ("mlops",)

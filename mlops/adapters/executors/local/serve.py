@@ -47,7 +47,7 @@ class LocalImages:
 
     def run(self, image: ImageRef, command: tuple[str, ...], env: Mapping[str, str]) -> int:
         """Run a command of the image (its default one where empty), as `serve` does."""
-        argv = command or self._runtimes.default_command(image, with_arguments=False)
+        argv = command or self._runtimes.default_command(image, with_arguments=False, step=False)
         if not argv:
             raise ExecutorError(f"image {image} has no default command", hint="Name a command")
         self._root.mkdir(parents=True, exist_ok=True)

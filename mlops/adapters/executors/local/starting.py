@@ -119,9 +119,8 @@ class Starting:
         resolved = resolving.resolve(container, spec, work.run, whole, self.files, on_host=on_host)
         default: tuple[str, ...] = ()
         if not resolved.command:
-            step = container in spec.steps
             default = work.runtimes.default_command(
-                ref, with_arguments=bool(resolved.args), step=step
+                ref, with_arguments=bool(resolved.args), step=container in spec.steps
             )
         inside = resolved.inside(default, network=spec.network, host_name=work.task.name)
         inside = _held(inside, container)

@@ -55,7 +55,8 @@ def holds(found: str, among: tuple[str, ...], *, negated: bool) -> bool:
 def complaint(step: Container, ended: Ended, found: Verdict, last: str) -> str:
     """Why a step failed, for people."""
     if not ended.started:
-        return f"step {step.name} could not start: {last or 'no reason given'}"
+        said = f"step {step.name} could not start: {last or 'no reason given'}"
+        return said + _without_interpreter(step.script, last)
     if ended.cause is Cause.TIMEOUT and step.timeout is not None:
         limit = quantities.duration(step.timeout)
         return f"step {step.name} exited because it took over its timeout of {limit}"
@@ -63,6 +64,16 @@ def complaint(step: Container, ended: Ended, found: Verdict, last: str) -> str:
         limit = f"{step.limits.memory >> 20} MiB"
         return f"step {step.name} exited with code {found.code}: over its memory limit of {limit}"
     return f"step {step.name} exited with code {found.code}"
+
+
+def _without_interpreter(script: str, last: str) -> str:
+    """The script itself is there: what is not is what its first line names (execve(2), ENOENT)."""
+    first = script.partition("\n")[0]
+    words = first.removeprefix("#!").lstrip(" \t").split(" ")
+    if not first.startswith("#!") or "no such file" not in last.lower():
+        return ""
+    windows = ", for its lines end as on Windows" if words[0].endswith("\r") else ""
+    return f"; its interpreter {words[0]!a} is not in the image{windows}"
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.errors import ConfigError, ExecutorError
-from mlops.tekton import substitution
+from mlops.tekton import names, substitution
 from mlops.tekton.document import (
     Binding,
     Claim,
@@ -95,8 +95,7 @@ def lay(
 ) -> Place:
     """Lay a source out; `own` is the attempt's directory for it. Raises ConfigError, ExecutorError."""
     if isinstance(source, Claim):
-        name = substitution.text(source.name, scope)
-        path = directory.claim(name) if name else own
+        path = _claim(source, run, scope, directory) if source.name else own
         path.mkdir(parents=True, exist_ok=True)
         return Place(path, not source.read_only)
     own.mkdir(parents=True, exist_ok=True)
@@ -108,6 +107,20 @@ def lay(
             _write_files(each, own, run, scope)
         return Place(own, writable=False)
     return Place(own)
+
+
+def _claim(source: Claim, run: PipelineRun, scope: Scope, directory: RunDirectory) -> Path:
+    """The directory of a claim with a name, which may come from a result that a stranger wrote."""
+    name = substitution.text(source.name, scope)
+    if not names.is_object(name):
+        raise ConfigError(f"{name!r} cannot be the name of a claim")
+    path = directory.claim(name)
+    if name not in run.claims and not path.is_dir():
+        raise ConfigError(
+            f"there is no claim {name!r}",
+            hint="Put the PersistentVolumeClaim among the files: it becomes a directory that stays",
+        )
+    return path
 
 
 def _write_files(files: ConfigFiles, own: Path, run: PipelineRun, scope: Scope) -> None:
