@@ -45,7 +45,7 @@ Images = Annotated[
     typer.Option(
         "--image",
         metavar="FROM=TO",
-        help="Take another image where the documents name FROM; * stands for anything.",
+        help="Take another image where the documents name FROM; * stands for anything, host for this machine.",
         show_default=False,
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
 
 _SOURCE = "dev.mlops/source"  # the label of a run of ours: the commit that it is about
+_HOST = "host"  # in place of an image: what this machine packs of itself
 _NO_MAP = ImageMap()
 _SHOWN = 8  # names that an error lists
 
@@ -57,7 +59,10 @@ def jobs(given: int) -> int:
 
 
 def mapping(images: Sequence[str], file: Path | None) -> ImageMap:
-    """Which images stand for others: `--image`, over `--image-map` or the file MLOPS_IMAGE_MAP."""
+    """Which images stand for others: `--image`, over `--image-map` or the file MLOPS_IMAGE_MAP.
+
+    `host` on the right is this machine's own shell, commands and Python, packed as for `base: host`.
+    """
     named = str(file or os.environ.get("MLOPS_IMAGE_MAP", ""))
     below = ImageMap()
     if named:
@@ -65,8 +70,33 @@ def mapping(images: Sequence[str], file: Path | None) -> ImageMap:
             content = Path(named).read_bytes()
         except OSError as exc:
             raise UsageError(f"cannot read the image map {named}: {exc.strerror}") from exc
-        below = ImageMap.read(documents.load(content, named).value, named)
-    return ImageMap.parse(images).over(below)
+        below = ImageMap.read(_with_host(documents.load(content, named).value), named)
+    rules = [_rule_with_host(text) for text in images]
+    return ImageMap.parse(rules).over(below)
+
+
+def _rule_with_host(text: str) -> str:
+    source, equals, to = text.partition("=")
+    return f"{source}{equals}{_packed()}" if to == _HOST else text
+
+
+def _with_host(document: object) -> object:
+    if not isinstance(document, dict) or _HOST not in document.values():
+        return document
+    return {source: _packed() if to == _HOST else to for source, to in document.items()}
+
+
+@functools.cache
+def _packed() -> str:
+    """This machine's own programs as an image in the machine's cache; packed once for its files."""
+    from mlops.adapters.layout import OciLayout  # noqa: PLC0415 - heavy libraries
+    from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
+    from mlops.adapters.uv import Uv  # noqa: PLC0415
+    from mlops.build import host  # noqa: PLC0415
+
+    directory = machine_cache().absolute() / "images"
+    digest, _ = host.pack(OciLayout(directory), Uv())
+    return f"oci:{directory}//{host.REPOSITORY}@{digest}"
 
 
 def executor(

@@ -140,7 +140,7 @@ class _Gathering:
         if kind in _RUNS:
             self._runs.append(Submitted(kind, value, at))
             return
-        name = self._name(value, at)
+        name = self._name(kind, value, at)
         self._others.append(value)
         if kind == "Secret" and _is_credential(value):
             self._notes.append(
@@ -155,9 +155,13 @@ class _Gathering:
         else:
             self._configs[kind, name] = self._config(kind, value, at)
 
-    def _name(self, value: Raw, at: Place) -> str:
-        name = (value.get("metadata") or {}).get("name")
-        if not names.is_object(name):
+    def _name(self, kind: str, value: Raw, at: Place) -> str:
+        metadata = value.get("metadata") or {}
+        name = metadata.get("name")
+        if name is None and metadata.get("generateName"):
+            return ""  # nothing can refer to it
+        longest = names.LONGEST if kind in self._specs else names.LONGEST_OTHER
+        if not names.is_object(name, longest):
             self.faults.add(
                 at / "metadata" / "name", f"{name!r} cannot be a name", names.OBJECT_HINT
             )

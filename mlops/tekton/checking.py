@@ -76,7 +76,7 @@ def _walk(value: Any, part: str, place: Place, notes: _Notes) -> Iterator[Fault]
         return
     table = PARTS[part]
     for key, item in value.items():
-        entry, here = table.get(str(key)), place / str(key)
+        entry, here = table.get(str(key), table.get("*")), place / str(key)
         if entry is None:
             yield Fault(here, _unknown(part, str(key)))
         elif item is not None:  # as in Kubernetes: null is the same as absent

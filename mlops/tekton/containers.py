@@ -214,7 +214,7 @@ def _container(
         security=_security(raw.get("securityContext") or {}, over.security),
         on_error=_on_error(raw, at, faults),
         timeout=parts.seconds(raw, "timeout") or None,
-        results=parts.results(raw, at, faults),
+        results=parts.results(raw, at, faults, typed=True),
         when=parts.when(raw, at, faults),
         action=action,
         probes=_probes(raw, at, faults),

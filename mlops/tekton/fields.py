@@ -469,13 +469,14 @@ PARTS: Mapping[str, Mapping[str, Field]] = {
     "ContainerSpec": {"name": _TEXT, "computeResources": _one("Resources")},
     "Resources": {
         "limits": _one("Limits"),
-        "requests": _moot("nothing is scheduled"),
+        "requests": _moot("nothing is scheduled", Kind.QUANTITIES),
         "claims": _no(_CLUSTER),
     },
     "Limits": {
         "memory": _QUANTITY,
         "cpu": _QUANTITY,
         "ephemeral-storage": _QUANTITY,
+        "*": _moot("this machine's devices are not handed out", Kind.QUANTITY),
     },
     "EnvVar": {"name": _TEXT, "value": _TEXT, "valueFrom": _one("EnvSource")},
     "EnvSource": {

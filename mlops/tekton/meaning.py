@@ -119,11 +119,8 @@ def param(
     spec = known.get(parts[1])
     if spec is None:
         return No("there is no such parameter", near(parts[1], known))
-    keys = spec.properties
-    if keys is not None and isinstance(spec.default, Mapping):
-        keys = (*keys, *spec.default)
     length = len(spec.default) if settled and isinstance(spec.default, tuple) else None
-    return indexed(spec.kind, reference, len(parts) - 2, keys, length)
+    return indexed(spec.kind, reference, len(parts) - 2, spec.properties, length)
 
 
 def _result(reference: Reference, spec: ResultSpec, first: int) -> str | No:

@@ -12,7 +12,8 @@ LABEL_HINT = "At most 63 lower case letters, digits and hyphens, with no hyphen 
 OBJECT_HINT = (
     "At most 63 lower case letters, digits, hyphens and dots, a letter or digit at both ends"
 )
-LONGEST = 63  # characters of the name of an object
+LONGEST = 63  # characters of the name of one of Tekton's objects
+LONGEST_OTHER = 253  # of another one
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")  # RFC 1123 label
 _OBJECT = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\Z")
@@ -30,9 +31,9 @@ def is_label(name: object) -> bool:
     return isinstance(name, str) and _LABEL.match(name) is not None
 
 
-def is_object(name: object) -> bool:
+def is_object(name: object, longest: int = LONGEST) -> bool:
     """Whether a text can name a run or another object; safe as a part of a path."""
-    return isinstance(name, str) and len(name) <= LONGEST and _OBJECT.match(name) is not None
+    return isinstance(name, str) and len(name) <= longest and _OBJECT.match(name) is not None
 
 
 def is_param(name: str, kind: str) -> bool:

@@ -140,19 +140,21 @@ def _param_kind(raw: Raw, default: Value | None, at: Place, faults: Faults) -> s
     return str(kind)
 
 
-def _properties(raw: Raw, at: Place, faults: Faults) -> tuple[str, ...] | None:
+def _properties(
+    raw: Raw, at: Place, faults: Faults, default: str = "string"
+) -> tuple[str, ...] | None:
     declared = raw.get("properties")
     if declared is None:
         return None
     for key, entry in declared.items():
-        kind = (entry or {}).get("type") or "string"
+        kind = (entry or {}).get("type") or default
         if kind != "string":
             faults.add(at / "properties" / key / "type", f"must be string, not {kind!r}")
     return tuple(declared)
 
 
-def results(raw: Raw, at: Place, faults: Faults) -> tuple[ResultSpec, ...]:
-    """`results` of a task or step: declarations."""
+def results(raw: Raw, at: Place, faults: Faults, *, typed: bool = False) -> tuple[ResultSpec, ...]:
+    """`results` of a task or step: declarations; `typed`: a property's type must be said."""
     found: list[ResultSpec] = []
     for item, place in items(raw, "results", at):
         name = text(item, "name", place, faults)
@@ -166,7 +168,7 @@ def results(raw: Raw, at: Place, faults: Faults) -> tuple[ResultSpec, ...]:
         if kind not in _KINDS:
             faults.add(place / "type", f"must be string, array or object, not {kind!r}")
             kind = "string"
-        properties = _properties(item, place, faults)
+        properties = _properties(item, place, faults, default="" if typed else "string")
         if kind == "object" and properties is None:
             faults.add(place / "properties", "is missing: an object's keys are declared")
         value = item.get("value")

@@ -126,8 +126,8 @@ def results_used(task: PipelineTask) -> Iterator[tuple[Reference, Place]]:
 
 
 def workspaces_used(spec: TaskSpec) -> frozenset[str]:
-    """The workspaces that a spec's containers refer to or list."""
-    found = {name for each in spec.containers for name, _ in each.workspaces}
+    """The workspaces that a spec's containers refer to."""
+    found: set[str] = set()
     for container in spec.containers:
         for text in of_container(container):
             found |= {

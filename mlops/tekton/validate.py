@@ -266,7 +266,7 @@ def _result_value(result: ResultSpec, inner: TaskMeaning) -> Iterator[Fault]:
         return
     at = result.at / "value"
     found = list(references(result.value))
-    if not found or found[0].parts[0] != "steps":
+    if not found or found[0].parts[0] != "steps" or found[0].parts[2:3] != ("results",):
         yield Fault(at, "must look like $(steps.STEP.results.RESULT)")
         return
     name = found[0].parts[1]
@@ -332,6 +332,7 @@ def _action(container: Container, inner: TaskMeaning) -> Iterator[Fault]:
         for text in of_value(param.value, param.at / "value"):
             yield from check(Text(text.text, text.at, text.room, "params"), meaning)
     for mount in container.mounts:
-        if mount.volume.startswith("$("):
+        named = [each for each in references(mount.volume) if each.parts[0] == "params"]
+        if [each.text for each in named] == [mount.volume]:
             continue
         yield Fault(mount.at / "name", "a StepAction names a volume by one of its parameters")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
@@ -499,3 +500,42 @@ def test_states_are_watched_to_the_end(world, doc, carry):
     assert seen[0].tasks[0].phase is Phase.RUNNING
     assert seen[-1].phase is Phase.SUCCEEDED
     assert seen[-1] == world.executor.status("run-1")
+
+
+# what else can happen to a machine
+
+
+def test_a_clock_set_back_in_the_middle_turns_no_time_round(world, doc, monkeypatch):
+    """Each look at the machine's clock is an hour before the last."""
+    hours = itertools.count()
+    begun = time.time()
+    monkeypatch.setattr(time, "time", lambda: begun - 3600 * next(hours))
+    first = world.run(doc(world.task("a", "echo one"), world.task("b", "exit 1", runAfter=["a"])))
+    again = world.executor.retry("run-1", world.observer)
+    for run in (first, again):
+        moments = [run.started]
+        for task in run.tasks:
+            moments += [task.started, *(step.started for step in task.steps), task.finished]
+            assert all(step.finished >= step.started for step in task.steps)
+        assert moments == sorted(moments)
+        assert run.finished >= moments[-1]
+    assert again.tasks[1].started >= first.finished
+    lines = list(world.executor.logs("run-1"))
+    assert [line.time for line in lines] == sorted(line.time for line in lines)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\x00 garbage", b"00000000 {}\n"])
+def test_a_spoiled_journal_hides_no_run(world, doc, content):
+    world.run(doc(world.task("a", "echo one")))
+    (world.path / "runs/run-1/journal").write_bytes(content)
+    run = world.executor.status("run-1")
+    assert (run.phase, run.reason) == (Phase.FAILED, "ExecutorDied")
+    assert world.executor.list() == (run,)
+    assert world.executor.retry("run-1", world.observer).phase is Phase.SUCCEEDED
+
+
+def test_what_is_no_run_is_not_listed(world, doc):
+    world.run(doc(world.task("a", "true")))
+    (world.path / "runs/empty").mkdir()
+    (world.path / "runs/file").write_text("x")
+    assert [run.name for run in world.executor.list()] == ["run-1"]

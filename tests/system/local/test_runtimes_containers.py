@@ -1,9 +1,12 @@
 """What holds in every runtime that has an image's own files: sandbox, podman and docker."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -124,9 +127,7 @@ def nothing_left(contained):
     """After the test no process of the run is there any more, and no engine has its container."""
     yield
     assert contained.processes() == []
-    if contained.runtime != "sandbox":
-        asked = [contained.runtime, "ps", "--all", "--quiet"]
-        assert subprocess.run(asked, check=True, capture_output=True).stdout == b""
+    assert _containers(contained) == b""
 
 
 @pytest.mark.usefixtures("nothing_left")
@@ -229,6 +230,87 @@ def test_a_sidecar_shares_a_volume_and_is_stopped(contained, doc):
     assert contained.observer.said("a", "main") == ["hello"]
     assert result.phase is Phase.SUCCEEDED
     assert contained.processes() == []
+
+
+# the executor is killed
+
+KILLED = """
+import json, sys
+from pathlib import Path
+from mlops.adapters.executors.local import LocalExecutor
+
+class Store:
+    location = sys.argv[2]
+    def manifest(self, digest): return self.blob_path(digest).read_bytes()
+    def blob_path(self, digest): return Path(sys.argv[2], digest.hex)
+
+class Print:
+    def task(self, state): pass
+    def log(self, task, step, line): print(line, flush=True)
+
+LocalExecutor(Path(sys.argv[1]), Store(), sys.argv[3], Path(sys.argv[4])).run(json.load(sys.stdin), Print())
+"""
+
+
+def test_nothing_outlives_a_killed_executor(contained, doc):
+    contained.run(doc(contained.task("a", "true")))  # the image is there
+    argv = [contained.path / "runs", contained.store.root, contained.runtime, contained.cache]
+    executor = subprocess.Popen(
+        [sys.executable, "-c", KILLED, *map(str, argv)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    script = "(trap : TERM HUP; sleep 1000; sleep 1000) & trap '' TERM; echo up; sleep 1000"
+    sidecar = {"name": "side", "image": str(contained.shell), "script": "sleep 1000"}
+    with executor:
+        json.dump(doc(contained.task("a", script, spec={"sidecars": [sidecar]})), executor.stdin)
+        executor.stdin.close()
+        assert executor.stdout.readline() == "up\n"
+        assert contained.processes()
+        executor.kill()
+    end = time.monotonic() + 30
+    while contained.processes() or _containers(contained):
+        assert time.monotonic() < end, (contained.processes(), _containers(contained))
+        time.sleep(0.05)
+    again = contained.run(doc(contained.task("a", "echo again")))
+    assert again.phase is Phase.SUCCEEDED
+
+
+def _containers(world):
+    if world.runtime == "sandbox":
+        return b""
+    return subprocess.run(
+        [world.runtime, "ps", "--all", "--quiet"], check=True, capture_output=True
+    ).stdout
+
+
+# probes
+
+
+def test_a_probe_runs_in_the_container(contained, doc):
+    """It sees the sidecar's files and variables, and the step begins when it says so."""
+    sidecar = {
+        "name": "side",
+        "image": str(contained.shell),
+        "script": "sleep 0.5; echo x > /ready; sleep 1000",
+        "env": [{"name": "OWN", "value": "mine"}],
+        "volumeMounts": [{"name": "x", "mountPath": "/x"}],
+        "readinessProbe": {
+            "exec": {"command": ["sh", "-c", "test -e /ready && echo $OWN > /x/ready"]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 10,
+        },
+    }
+    task = contained.task(
+        "a",
+        "cat /x/ready",
+        spec={"sidecars": [sidecar], "volumes": [{"name": "x", "emptyDir": {}}]},
+        step={"volumeMounts": [{"name": "x", "mountPath": "/x"}]},
+    )
+    result = contained.run(doc(task))
+    assert result.phase is Phase.SUCCEEDED, contained.observer.lines
+    assert contained.observer.said("a", "main") == ["mine"]
 
 
 # an engine that is asked for is used, or nothing is

@@ -191,7 +191,6 @@ def _become(libc: Any, parent: int) -> None:
     """Be a child of the server's that has nothing of it, and ends with it."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     if libc is not None and os.getppid() != parent:
@@ -303,6 +302,7 @@ def _contain(libc: Any, order_file: int, output: int, _told: int, *inherited: in
     if order["group"]:
         os.setgid(order["group"])
     os.chdir(order["cwd"])
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execve(order["argv"][0], order["argv"], order["env"])  # noqa: S606  no shell is meant
 
 
@@ -364,7 +364,7 @@ def _start(order: Order) -> int:
         signal.set_wakeup_fd(-1)
         os.chdir(cwd)
         os.closerange(3, _HIGH * 2)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         os.execvpe(argv[0], argv, order["env"])  # noqa: S606  no shell is meant
     except FileNotFoundError:
