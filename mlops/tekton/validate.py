@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from mlops.tekton import graph, matrix
+from mlops.tekton import defaults, graph, matrix
 from mlops.tekton.document import (
     Claim,
     ConfigFiles,
@@ -73,6 +73,7 @@ def _given(run: PipelineRun) -> Iterator[Fault]:
         elif spec.default is None:
             yield Fault(run.at / "params", f"nothing is given for the parameter {spec.name!r}")
     yield from _declared(run.params)
+    yield from defaults.faults(run.params, run.given)
     for name, value in run.given.items():
         for text in of_value(value, run.at / "params"):
             for reference in references(text.text):
