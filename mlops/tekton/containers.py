@@ -6,33 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops.tekton import names, parts, quantities, storage
-from mlops.tekton.document import (
+from mlops.tekton import names, parts, probes, quantities, storage, variables
+from mlops.tekton.parts import Faults, Raw
+from mlops.tekton.place import Place
+from mlops.tekton.pod import (
     Action,
     Container,
     Env,
-    EnvFrom,
-    KeyRef,
     Limits,
     Mount,
-    Probe,
     Security,
     Volume,
 )
-from mlops.tekton.parts import Faults, Raw
-from mlops.tekton.place import Place
 
-_DOWNWARD = frozenset(
-    {
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "spec.nodeName",
-        "spec.serviceAccountName",
-        "status.hostIP",
-        "status.podIP",
-    }
-)
 _WITH_REF = (
     "image",
     "command",
@@ -43,6 +29,8 @@ _WITH_REF = (
     "volumeMounts",
     "results",
 )
+
+
 _RESERVED = "tekton-log-results"
 
 
@@ -101,42 +89,6 @@ def sidecar(raw: Raw, at: Place, index: int, over: Overrides, faults: Faults) ->
 def limits_of(raw: Raw | None) -> Limits:
     """`computeResources` as limits."""
     return _limits({"computeResources": raw or {}})
-
-
-def env(raw: Raw, at: Place, faults: Faults) -> tuple[Env, ...]:
-    """`env`: the last of a name counts."""
-    found: dict[str, Env] = {}
-    for item, place in parts.items(raw, "env", at):
-        name = parts.text(item, "name", place, faults)
-        if name and not names.is_variable(name):
-            faults.add(place / "name", f"{name!r} cannot be the name of a variable")
-        source, downward = _value_from(item.get("valueFrom"), place / "valueFrom", faults)
-        if item.get("value") and item.get("valueFrom"):
-            faults.add(place, "has both value and valueFrom")
-        found.pop(name, None)
-        found[name] = Env(name, place, item.get("value") or "", source, downward)
-    return tuple(found.values())
-
-
-def _value_from(raw: Raw | None, at: Place, faults: Faults) -> tuple[KeyRef | None, str]:
-    if raw is None:
-        return None, ""
-    for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):
-        ref = raw.get(key)
-        if ref is not None:
-            place = at / key
-            named = parts.text(ref, "name", place, faults)
-            return KeyRef(
-                kind, named, parts.text(ref, "key", place, faults), bool(ref.get("optional"))
-            ), ""
-    field_path = str((raw.get("fieldRef") or {}).get("fieldPath") or "")
-    labelled = field_path.startswith(("metadata.labels['", "metadata.annotations['"))
-    if field_path not in _DOWNWARD and not labelled:
-        faults.add(
-            at / "fieldRef" / "fieldPath" if raw.get("fieldRef") else at,
-            f"{field_path!r} is no field that a container can be told",
-        )
-    return None, field_path
 
 
 def _with_action(
@@ -205,8 +157,8 @@ def _container(
         command=tuple(raw.get("command") or ()),
         args=tuple(raw.get("args") or ()),
         script=raw.get("script") or "",
-        env=_with_pod(over.env, env(raw, at, faults)),
-        env_from=_env_from(raw, at, faults),
+        env=_with_pod(over.env, variables.env(raw, at, faults)),
+        env_from=variables.env_from(raw, at, faults),
         working_dir=raw.get("workingDir") or "",
         mounts=_mounts(raw, at, faults),
         workspaces=_usages(raw, at, faults),
@@ -217,7 +169,7 @@ def _container(
         results=parts.results(raw, at, faults, typed=True),
         when=parts.when(raw, at, faults),
         action=action,
-        probes=_probes(raw, at, faults),
+        probes=probes.probes(raw, at, faults),
         display_name=raw.get("displayName") or "",
     )
 
@@ -268,24 +220,6 @@ def _on_error(raw: Raw, at: Place, faults: Faults) -> str:
     return value
 
 
-def _env_from(raw: Raw, at: Place, faults: Faults) -> tuple[EnvFrom, ...]:
-    found = []
-    for item, place in parts.items(raw, "envFrom", at):
-        given = [
-            (key, kind)
-            for key, kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret"))
-            if item.get(key) is not None
-        ]
-        if len(given) != 1:
-            faults.add(place, "needs either configMapRef or secretRef")
-            continue
-        key, kind = given[0]
-        name = parts.text(item[key], "name", place / key, faults)
-        optional = bool(item[key].get("optional"))
-        found.append(EnvFrom(kind, name, place, item.get("prefix") or "", optional))
-    return tuple(found)
-
-
 def _mounts(raw: Raw, at: Place, faults: Faults) -> tuple[Mount, ...]:
     found = []
     for item, place in parts.items(raw, "volumeMounts", at):
@@ -309,51 +243,3 @@ def _usages(raw: Raw, at: Place, faults: Faults) -> tuple[tuple[str, str], ...]:
         path = parts.absolute(mount, place / "mountPath", faults) if mount else ""
         found.append((parts.workspace_name(item, place, faults), path))
     return tuple(found)
-
-
-def _probes(raw: Raw, at: Place, faults: Faults) -> tuple[Probe, ...]:
-    found = (
-        _probe(raw[key], at / key, faults)
-        for key in ("startupProbe", "readinessProbe")
-        if raw.get(key) is not None
-    )
-    return tuple(each for each in found if each is not None)
-
-
-def _probe(raw: Raw, at: Place, faults: Faults) -> Probe | None:
-    given = [key for key in ("exec", "httpGet", "tcpSocket") if raw.get(key) is not None]
-    if len(given) != 1:
-        faults.add(at, "needs one of exec, httpGet and tcpSocket")
-        return None
-    what = raw[given[0]]
-    port = 0
-    if given[0] != "exec":
-        port = _port(what.get("port"), at / given[0] / "port", faults)
-    elif not what.get("command"):
-        faults.add(at / "exec" / "command", "is missing")
-
-    def count(key: str, default: int) -> int:
-        value = raw.get(key)
-        return default if value is None else int(value)
-
-    return Probe(
-        at,
-        command=tuple(what.get("command") or ()),
-        port=port,
-        http=given[0] == "httpGet",
-        scheme=str(what.get("scheme") or "http").lower(),
-        host=what.get("host") or "",
-        path=what.get("path") or "/",
-        delay=count("initialDelaySeconds", 0),
-        period=max(1, count("periodSeconds", 10)),
-        timeout=max(1, count("timeoutSeconds", 1)),
-        failures=max(1, count("failureThreshold", 3)),
-        successes=max(1, count("successThreshold", 1)),
-    )
-
-
-def _port(value: Any, at: Place, faults: Faults) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
-        faults.add(at, f"must be a number between 1 and 65535, not {value!r}")
-        return 1
-    return value

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from mlops.tekton import graph, substitution
-from mlops.tekton.document import ParamSpec, Value
 from mlops.tekton.place import Fault
 from mlops.tekton.substitution import Parts, Scope, UnresolvedError
+from mlops.tekton.values import ParamSpec, Value
 
 
 def completed(

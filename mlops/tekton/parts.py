@@ -11,16 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlops.tekton import names, quantities
-from mlops.tekton.document import (
-    Param,
-    ParamSpec,
-    ResultSpec,
-    Value,
-    When,
-    WorkspaceSpec,
-    kind_of,
-)
 from mlops.tekton.place import Fault, Place
+from mlops.tekton.pod import WorkspaceSpec
+from mlops.tekton.values import Param, ParamSpec, ResultSpec, Value, When, kind_of
 
 Raw = Mapping[str, Any]
 _KINDS = ("string", "array", "object")

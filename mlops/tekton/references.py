@@ -6,17 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from mlops.tekton.document import (
-    ConfigFiles,
-    Container,
-    PipelineTask,
-    Projected,
-    TaskSpec,
-    Value,
-    Volume,
-)
+from mlops.tekton.document import PipelineTask
 from mlops.tekton.place import Place
+from mlops.tekton.pod import ConfigFiles, Container, Projected, TaskSpec, Volume
 from mlops.tekton.substitution import Parts, Reference, references
+from mlops.tekton.values import Value
 
 
 class Room(Enum):

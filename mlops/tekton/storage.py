@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlops.tekton import parts, quantities
-from mlops.tekton.document import (
-    Bound,
-    Claim,
-    ConfigFiles,
-    EmptyDir,
-    Projected,
-    Source,
-    Volume,
-)
+from mlops.tekton.document import Bound
 from mlops.tekton.parts import Faults, Raw
 from mlops.tekton.place import Place
+from mlops.tekton.pod import Claim, ConfigFiles, EmptyDir, Projected, Source, Volume
 
 _SOURCES = ("emptyDir", "persistentVolumeClaim", "configMap", "secret", "projected")
 

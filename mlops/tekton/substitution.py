@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops.tekton.document import Value
+from mlops.tekton.values import Value
 
 Parts = tuple[str, ...]
 

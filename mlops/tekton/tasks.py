@@ -7,18 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from mlops.tekton import containers, parts, storage
 from mlops.tekton.containers import Overrides
-from mlops.tekton.document import (
-    Binding,
-    Include,
-    Matrix,
-    ParamSpec,
-    PipelineResult,
-    PipelineTask,
-    TaskSpec,
-    WorkspaceSpec,
-)
+from mlops.tekton.document import Binding, Include, Matrix, PipelineTask
 from mlops.tekton.parts import Faults, Raw
 from mlops.tekton.place import Place
+from mlops.tekton.pod import TaskSpec, WorkspaceSpec
+from mlops.tekton.values import ParamSpec, PipelineResult
 
 NETWORK_ANNOTATION = "dev.mlops/network"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlops import documents
 from mlops.errors import ConfigError, MlopsError, UsageError
 from mlops.tekton import bundle, runs
-from mlops.tekton.document import ConfigFiles
+from mlops.tekton.pod import ConfigFiles
 
 FILE = """\
 apiVersion: tekton.dev/v1

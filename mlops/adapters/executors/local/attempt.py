@@ -16,8 +16,9 @@ from mlops.adapters.rootfs import remove
 from mlops.domain.run import Phase, StepState
 from mlops.errors import ConfigError, MlopsError, RegistryError
 from mlops.tekton import names, quantities, substitution
-from mlops.tekton.document import Container, Value
+from mlops.tekton.pod import Container
 from mlops.tekton.substitution import Parts, UnresolvedError
+from mlops.tekton.values import Value
 
 DONE = "All Steps have completed executing"
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from mlops.adapters.executors.local import storage
 from mlops.errors import ConfigError
 from mlops.tekton import names, substitution
-from mlops.tekton.document import Container, Env, PipelineRun
+from mlops.tekton.document import PipelineRun
+from mlops.tekton.pod import Container, Env
 from mlops.tekton.substitution import Scope
 
 _LABEL = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]\Z")

@@ -24,7 +24,8 @@ from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ConfigError, ExecutorError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
 from mlops.tekton import bundle, names, runs, substitution
-from mlops.tekton.document import Claim, Container, PipelineRun
+from mlops.tekton.document import PipelineRun
+from mlops.tekton.pod import Claim, Container
 
 
 class LocalExecutor:

@@ -19,8 +19,10 @@ from mlops.adapters.executors.local.scope import TaskScope
 from mlops.adapters.executors.local.storage import Place
 from mlops.errors import ConfigError
 from mlops.tekton import references, substitution
-from mlops.tekton.document import Container, PipelineRun, Security, TaskSpec, Value
+from mlops.tekton.document import PipelineRun
+from mlops.tekton.pod import Container, Security, TaskSpec
 from mlops.tekton.substitution import Parts, Scope
+from mlops.tekton.values import Value
 
 _FIXED = re.compile(r"(?<![\w.)/-])/(?:tekton|workspace)(?![\w.-])")
 _SHELL = "#!/bin/sh\nset -e\n"

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mlops.tekton.document import ResultSpec, Value, kind_of
+from mlops.tekton.values import ResultSpec, Value, kind_of
 
 LARGEST = 4096  # bytes, for all results of a task: a container's termination message
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlops.errors import ConfigError
-from mlops.tekton import defaults, names, substitution, validate
-from mlops.tekton.document import Action, Param, PipelineRun, PipelineTask, Value
+from mlops.tekton import defaults, fitting, names, substitution
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.place import refuse
+from mlops.tekton.pod import Action
 from mlops.tekton.substitution import Parts, Scope, UnresolvedError
+from mlops.tekton.values import Param, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def of_task(
     handed |= combination or {}
     for spec in task.spec.params:
         if spec.name in handed:
-            refuse(validate.type_faults(spec, handed[spec.name], task.at / "params"))
+            refuse(fitting.type_faults(spec, handed[spec.name], task.at / "params"))
     inherited: dict[str, Value] = {}
     if task.embedded:
         inherited = {parts[1]: value for parts, value in scope.items() if parts[0] == "params"}
@@ -147,7 +149,7 @@ def of_action(action: Action, scope: Mapping[Parts, Value]) -> dict[Parts, Value
     given = {param.name: replaced(param, scope) for param in action.given}
     for spec in action.params:
         if spec.name in given:
-            refuse(validate.type_faults(spec, given[spec.name], spec.at))
+            refuse(fitting.type_faults(spec, given[spec.name], spec.at))
     found = {parts: value for parts, value in scope.items() if parts[0] != "params"}
     nothing: dict[Parts, Value] = {}
     for name, value in defaults.completed(action.params, given, nothing).items():

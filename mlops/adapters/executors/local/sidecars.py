@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from mlops.adapters.executors.local.running import Ended, Running, Stop
 from mlops.adapters.executors.local.starting import Starting
 from mlops.errors import ExecutorError, MlopsError
-from mlops.tekton.document import Container, Probe
+from mlops.tekton.pod import Container, Probe
 
 GRACE = 0.5  # seconds that a sidecar has to end in order
 _LOOK = 0.05  # seconds between looks at whether a stop was told

@@ -16,8 +16,9 @@ from mlops.adapters.executors.local.journal import Journal
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.domain.run import Ending, Phase, RunResult, TaskState
 from mlops.tekton import substitution
-from mlops.tekton.document import PipelineRun, PipelineTask, Value
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import Parts, UnresolvedError
+from mlops.tekton.values import Value
 
 NOT_WANTED = "When Expressions evaluated to false"
 PARENTS_SKIPPED = "Parent Tasks were skipped"

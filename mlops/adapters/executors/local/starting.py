@@ -16,8 +16,10 @@ from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.adapters.executors.local.scope import TaskScope
 from mlops.domain.digest import ImageRef
 from mlops.errors import RegistryError, UsageError
-from mlops.tekton.document import Container, PipelineRun, PipelineTask, Value
+from mlops.tekton.document import PipelineRun, PipelineTask
+from mlops.tekton.pod import Container
 from mlops.tekton.substitution import Parts
+from mlops.tekton.values import Value
 
 TOOL = "host-tool"
 

@@ -9,8 +9,9 @@ from mlops.adapters.executors.local import results
 from mlops.adapters.executors.local.resolving import Files
 from mlops.adapters.executors.local.running import Cause, Ended
 from mlops.tekton import quantities, substitution
-from mlops.tekton.document import Container, ResultSpec, TaskSpec, Value, When
+from mlops.tekton.pod import Container, TaskSpec
 from mlops.tekton.substitution import Parts, Scope
+from mlops.tekton.values import ResultSpec, Value, When
 
 NOT_STARTED = 128  # Kubernetes' exit code for a container that could not start
 

@@ -16,15 +16,8 @@ from pathlib import Path
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.errors import ConfigError, ExecutorError
 from mlops.tekton import names, substitution
-from mlops.tekton.document import (
-    Binding,
-    Claim,
-    ConfigFiles,
-    PipelineRun,
-    PipelineTask,
-    Projected,
-    Source,
-)
+from mlops.tekton.document import Binding, PipelineRun, PipelineTask
+from mlops.tekton.pod import Claim, ConfigFiles, Projected, Source
 from mlops.tekton.substitution import Scope
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

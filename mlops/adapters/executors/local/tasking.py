@@ -17,8 +17,9 @@ from mlops.adapters.executors.local.scope import TaskScope
 from mlops.adapters.executors.local.standing import Standing
 from mlops.adapters.executors.local.starting import Work
 from mlops.domain.run import Phase, StepState, TaskState
-from mlops.tekton.document import PipelineRun, PipelineTask, Value
+from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import Parts
+from mlops.tekton.values import Value
 
 
 @dataclass(frozen=True, slots=True)
