@@ -155,8 +155,8 @@ class Images:
         return Found(ImageRef(written, digest))
 
     def _own_tag(self, name: ImageName) -> Digest | None:
-        if not isinstance(self._own, OciLayout):
-            return None
+        if not isinstance(self._own, OciLayout) or self._own.root == self._pulled.root:
+            return None  # what was pulled is not the project's: its tags are asked for each time
         resolve = self._own.resolve
         return resolve(name.written, name.tag) or resolve(name.repository, name.tag)
 
