@@ -17,7 +17,7 @@ from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.errors import ConfigError, ExecutorError
 from mlops.tekton import names, substitution
 from mlops.tekton.document import Binding, PipelineRun, PipelineTask
-from mlops.tekton.pod import Claim, ConfigFiles, Projected, Source
+from mlops.tekton.pod import Claim, Config, ConfigFiles, Projected, Source
 from mlops.tekton.substitution import Scope
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -131,7 +131,8 @@ def _contents(
     files: ConfigFiles, run: PipelineRun, scope: Scope
 ) -> Iterator[tuple[str, bytes, int]]:
     """Path, content and mode of each file."""
-    data = config(files.kind, substitution.text(files.name, scope), run, optional=files.optional)
+    held = config(files.kind, substitution.text(files.name, scope), run, optional=files.optional)
+    data = held.files
     if files.items is None:
         yield from ((key, content, files.mode) for key, content in data.items())
         return
@@ -145,14 +146,14 @@ def _contents(
             raise ConfigError(files.at.complaint(f"the {files.kind} has no key {wanted!r}"))
 
 
-def config(kind: str, name: str, run: PipelineRun, *, optional: bool) -> Mapping[str, bytes]:
+def config(kind: str, name: str, run: PipelineRun, *, optional: bool) -> Config:
     """A ConfigMap's or Secret's content. Raises ConfigError where there is none and must be."""
-    data = run.configs.get((kind, name))
-    if data is None:
+    held = run.configs.get((kind, name))
+    if held is None:
         if not optional:
             raise ConfigError(f"there is no {kind} {name!r} in the files")
-        return {}
-    return data
+        return Config({})
+    return held
 
 
 def below(root: Path, sub_path: str) -> Path:
