@@ -179,7 +179,7 @@ def _workspace(
     there = str(place.path) if on_host and place is not None else mount_path
     yield ("workspaces", name, "path"), "" if place is None else there
     yield ("workspaces", name, "volume"), "" if place is None else f"ws-{name}"
-    yield ("workspaces", name, "claim"), ""
+    yield ("workspaces", name, "claim"), "" if place is None else place.claim
 
 
 def _mounts(container: Container, spec: TaskSpec, whole: Scope, files: Files) -> Iterator[Mount]:

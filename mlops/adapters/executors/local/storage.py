@@ -8,9 +8,10 @@ an earlier task may have laid.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops.adapters.executors.local.rundir import RunDirectory
@@ -25,10 +26,17 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something lies on the host."""
+    """Where something lies on the host; `limit` in bytes, `claim` the name of a claim behind it."""
 
     path: Path
     writable: bool = True
+    limit: int | None = None
+    claim: str = ""
+
+
+def _made_claim(run: str, workspace: str) -> str:
+    """A name for the claim that a template makes, the same throughout a run."""
+    return "pvc-" + hashlib.sha256(f"{run}/{workspace}".encode()).hexdigest()[:10]
 
 
 def sub_paths(task: PipelineTask, scope: Scope) -> dict[str, str]:
@@ -70,7 +78,8 @@ def bind(
         if bound is None:
             continue  # optional, and not given
         if isinstance(bound.source, Claim) and not bound.source.name:
-            place = Place(directory.workspace(binding.workspace))
+            claim = _made_claim(run.name, binding.workspace)
+            place = Place(directory.workspace(binding.workspace), claim=claim)
         else:
             own = attempt / "bound" / binding.workspace
             place = lay(bound.source, own, run, scope, directory)
@@ -79,7 +88,7 @@ def bind(
         if leads_out(outer):
             raise ConfigError((bound.at / "subPath").complaint("leads out of the workspace"))
         path = below(below(place.path, outer), inside[binding.name])
-        found[binding.name] = Place(path, place.writable)
+        found[binding.name] = replace(place, path=path)
     return found
 
 
@@ -90,7 +99,7 @@ def lay(
     if isinstance(source, Claim):
         path = _claim(source, run, scope, directory) if source.name else own
         path.mkdir(parents=True, exist_ok=True)
-        return Place(path, not source.read_only)
+        return Place(path, not source.read_only, claim=path.name)
     own.mkdir(parents=True, exist_ok=True)
     if isinstance(source, ConfigFiles):
         _write_files(source, own, run, scope)
@@ -99,7 +108,7 @@ def lay(
         for each in source.sources:
             _write_files(each, own, run, scope)
         return Place(own, writable=False)
-    return Place(own)
+    return Place(own, limit=source.limit)
 
 
 def _claim(source: Claim, run: PipelineRun, scope: Scope, directory: RunDirectory) -> Path:
