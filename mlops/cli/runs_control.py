@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops.cli import options, render, runs_carry, runs_options, runs_place
+from mlops.cli import options, render, runs_carry, runs_choice, runs_options, runs_place
+from mlops.cli.runs_choice import Choice
 from mlops.cli.runs_json import run_json
 from mlops.domain.run import Ending, RunResult
 
@@ -73,6 +75,15 @@ def _say(run: RunResult, *, heeded: bool) -> None:
         render.line(f"{run.name}: {run.phase if run.phase.done else run.reason}")
 
 
+def _again(repo: Path, name: str, choice: Choice, jobs: int) -> tuple[RunResult, LocalExecutor]:
+    """A run, and an executor that carries it out as it was begun, but for `choice`."""
+    place = runs_place.here(repo)
+    looking = runs_place.executor(place)
+    run = runs_place.find(looking, name)
+    whole = choice.over(runs_choice.recall(looking.path(run.name)))
+    return run, runs_place.executor(place, run=run, choice=whole, jobs=jobs)
+
+
 def retry(
     name: runs_options.Name,
     *,
@@ -88,10 +99,8 @@ def retry(
 
     Tasks that succeeded are not run again: their results and the workspaces stand. Finally runs again.
     """
-    place = runs_place.here(repo)
-    run = runs_place.find(runs_place.executor(place), name)
-    images = runs_place.mapping(image or (), image_map)
-    kept = runs_place.executor(place, run=run, runtime=runtime, jobs_given=jobs, images=images)
+    choice = runs_choice.chosen(image or (), image_map, runtime)
+    run, kept = _again(repo, name, choice, jobs)
     found = runs_carry.carry_out(kept, run.name, partial(kept.retry, run.name), logs=logs)
     return runs_carry.answer(kept, [found], output)
 
@@ -108,9 +117,7 @@ def start(
     output: options.Out = options.Output.TEXT,
 ) -> int:
     """Carry out a run that is pending: one whose spec.status is PipelineRunPending."""
-    place = runs_place.here(repo)
-    run = runs_place.find(runs_place.executor(place), name)
-    images = runs_place.mapping(image or (), image_map)
-    kept = runs_place.executor(place, run=run, runtime=runtime, jobs_given=jobs, images=images)
+    choice = runs_choice.chosen(image or (), image_map, runtime)
+    run, kept = _again(repo, name, choice, jobs)
     found = runs_carry.carry_out(kept, run.name, partial(kept.start, run.name), logs=logs)
     return runs_carry.answer(kept, [found], output)

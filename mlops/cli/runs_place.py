@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops import documents
-from mlops.cli import opening
+from mlops.cli import opening, wiring
+from mlops.cli.runs_choice import Choice
 from mlops.cli.wiring import Opened
-from mlops.domain.imagename import ImageMap
 from mlops.domain.run import RunResult
 from mlops.domain.source import Commit
 from mlops.errors import GitUsageError, UsageError
@@ -22,8 +20,7 @@ if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
 
 _SOURCE = "dev.mlops/source"  # the label of a run of ours: the commit that it is about
-_HOST = "host"  # in place of an image: what this machine packs of itself
-_NO_MAP = ImageMap()
+_USUAL = Choice()
 _SHOWN = 8  # names that an error lists
 
 
@@ -48,80 +45,27 @@ def here(start: Path) -> Place:
     return Place(opened.state / "runs", opened)
 
 
-def jobs(given: int) -> int:
-    """How many tasks work at once: `--jobs`, else MLOPS_JOBS, else 0 for the usual number."""
-    text = os.environ.get("MLOPS_JOBS", "")
-    if given or not text:
-        return given
-    if not text.isdecimal() or not 0 < int(text) <= 10_000:
-        raise UsageError(f"MLOPS_JOBS must be a number from 1 to 10000, not {text!r}")
-    return int(text)
-
-
-def mapping(images: Sequence[str], file: Path | None) -> ImageMap:
-    """Which images stand for others: `--image`, over `--image-map` or the file MLOPS_IMAGE_MAP.
-
-    `host` on the right is this machine's own shell, commands and Python, packed as for `base: host`.
-    """
-    named = str(file or os.environ.get("MLOPS_IMAGE_MAP", ""))
-    below = ImageMap()
-    if named:
-        try:
-            content = Path(named).read_bytes()
-        except OSError as exc:
-            raise UsageError(f"cannot read the image map {named}: {exc.strerror}") from exc
-        below = ImageMap.read(_with_host(documents.load(content, named).value), named)
-    rules = [_rule_with_host(text) for text in images]
-    return ImageMap.parse(rules).over(below)
-
-
-def _rule_with_host(text: str) -> str:
-    source, equals, to = text.partition("=")
-    return f"{source}{equals}{_packed()}" if to == _HOST else text
-
-
-def _with_host(document: object) -> object:
-    if not isinstance(document, dict) or _HOST not in document.values():
-        return document
-    return {source: _packed() if to == _HOST else to for source, to in document.items()}
-
-
-@functools.cache
-def _packed() -> str:
-    """This machine's own programs as an image in the machine's cache; packed once for its files."""
-    from mlops.adapters.layout import OciLayout  # noqa: PLC0415 - heavy libraries
-    from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
-    from mlops.adapters.uv import Uv  # noqa: PLC0415
-    from mlops.build import host  # noqa: PLC0415
-
-    directory = machine_cache().absolute() / "images"
-    digest, _ = host.pack(OciLayout(directory), Uv())
-    return f"oci:{directory}//{host.REPOSITORY}@{digest}"
-
-
 def executor(
     place: Place,
     *,
     run: RunResult | None = None,
-    runtime: str = "",
-    jobs_given: int = 0,
-    images: ImageMap = _NO_MAP,
+    choice: Choice = _USUAL,
+    jobs: int = 0,
 ) -> LocalExecutor:
     """The executor of a place; with `run`, one that can carry that run on."""
     from mlops.adapters.executors.local import LocalExecutor  # noqa: PLC0415 - a heavy library
     from mlops.adapters.layout import OciLayout  # noqa: PLC0415
     from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
 
-    opened, count = place.opened, jobs(jobs_given)
+    opened, images = place.opened, choice.mapping
     if opened is not None and opened.project.layout is not None:
         source = "" if run is None else run.labels.get(_SOURCE, "")
         lock = opened.planner.lock(Commit(source)) if source else None
-        return opened.executor_for(lock, runtime=runtime, jobs=count, mapping=images)
-    chosen = runtime or (opened.project.runtime if opened is not None else "auto")
-    cache = machine_cache()
-    return LocalExecutor(
-        place.root, OciLayout(cache / "images"), chosen, cache, jobs=count, mapping=images
-    )
+        return opened.executor_for(lock, choice.runtime, jobs, images)
+    runtime = choice.runtime or (opened.project.runtime if opened is not None else "auto")
+    cache, count = machine_cache(), wiring.at_once(jobs)
+    store = OciLayout(cache / "images")
+    return LocalExecutor(place.root, store, runtime, cache, jobs=count, mapping=images)
 
 
 def find(kept: LocalExecutor, text: str) -> RunResult:

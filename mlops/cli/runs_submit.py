@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops.adapters import process
-from mlops.cli import options, render, runs_carry, runs_files, runs_options, runs_place, tree
+from mlops.cli import (
+    options,
+    render,
+    runs_carry,
+    runs_choice,
+    runs_files,
+    runs_options,
+    runs_place,
+    tree,
+)
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.errors import UsageError
 from mlops.tekton import bundle, runs
@@ -86,16 +95,17 @@ def submit(
     place = runs_place.here(repo)
     asked = _Asked(tuple(file), tuple(param or ()), tuple(workspace or ()), name)
     programs = asked.programs(place.root.parent / "claims")
-    images = runs_place.mapping(image or (), image_map)
-    kept = runs_place.executor(place, runtime=runtime, jobs_given=jobs, images=images)
+    choice = runs_choice.chosen(image or (), image_map, runtime)
+    kept = runs_place.executor(place, choice=choice, jobs=jobs)
     if dry_run:
         _dry(programs, output)
         return 0
     for program in programs:
         _new(kept, program.name)
+    for program in programs:
+        choice.keep(kept.path(program.name))
     if detach:
-        flags = _flags(jobs, runtime, image or [], image_map)
-        return _detach(kept, programs, [*flags, "--repo", str(repo.absolute())])
+        return _detach(kept, programs, ["--jobs", str(jobs), "--repo", str(repo.absolute())])
     found = []
     for program in programs:
         carry = partial(kept.submit, program)
@@ -147,15 +157,6 @@ def _new(kept: LocalExecutor, name: str) -> None:
             f"there is a run {name} already: {there.phase}",
             hint=f"Go on with it: mlops runs retry {name}; or choose another name: --name",
         )
-
-
-def _flags(jobs: int, runtime: str, images: Sequence[str], image_map: Path | None) -> list[str]:
-    found = [word for each in images for word in ("--image", each)]
-    if jobs:
-        found += ["--jobs", str(jobs)]
-    if runtime:
-        found += ["--runtime", runtime]
-    return [*found, "--image-map", str(image_map.absolute())] if image_map else found
 
 
 def _detach(kept: LocalExecutor, programs: Sequence[PipelineRun], flags: Sequence[str]) -> int:

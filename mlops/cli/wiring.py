@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
 _NO_MAP = ImageMap()
+_MOST_AT_ONCE = 10_000
 _STOPPED = (130, 143)  # 128 + SIGINT, SIGTERM: what ends a server that is asked to end
 
 
@@ -164,7 +165,7 @@ class Opened:
             host = HostTool(ImageRef(TOOL, tool.digest), (sys.executable, "-m", "mlops"), {})
         runtime = runtime or self.project.runtime
         runs, cache = self.state / "runs", machine_cache()
-        return LocalExecutor(runs, self.images, runtime, cache, host, jobs, mapping)
+        return LocalExecutor(runs, self.images, runtime, cache, host, at_once(jobs), mapping)
 
     @cached_property
     def executor(self) -> LocalExecutor:
@@ -284,6 +285,16 @@ class Opened:
             or self.repository.identity()
             or os.environ.get("USER", "unknown")
         )
+
+
+def at_once(given: int = 0) -> int:
+    """How many tasks work at once: what was `given`, else MLOPS_JOBS, else 0 for the usual number."""
+    text = os.environ.get("MLOPS_JOBS", "")
+    if given or not text:
+        return given
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_AT_ONCE:
+        raise UsageError(f"MLOPS_JOBS must be a number from 1 to {_MOST_AT_ONCE}, not {text!r}")
+    return int(text)
 
 
 def _free(port: int) -> None:

@@ -226,6 +226,36 @@ def test_a_failed_run_says_why_and_is_gone_on_with(shell):
     assert "run spam succeeded" in shell("retry", "spam", code=1).stderr
 
 
+@pytest.mark.parametrize("how", ["--image", "--image-map", "MLOPS_IMAGE_MAP"])
+def test_a_run_is_gone_on_with_as_it_was_begun(shell, how):
+    """Which images stand for others is kept with the run: its retry needs no options."""
+    shell.image, there = "registry.example.com/nothing:1", shell.image
+    (shell.clone / "layout").symlink_to(Path(shell.env["MLOPS_CACHE"]) / "images")
+    (shell.clone / "w").mkdir()
+    task = shell.task(
+        "a",
+        "test -e $(workspaces.w.path)/go",
+        spec={"workspaces": [{"name": "w"}]},
+        workspaces=[{"name": "w"}],
+    )
+    path = shell.file(task, pipeline={"workspaces": [{"name": "w"}]})
+    target = f"oci:layout//{there}"
+    (shell.clone / "map.yaml").write_text(yaml.safe_dump({shell.image: target}))
+    args = {
+        "--image": ["--image", f"{shell.image}={target}"],
+        "--image-map": ["--image-map", "map.yaml"],
+        "MLOPS_IMAGE_MAP": [],
+    }[how]
+    if how == "MLOPS_IMAGE_MAP":
+        shell.env[how] = "map.yaml"
+    shell("submit", "-f", path, "-w", "w=w", *args, code=1)
+    shell.env.pop("MLOPS_IMAGE_MAP", None)
+    (shell.clone / "w/go").touch()
+    (shell.clone / "elsewhere").mkdir()
+    shell.clone = shell.clone / "elsewhere"
+    assert shell("retry", "spam").stdout == "spam: Succeeded\n"
+
+
 def test_json_is_tektons_own_form(shell):
     found = shell.json("submit", "-f", two(shell))
     assert (found["apiVersion"], found["kind"]) == ("tekton.dev/v1", "PipelineRun")
