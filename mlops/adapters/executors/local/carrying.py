@@ -19,6 +19,7 @@ from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.scope import TaskScope
 from mlops.adapters.executors.local.standing import (
     CANCELLED,
     FINALLY_LATE,
@@ -319,6 +320,7 @@ class Carrying:
             started=self._standing.now(),
             waits="",
             taskrun=str(values.values["context", "taskRun", "name"]),
+            display_name=_display_name(node, values),
             uid=uid,
         )
         self._worker.begin(tasking, self._done)
@@ -374,6 +376,17 @@ class Carrying:
             self._open[below.name] -= 1
             if not self._open[below.name]:
                 self._tasks.append(below)
+
+
+def _display_name(node: Node, values: TaskScope) -> str:
+    """What people may call a task: its matrix's own name for the combination, else displayName."""
+    task = node.task
+    for include in task.matrix.include if task.matrix else ():
+        given = {param.name: str(param.value) for param in include.params}
+        if include.name and given.items() <= node.combination.items():
+            return substitution.for_people(include.name, values.values)
+    text = task.display_name or task.spec.display_name
+    return substitution.for_people(text, values.values)
 
 
 def _array(value: object) -> tuple[str, ...]:
