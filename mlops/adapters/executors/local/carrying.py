@@ -90,6 +90,7 @@ class Carrying:
         self._final = False  # this is the stage of `finally`
         self._stopped = ""  # what ended the run before its time
         self._late = ""  # why what has not begun will not, where time ran out
+        self._why = ""  # why what runs was told to stop, for people
         self._ending: Ending | None = None  # what somebody asked for
         audience.on_failure = self.cancel
         if run.status:
@@ -191,16 +192,20 @@ class Carrying:
         if _passed(whole):
             self._late = PIPELINE_LATE
             limit = quantities.duration(limits.pipeline or 0.0)
+            self._why = f"the run's timeout of {limit} has passed"
             self._standing.fail(TIMEOUT, f'{name} to finish within "{limit}"')
             self._halt(TIMEOUT)
         elif self._final:
             self._late = FINALLY_LATE
+            limit = quantities.duration(limits.final or 0.0)
+            self._why = f"the timeout of {limit} for finally has passed"
             self._standing.late = True
             self._kill()
         else:
             self._late = TASKS_LATE
             limit = quantities.duration(limits.tasks or 0.0)
             message = f'{name} due to tasks failed to finish within "{limit}"'
+            self._why = f"the timeout of {limit} for tasks has passed"
             self._standing.fail(TIMEOUT, message)
             self._halt(TIMEOUT)
 
@@ -217,6 +222,7 @@ class Carrying:
         if self._ending is not None and ending.rank <= self._ending.rank:
             return
         self._ending = ending
+        self._why = f"the run was ended: {ending}"
         if ending is Ending.CANCELLED:
             self._stopped = CANCELLED
             self._kill()
@@ -356,7 +362,7 @@ class Carrying:
             node.name,
             phase=done.phase,
             reason="FailureIgnored" if ignored else done.reason,
-            message=done.message,
+            message=self._message(done),
             waits="",
             finished=self._standing.now(),
             steps=done.steps,
@@ -366,6 +372,11 @@ class Carrying:
             ignored=ignored,
         )
         self._over(node.task)
+
+    def _message(self, done: Attempted) -> str:
+        if done.phase is Phase.CANCELLED and self._why:
+            return f"{done.message}: {self._why}"
+        return done.message
 
     def _over(self, task: PipelineTask) -> None:
         """Where a task is done with all its combinations, those that waited for it come nearer."""
