@@ -173,9 +173,14 @@ go_kustomize() {
         "sigs.k8s.io/kustomize/kustomize/v5@$version" >&2
 }
 
-# The tests rebuild a release a year ahead, ask a real registry, and push over a real ssh.
+# The tests rebuild a release a year ahead, ask a real registry, push over a real ssh, and run containers
+# in real engines: podman, and a docker daemon, which they start themselves where none answers.
 bring_servers() {
     missing=
+    has podman || missing="$missing podman"
+    has runc || missing="$missing runc"
+    has docker || missing="$missing docker.io"
+    docker version >/dev/null 2>&1 || has dockerd || missing="$missing docker.io"
     has faketime || missing="$missing faketime"
     has docker-registry || missing="$missing docker-registry"
     [ -x /usr/sbin/sshd ] || has sshd || missing="$missing openssh-server"

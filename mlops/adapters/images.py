@@ -24,6 +24,7 @@ from mlops.errors import RegistryError, UnreachableError
 from mlops.ports import ImageFiles
 
 _T = TypeVar("_T")
+_ELSE = "Map it to an image that is here: --image FROM=TO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,29 @@ class Images:
             return Found(ImageRef(name.written, target.digest))
         return self._tagged(name.written, target, wanted)
 
+    def check(self, text: str) -> None:
+        """See whether the image that a document names is to be had, without bringing it here.
+
+        Raises as `find`."""
+        name = ImageName.parse(text)
+        target = self._mapping.lead(name) or name
+        if isinstance(target, InLayout):
+            self._in_layout(target)
+        elif target.digest is None:
+            self._check_tag(target)
+        elif not self.has(target.digest):
+            with _naming(target):
+                if not self._registry(target).has_manifest(target.digest):
+                    raise RegistryError(
+                        f"{target} is not there: {target.repository} has no such digest", hint=_ELSE
+                    )
+
+    def _check_tag(self, name: ImageName) -> None:
+        if self._own_tag(name) is None and self._pulled.resolve(name.repository, name.tag) is None:
+            with _naming(name):
+                if self._registry(name).resolve(name.tag) is None:
+                    raise _no_tag(name)
+
     # -- by digest
 
     def _stores(self) -> Iterator[ImageFiles]:
@@ -105,14 +129,8 @@ class Images:
         raise damaged or RegistryError(f"{what} is not here")
 
     def _pull(self, name: ImageName, digest: Digest, wanted: Callable[[], bool]) -> None:
-        try:
+        with _naming(name):
             pull(self._registry(name), digest, self._pulled, wanted)
-        except UnreachableError as exc:
-            raise UnreachableError(
-                f"{name} is not here, and {exc.message}",
-                hint=f"{exc.hint or 'Try again'}; or map it to an image that is here: --image FROM=TO",
-                retryable=exc.retryable,
-            ) from exc
 
     def _registry(self, name: ImageName) -> Registry:
         return Registry(name.repository, ours=name.host == self._ours)
@@ -130,18 +148,15 @@ class Images:
         except UnreachableError as exc:
             return self._kept(written, name, exc)
         if digest is None:
-            raise RegistryError(
-                f"{name} is not there: {registry.location} has no tag {name.tag}",
-                hint="Check the name, or map it to an image that is here: --image FROM=TO",
-            )
+            raise _no_tag(name)
         if not self.has(digest):
             pull(registry, digest, self._pulled, wanted)
         self._keep(name, digest)
         return Found(ImageRef(written, digest))
 
     def _own_tag(self, name: ImageName) -> Digest | None:
-        if not isinstance(self._own, OciLayout):
-            return None
+        if not isinstance(self._own, OciLayout) or self._own.root == self._pulled.root:
+            return None  # what was pulled is not the project's: its tags are asked for each time
         resolve = self._own.resolve
         return resolve(name.written, name.tag) or resolve(name.repository, name.tag)
 
@@ -157,11 +172,8 @@ class Images:
     def _kept(self, written: str, name: ImageName, exc: UnreachableError) -> Found:
         digest = self._pulled.resolve(name.repository, name.tag)
         if digest is None:
-            raise UnreachableError(
-                f"{name} is not here, and {exc.message}",
-                hint=f"{exc.hint or 'Try again'}; or map it to an image that is here: --image FROM=TO",
-                retryable=exc.retryable,
-            ) from exc
+            with _naming(name):
+                raise exc
         return Found(
             ImageRef(written, digest),
             f"{name} is what it was when it was last pulled: {exc.message}",
@@ -191,6 +203,25 @@ class Images:
                 hint="Name one of it: oci:DIR//name:tag or oci:DIR//name@sha256:…",
             )
         return named.pop()
+
+
+@contextlib.contextmanager
+def _naming(name: ImageName) -> Iterator[None]:
+    """Say which image it is that a registry cannot be asked for."""
+    try:
+        yield
+    except UnreachableError as exc:
+        raise UnreachableError(
+            f"{name} is not here, and {exc.message}",
+            hint=f"{exc.hint or 'Try again'}; or {_ELSE[0].lower()}{_ELSE[1:]}",
+            retryable=exc.retryable,
+        ) from exc
+
+
+def _no_tag(name: ImageName) -> RegistryError:
+    return RegistryError(
+        f"{name} is not there: {name.repository} has no tag {name.tag}", hint=_ELSE
+    )
 
 
 def _is_called(name: str, asked: str) -> bool:

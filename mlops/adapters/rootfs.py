@@ -191,6 +191,18 @@ class RootFilesystems:
                 finish(fresh, target)
         return target
 
+    def places(self, names: Mapping[str, int]) -> Path:
+        """A directory of empty directories, name → mode, to lie over an image's layers: a container's
+        mounts then need none made in its own writable part."""
+        key = hashlib.sha256(repr(sorted(names.items())).encode()).hexdigest()[:16]
+        target = self.cache / "mountpoints" / key
+        with self._making(target) as fresh:
+            if fresh is not None:
+                for name, mode in names.items():
+                    (fresh / name).mkdir()
+                    (fresh / name).chmod(mode)
+        return target
+
     def _marker(self, layer: Layer) -> Path:
         return self.cache / "layers" / f"{layer.diff_id.hex}.whiteouts"
 

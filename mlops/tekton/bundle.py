@@ -13,6 +13,7 @@ from mlops.tekton import names
 from mlops.tekton.checking import check, spelt
 from mlops.tekton.parts import Faults, Raw
 from mlops.tekton.place import Place, refuse
+from mlops.tekton.pod import Config
 from mlops.tekton.tasks import Library
 
 LIMIT = 16 << 20  # bytes of a file
@@ -53,12 +54,12 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What some files hold. `configs`: (kind, name) → key → content. `others` are all documents but
+    """What some files hold. `configs` are by kind and name. `others` are all documents but
     the runs. `notes` name what stays without effect."""
 
     runs: tuple[Submitted, ...] = ()
     library: Library = field(default_factory=Library)
-    configs: Mapping[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
+    configs: Mapping[tuple[str, str], Config] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()
     others: tuple[Raw, ...] = ()
     notes: tuple[str, ...] = ()
@@ -106,7 +107,7 @@ class _Gathering:
         self._specs: dict[str, dict[str, tuple[Raw, Place]]] = {
             kind: {} for kind in ("Task", "Pipeline", "StepAction")
         }
-        self._configs: dict[tuple[str, str], Mapping[str, bytes]] = {}
+        self._configs: dict[tuple[str, str], Config] = {}
         self._claims: set[str] = set()
         self._others: list[Raw] = []
         self._notes: list[str] = []
@@ -167,20 +168,21 @@ class _Gathering:
             )
         return str(name)
 
-    def _config(self, kind: str, value: Raw, at: Place) -> Mapping[str, bytes]:
+    def _config(self, kind: str, value: Raw, at: Place) -> Config:
         encoded = "data" if kind == "Secret" else "binaryData"
         plain = "stringData" if kind == "Secret" else "data"
-        found: dict[str, bytes] = {}
+        decoded: dict[str, bytes] = {}
         for key, text in (value.get(encoded) or {}).items():
             try:
-                found[key] = base64.b64decode("".join(text.split()), validate=True)
+                decoded[key] = base64.b64decode("".join(text.split()), validate=True)
             except (binascii.Error, ValueError):
                 self.faults.add(at / encoded / key, "is not base64")
-        found |= {key: text.encode() for key, text in (value.get(plain) or {}).items()}
-        for key in found:
+        texts = {key: text.encode() for key, text in (value.get(plain) or {}).items()}
+        found = Config({**decoded, **texts}) if kind == "Secret" else Config(texts, decoded)
+        for key in found.files:
             if not names.is_key(key):
                 self.faults.add(at / plain / key, f"{key!r} cannot be a key")
-        if sum(map(len, found.values())) > _LARGEST_CONFIG:
+        if sum(map(len, found.files.values())) > _LARGEST_CONFIG:
             self.faults.add(at, f"the {kind} holds over 1 MiB")
         return found
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops.tekton.place import Place
-from mlops.tekton.pod import Source, TaskSpec, WorkspaceSpec
+from mlops.tekton.pod import Config, Source, TaskSpec, WorkspaceSpec
 from mlops.tekton.values import Param, ParamSpec, PipelineResult, Value, When
 
 
@@ -96,7 +96,7 @@ class Timeouts:
 class PipelineRun:
     """All that there is to carry out; a TaskRun (`kind`) is a run of one task.
 
-    `configs` are the ConfigMaps and Secrets of the files: (kind, name) → key → content. `status` is
+    `configs` are the ConfigMaps and Secrets of the files, by kind and name. `status` is
     `spec.status` as submitted, `status_message` what a TaskRun says to it. `documents` are the run,
     name filled in, and whatever it refers to.
     """
@@ -119,7 +119,7 @@ class PipelineRun:
     at: Place = field(default_factory=Place)
     status: str = ""
     status_message: str = ""
-    configs: Mapping[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
+    configs: Mapping[tuple[str, str], Config] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     documents: tuple[Mapping[str, Any], ...] = ()

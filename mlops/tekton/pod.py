@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlops.tekton.place import Place
@@ -34,6 +35,19 @@ class ConfigFiles:
     items: tuple[tuple[str, str, int | None], ...] | None = None
     optional: bool = False
     mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a ConfigMap or Secret holds: key → content. `binary` is seen as files alone, never as
+    variables."""
+
+    data: Mapping[str, bytes]
+    binary: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        return {**self.binary, **self.data}
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,12 @@ def _config(
     yield Fault(at, f"there is no {kind} {name!r} in the files", hint)
 
 
-def _key(ref: KeyRef, at: Place, run: PipelineRun) -> Iterator[Fault]:
-    data = run.configs.get((ref.kind, ref.name))
-    if data is None or ref.optional or "$(" in ref.key or ref.key in data:
+def _key(ref: KeyRef, at: Place, run: PipelineRun, *, files: bool) -> Iterator[Fault]:
+    held = run.configs.get((ref.kind, ref.name))
+    if held is None or ref.optional or "$(" in ref.key:
+        return
+    data = held.files if files else held.data
+    if ref.key in data:
         return
     yield Fault(
         at, f"the {ref.kind} {ref.name!r} has no key {ref.key!r}", graph.near(ref.key, data)
@@ -46,7 +49,7 @@ def source(source: Source, at: Place, run: PipelineRun) -> Iterator[Fault]:
             yield from _config(each.kind, each.name, each.at, run, optional=each.optional)
             for index, (key, _, _) in enumerate(each.items or ()):
                 ref = KeyRef(each.kind, each.name, key, each.optional)
-                yield from _key(ref, each.at / "items" / index, run)
+                yield from _key(ref, each.at / "items" / index, run, files=True)
     if isinstance(source, Claim) and "/" in source.name:
         yield Fault(at, f"{source.name!r} cannot be the name of a claim")
 
@@ -114,7 +117,7 @@ def _container(
         if env.source is not None:
             ref = env.source
             yield from _config(ref.kind, ref.name, env.at, run, optional=ref.optional)
-            yield from _key(ref, env.at / "valueFrom", run)
+            yield from _key(ref, env.at / "valueFrom", run, files=False)
     for each in container.env_from:
         yield from _config(each.kind, each.name, each.at, run, optional=each.optional)
     meaning = inner.in_container(container)

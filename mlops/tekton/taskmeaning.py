@@ -124,7 +124,11 @@ class TaskMeaning:
         parts = reference.parts
         if len(parts) == 4 and parts[2:] == ("exitCode", "path"):
             names = {f"step-{name}" for name in self.steps}
-            return "string" if parts[1] in names else No("no such step", near(parts[1], names))
+            if parts[1] in names:
+                return "string"
+            meant = f"step-{parts[1]}"
+            hint = f"Is {meant} meant?" if meant in names else near(parts[1], names)
+            return No(f"there is no step {parts[1]!r}", hint)
         if len(parts) < 4 or parts[2] != "results":
             return No("refers to nothing")
         if text.field not in _STEP_RESULTS_IN:

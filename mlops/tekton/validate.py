@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlops.tekton import fitting, graph, matrix, specs
+from mlops.tekton import defaults, fitting, graph, matrix, specs
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.meaning import Meaning, PipelineMeaning, check
 from mlops.tekton.place import Fault, refuse
@@ -57,6 +57,7 @@ def _given(run: PipelineRun) -> Iterator[Fault]:
         elif spec.default is None:
             yield Fault(run.at / "params", f"nothing is given for the parameter {spec.name!r}")
     yield from fitting.declared(run.params)
+    yield from defaults.faults(run.params, run.given)
     for name, value in run.given.items():
         for text in of_value(value, run.at / "params"):
             for reference in references(text.text):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from mlops.adapters.executors.local import LocalExecutor
-from mlops.domain.digest import ImageRef
+from mlops.adapters.layout import OciLayout
+from mlops.domain.imagename import ImageMap
 from mlops.domain.run import RunResult, TaskState
 from mlops.errors import ConfigError
-from mlops.ports import ImageStore
 from mlops.tekton import bundle, runs
 from mlops.tekton.document import PipelineRun
+from tests.conformance import images
 from tests.conformance.targets import Ended, Refused, TaskEnd
 
 
@@ -33,19 +33,15 @@ def refusal(text: str) -> str:
 
 
 class LocalTarget:
-    """Meets `targets.Target`. `images` maps the names that the documents use to images of the store."""
+    """Meets `targets.Target`. `mapping` says which images stand for those that the documents name."""
 
     name = "local"
 
-    def __init__(
-        self, root: Path, store: ImageStore, cache: Path, images: Mapping[str, ImageRef]
-    ) -> None:
-        self._executor = LocalExecutor(root, store, "sandbox", cache)
-        self._images = images
+    def __init__(self, root: Path, mapping: Mapping[str, str]) -> None:
+        store, rules = OciLayout(images.LAYOUT), ImageMap.of(mapping.items())
+        self._executor = LocalExecutor(root, store, "sandbox", images.UNPACKED, mapping=rules)
 
     def submit(self, text: str) -> Refused | list[Ended]:
-        for name, ref in self._images.items():
-            text = re.sub(rf"\bimage: {re.escape(name)}(?![\w:/@.-])", f"image: {ref}", text)
         try:
             return [_ended(self._executor.submit(run, _Silent())) for run in programs(text)]
         except ConfigError as exc:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from collections import Counter
+from pathlib import Path
 
-from tests.conformance import cases, shape
-from tests.conformance.cases import Case
+from tests.conformance import cases, examples, shape
 
+ROOT = Path(__file__).parents[2]
 HONOURED = shape.HONOURED
 
 
@@ -22,9 +23,27 @@ def test_every_honoured_field_has_a_case_of_wrong_use() -> None:
     assert not sorted(HONOURED - shown)
 
 
-@pytest.mark.parametrize("case", cases.every(), ids=lambda case: case.name)
-def test_a_header_names_fields_that_the_table_and_the_documents_have(case: Case) -> None:
-    present = set().union(*(shape.used(each) for each in case.documents))
+def test_headers_name_fields_that_the_tables_and_the_documents_have() -> None:
+    faults = []
+    for case in cases.every():
+        present = frozenset[str]().union(*(shape.used(each) for each in case.documents))
+        faults += [f"{case.name}: no field {n}" for n in {*case.fields, *case.refuses} - HONOURED]
+        faults += [f"{case.name}: has no {name}" for name in set(case.fields) - present]
 
-    assert not {*case.fields, *case.refuses} - HONOURED
-    assert not set(case.fields) - present
+    assert not faults
+
+
+def test_the_page_counts_as_the_suite_does() -> None:
+    page = " ".join((ROOT / "docs" / "reference" / "conformance.md").read_text().split())
+    every, table = cases.every(), examples.table()
+    ends = Counter("refused" if row.refused else row.ends for row in table.values())
+    elsewhere = Counter(case.cluster for case in every)
+    refused = sum(case.expect == "refused" for case in every)
+
+    assert f"holds {len(every)} cases" in page
+    assert f"{len(every) - refused} cases run, {refused} are refused" in page
+    for name in ("Failed", "accepted", "Succeeded"):
+        assert f"| `{name}` | {elsewhere[name]} |" in page
+    assert f"Of {len(table)} examples - {ends['Succeeded']} succeed;" in page
+    assert f"- {ends['refused']} are refused by the path" in page
+    assert f"- {ends['Failed']} end as Failed" in page

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import examples, images
+from tests.conformance import examples
 from tests.conformance.local import LocalTarget
 from tests.conformance.targets import Ended, Refused
 
@@ -16,9 +16,7 @@ TABLE = examples.table()
 
 def _carried_out(name: str, root: Path) -> Refused | list[Ended]:
     text = (examples.directory() / name).read_text()
-    store, _ = images.full()
-    target = LocalTarget(root, store, images.CACHE / "unpacked", {})
-    return target.submit(examples.mapped(text))
+    return LocalTarget(root, examples.mapping()).submit(text)
 
 
 @pytest.mark.parametrize("name", TABLE)

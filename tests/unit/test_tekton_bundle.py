@@ -81,7 +81,7 @@ def test_what_a_run_names_is_found_among_the_files():
     say, after = task.spec.steps
     assert (say.name, say.action.name, say.script) == ("say", "say", 'echo "$TEXT"')
     assert (after.name, after.action) == ("after", None)
-    assert run.configs["Secret", "token"] == {"password": b"hidden", "user": b"user"}
+    assert run.configs["Secret", "token"].data == {"password": b"hidden", "user": b"user"}
     assert run.documents[0]["kind"] == "PipelineRun"
     assert run.documents[0]["metadata"] == {"name": run.name}
 

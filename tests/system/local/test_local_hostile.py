@@ -360,3 +360,31 @@ def test_a_claim_named_by_a_hostile_result_stays_below_the_claims(world, doc):
     assert result.tasks[1].phase is Phase.FAILED
     assert "cannot be the name of a claim" in result.tasks[1].message
     assert "hidden" not in world.observer.said("user")
+
+
+def test_an_empty_directory_holds_no_more_than_its_limit(world, doc):
+    filling = world.task(
+        "a",
+        "dd if=/dev/zero of=/v/x bs=1048576 count=20; sleep 60",
+        spec={"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}]},
+        step={"volumeMounts": [{"name": "v", "mountPath": "/v"}]},
+    )
+    result = world.run(doc(filling))
+    assert (result.tasks[0].phase, result.tasks[0].reason) == (Phase.FAILED, "PodEvicted")
+    assert "volume v holds 20 MiB, over its sizeLimit of 1 MiB" in result.tasks[0].message
+
+
+def test_a_workspace_tells_the_name_of_its_claim(world, doc):
+    result = world.run(
+        doc(
+            world.task(
+                "a",
+                "printf '%s' $(workspaces.w.claim) > $(results.r.path)",
+                spec={"workspaces": [{"name": "w"}], "results": [{"name": "r"}]},
+                workspaces=[{"name": "w"}],
+            ),
+            pipeline={"workspaces": [{"name": "w"}]},
+            workspaces=[{"name": "w", "volumeClaimTemplate": {"spec": {}}}],
+        )
+    )
+    assert result.tasks[0].results["r"].startswith("pvc-")

@@ -8,10 +8,12 @@ import threading
 
 import pytest
 
+from mlops.adapters.images import Images
 from mlops.adapters.layout import OciLayout
 from mlops.domain.digest import Digest
 from mlops.domain.imagename import ImageMap
 from mlops.domain.run import Phase
+from mlops.errors import RegistryError
 
 GONE = "127.0.0.1:1/tools/alpine"  # nobody listens at this port
 
@@ -44,15 +46,46 @@ def test_a_tag_is_mapped_and_the_digest_recorded(world, doc, elsewhere):
     assert again.tasks[0].steps[0].image == f"{GONE}@{world.shell.digest}"
 
 
-def test_an_image_that_is_not_there_fails_its_task_before_any_step(world, doc):
+@pytest.mark.parametrize("kind", ["steps", "sidecars"])
+@pytest.mark.parametrize(
+    ("image", "complaint"),
+    [
+        (f"{GONE}:1", f"{GONE}:1 is not here, and 127.0.0.1:1 cannot be asked"),
+        (f"{GONE}@sha256:{'1' * 64}", "is not here, and 127.0.0.1:1 cannot be asked"),
+        ("mapped", "has no images called nothing"),
+    ],
+)
+def test_an_image_that_is_not_to_be_had_is_named_before_anything_runs(
+    world, doc, elsewhere, kind, image, complaint
+):
+    world.mapping = ImageMap.parse([f"mapped=oci:{elsewhere}//nothing"])
+    spec = {"steps": [{"name": "first", "image": str(world.shell), "script": "echo never"}]}
+    spec[kind] = [*spec.get(kind, []), {"name": "second", "image": image, "command": ["true"]}]
+    with pytest.raises(RegistryError, match=complaint) as raised:
+        world.run(doc(world.task("b", "echo other"), {"name": "a", "taskSpec": spec}))
+    assert f"tasks[1].taskSpec.{kind}[{len(spec[kind]) - 1}].image: " in raised.value.message
+    assert raised.value.exit_code == 3
+    assert world.observer.lines == []
+    assert not (world.path / "runs/run-1").exists()
+
+
+def later(world, image):
+    """A task that gives an image as its result, and the parameter of one that takes it."""
+    first = world.task(
+        "z", f"printf {image} > $(results.r.path)", spec={"results": [{"name": "r"}]}
+    )
+    return first, [{"name": "i", "value": "$(tasks.z.results.r)"}]
+
+
+def test_an_image_that_only_a_result_tells_fails_its_task_before_any_step(world, doc):
+    first, params = later(world, f"{GONE}:1")
     steps = [
         {"name": "first", "image": str(world.shell), "script": "echo never"},
-        {"name": "second", "image": f"{GONE}:1", "script": "echo never"},
+        {"name": "second", "image": "$(params.i)", "script": "echo never"},
     ]
-    result = world.run(
-        doc({"name": "a", "taskSpec": {"steps": steps}}, world.task("b", "echo other"))
-    )
-    task = result.tasks[0]
+    spec = {"params": [{"name": "i"}], "steps": steps}
+    result = world.run(doc(first, {"name": "a", "params": params, "taskSpec": spec}))
+    task = result.tasks[1]
     assert (task.phase, task.reason) == (Phase.FAILED, "TaskRunImagePullFailed")
     assert f"steps[1].image: {GONE}:1 is not here, and 127.0.0.1:1 cannot be asked" in task.message
     assert "--image FROM=TO" in task.message
@@ -60,29 +93,28 @@ def test_an_image_that_is_not_there_fails_its_task_before_any_step(world, doc):
     assert {step.phase for step in task.steps} == {Phase.SKIPPED}
 
 
-def test_a_sidecars_image_that_is_not_there(world, doc):
-    sidecar = {"name": "side", "image": f"{GONE}:1"}
-    result = world.run(doc(world.task("a", "echo never", spec={"sidecars": [sidecar]})))
-    assert result.tasks[0].reason == "TaskRunImagePullFailed"
-    assert "sidecars[0].image" in result.tasks[0].message
-    assert world.observer.said("a") == []
-
-
-def test_retries_look_again(world, doc, elsewhere):
-    """The layout appears between the attempts."""
+def test_retries_look_again(world, doc, elsewhere, monkeypatch):
+    """The layout appears after the first attempt has looked for it."""
     hidden = elsewhere.rename(elsewhere.with_name("hidden"))
     world.mapping = ImageMap.parse([f"{GONE}=oci:{elsewhere}"])
+    find = Images.find
 
-    class Bringing(type(world.observer)):
-        def task(self, state):
-            super().task(state)
-            if hidden.exists():
+    def failing_once(self, text, *rest):
+        try:
+            return find(self, text, *rest)
+        finally:
+            if text == GONE and hidden.exists():
                 hidden.rename(elsewhere)
 
-    world.observer = Bringing()
-    task = world.task("a", "echo here", step={"image": GONE}, retries=3)
-    result = world.run(doc(task))
-    assert result.phase is Phase.SUCCEEDED, result.tasks[0].message
+    monkeypatch.setattr(Images, "find", failing_once)
+    first, params = later(world, GONE)
+    spec = {"params": [{"name": "i"}]}
+    task = world.task(
+        "a", "echo here", step={"image": "$(params.i)"}, retries=3, params=params, spec=spec
+    )
+    result = world.run(doc(first, task))
+    assert result.phase is Phase.SUCCEEDED, result.tasks[1].message
+    assert result.tasks[1].attempts == 2
 
 
 def test_a_pull_ends_when_the_run_is_cancelled(world, doc, monkeypatch):
@@ -107,13 +139,14 @@ def test_a_pull_ends_when_the_run_is_cancelled(world, doc, monkeypatch):
         for thread in threads:
             thread.start()
         image = f"127.0.0.1:{server.getsockname()[1]}/x:1"
-        result = world.run(
-            doc(world.task("a", "true", step={"image": image}), world.task("b", "sleep 100"))
-        )
+        first, params = later(world, image)
+        spec = {"params": [{"name": "i"}]}
+        task = world.task("a", "true", step={"image": "$(params.i)"}, params=params, spec=spec)
+        result = world.run(doc(first, task, world.task("b", "sleep 100")))
         for thread in threads:
             thread.join()
     assert result.phase is Phase.CANCELLED
-    assert {task.phase for task in result.tasks} == {Phase.CANCELLED}
+    assert [task.phase for task in result.tasks[1:]] == [Phase.CANCELLED] * 2
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,14 @@ class TestPulling:
         assert run.find(name).ref.digest == first
         assert ImagesOfRun(images).find(name).ref.digest == second
 
+    def test_without_a_project_tags_are_asked_for_too(self, registry, here, tmp_path):
+        name = f"{registry.host}/ml/without:v1"
+        push(registry, "ml/without", "v1", layer("f", b"old"))
+        own = OciLayout(tmp_path / "cache" / "images")
+        here(own=own).find(name)
+        second = push(registry, "ml/without", "v1", layer("f", b"new"))
+        assert here(own=own).find(name).ref.digest == second
+
     def test_many_at_once(self, registry, here):
         digest = push(registry, "ml/at-once", "v1", layer("f", b"x" * 100_000))
         images = here()

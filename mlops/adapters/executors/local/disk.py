@@ -29,6 +29,7 @@ class Disk:
     limit: int | None = None
     shared: bool = False
     also: tuple[Path, ...] = ()  # on disks that must not be filled either
+    volumes: tuple[tuple[str, Path, int], ...] = ()  # name, directory and bytes that it may hold
     _at_start: dict[Path, int] = field(init=False, default_factory=dict)
     _next_look: float = 0.0
     _next_count: float = 0.0
@@ -55,15 +56,30 @@ class Disk:
         limit = LARGEST if self.limit is None else self.limit
         if full and (self.shared or self._count() > _LITTLE):
             return "the disk is nearly full"
-        if now >= self._next_count and (self.limit is not None or lost > limit):
-            taken = self._count()
+        counts = self.limit is not None or lost > limit or self.volumes
+        if now >= self._next_count and counts:
+            complaint = self._over(limit)
             self._next_count = now + _SHARE * (time.monotonic() - now)
-            if taken > limit:
-                return f"it holds {taken >> 20} MiB of disk, over its limit of {limit >> 20} MiB"
+            return complaint
+        return ""
+
+    def _over(self, limit: int) -> str:
+        """What holds more than it may."""
+        for name, path, most in self.volumes:
+            held = size(path)
+            if held > most:
+                return f"volume {name} holds {_amount(held)}, over its sizeLimit of {_amount(most)}"
+        taken = self._count()
+        if taken > limit:
+            return f"it holds {_amount(taken)} of disk, over its limit of {_amount(limit)}"
         return ""
 
     def _count(self) -> int:
         return sum(map(size, self.counted))
+
+
+def _amount(size_: int) -> str:
+    return f"{size_ >> 20} MiB" if size_ >= 1 << 20 else f"{size_ >> 10} KiB"
 
 
 def _half(free: int) -> int:

@@ -28,7 +28,7 @@ def variables(
     for source in container.env_from:
         name = substitution.text(source.name, scope)
         prefix = substitution.text(source.prefix, scope)
-        data = storage.config(source.kind, name, run, optional=source.optional)
+        data = storage.config(source.kind, name, run, optional=source.optional).data
         for key, content in data.items():
             if names.is_variable(prefix + key):
                 found[prefix + key] = _text(content, f"{source.kind} {name}: {key}")
@@ -44,7 +44,7 @@ def _value(env: Env, scope: Scope, run: PipelineRun, found: Mapping[str, str]) -
     if env.source is not None:
         name = substitution.text(env.source.name, scope)
         key = substitution.text(env.source.key, scope)
-        data = storage.config(env.source.kind, name, run, optional=env.source.optional)
+        data = storage.config(env.source.kind, name, run, optional=env.source.optional).data
         if key in data:
             return _text(data[key], f"{env.source.kind} {name}: {key}")
         if env.source.optional:

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from mlops import documents
-from mlops.adapters.executors.local import control, following, places, resolving, scope, standby
+from mlops.adapters.executors.local import (
+    beforehand,
+    control,
+    following,
+    places,
+    resolving,
+    scope,
+    standby,
+)
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.carrying import Carrying, Limits
 from mlops.adapters.executors.local.host import HostTool
@@ -25,6 +33,7 @@ from mlops.errors import ConfigError, ExecutorError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
 from mlops.tekton import bundle, names, runs, substitution
 from mlops.tekton.document import PipelineRun
+from mlops.tekton.place import Place
 from mlops.tekton.pod import Claim, Container
 
 
@@ -276,17 +285,22 @@ class LocalExecutor:
         """
         self._check_claims(run)
         sandboxed = False
+        named: dict[str, Place] = {}
         known = scope.of_run(run, "")
         for task in run.all_tasks:
             values = scope.of_task(task, run, known, "", partial=True).values
             for container in task.spec.containers:
                 name = _image(container, values)
                 ref = name.ref if name is not None else None
+                if name is not None:
+                    named.setdefault(str(name), container.at / "image")
                 is_tool = ref is not None and self._runtimes.is_tool(ref)
                 sandboxed = sandboxed or not is_tool
                 if is_tool or self._runtimes.name == "process":
                     resolving.check_host(container)
-        return (*run.notes, *(self._runtimes.notes() if sandboxed else ()))
+        notes = tuple(self._runtimes.notes()) if sandboxed else ()
+        beforehand.check_images(self._runtimes, named)
+        return (*run.notes, *notes)
 
     def _check_claims(self, run: PipelineRun) -> None:
         """A claim with a name is one of the files, or was in an earlier run on this machine."""

@@ -179,7 +179,7 @@ def _workspace(
     there = str(place.path) if on_host and place is not None else mount_path
     yield ("workspaces", name, "path"), "" if place is None else there
     yield ("workspaces", name, "volume"), "" if place is None else f"ws-{name}"
-    yield ("workspaces", name, "claim"), ""
+    yield ("workspaces", name, "claim"), "" if place is None else place.claim
 
 
 def _mounts(container: Container, spec: TaskSpec, whole: Scope, files: Files) -> Iterator[Mount]:
@@ -244,7 +244,11 @@ def _write_script(text: str, name: str, files: Files, *, on_host: bool) -> str:
 
 
 def _no_nul(resolved: Resolved, container: Container) -> None:
-    texts = (*resolved.command, *resolved.args, *resolved.env.values(), resolved.working_dir)
+    for name, value in resolved.env.items():
+        if "\0" in value:
+            where = container.at.complaint(f"the variable {name} holds a NUL character")
+            raise ConfigError(f"{where}, which no program can be handed")
+    texts = (*resolved.command, *resolved.args, resolved.working_dir)
     if any("\0" in each for each in texts):
         raise ConfigError(
             container.at.complaint("a value holds a NUL character, which no program can be handed")

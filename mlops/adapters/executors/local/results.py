@@ -43,9 +43,10 @@ def check_size(values: Mapping[str, Value]) -> None:
     listed = [{"key": k, "value": as_text(v), "type": 1} for k, v in values.items()]
     size = len(json.dumps(listed, separators=(",", ":"))) if values else 0
     if size > LARGEST:
+        largest = max(values, key=lambda name: len(as_text(values[name])))
         raise ResultError(
             "TaskRunResultLargerThanAllowedLimit",
-            f"the results together take {size} bytes, {LARGEST} are allowed: "
+            f"the results together take over {LARGEST} bytes, most of it {largest}: "
             "hand large values on in a workspace",
         )
 

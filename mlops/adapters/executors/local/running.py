@@ -30,7 +30,7 @@ from mlops.errors import ExecutorError, OutsideError
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _LAST = 10.0  # seconds that a killed tree may take to be gone
 _LOOK = 0.02  # seconds between looks at memory
-_CHUNK = 1 << 16
+_CHUNK = 1 << 20
 _PIPE = 1 << 20
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ, linux/fcntl.h
 

@@ -131,6 +131,12 @@ class Runtimes:
             return Found(ref)
         return self._of_run.find(text, wanted)
 
+    def check(self, text: str) -> None:
+        """See whether the image is to be had. Raises as `find`."""
+        ref = ImageName.parse(text).ref
+        if ref is None or not self.is_tool(ref):
+            self._images.check(text)
+
     def image(self, digest: Digest) -> Image:
         """What an image's config says. Raises RegistryError where it is not there."""
         with self._lock:

@@ -47,6 +47,18 @@ _CAPABILITIES = (
     "CAP_SETUID",
     "CAP_SYS_CHROOT",
 )
+_PLACES = {
+    "dev": 0o755,
+    "proc": 0o755,
+    "tmp": 0o1777,
+    "workspace": 0o755,
+    "tekton": 0o755,
+    "tekton/creds": 0o755,
+    "tekton/home": 0o755,
+    "tekton/results": 0o755,
+    "tekton/scripts": 0o755,
+    "tekton/steps": 0o755,
+}
 _LARGEST_SHM = 1 << 30  # bytes, of memory
 _LARGEST_TMP = 1 << 30  # bytes, of memory; an overlay has its /tmp on disk
 _ENTER = ("--user", "--mount", "--pid", "--net", "--ipc", "--uts", "--preserve-credentials", "--wd")
@@ -185,9 +197,9 @@ class Sandbox:
         options += ["--json-status-fd", str(writing)]
         overlay = None
         if self.overlay:
-            overlay = (str(scratch), _lay_out(scratch, layers))
+            places = self.filesystems.places(_PLACES)
+            overlay = (str(scratch), _lay_out(scratch, (*layers, places)))
             _prepare(scratch / "upper", layers, inside)
-            _make_tmp(scratch / "upper")
             root = ["--bind", str(scratch / "root"), "/"]
         else:
             root = list(_entries(self.filesystems.merged(self.image), inside))
@@ -250,11 +262,6 @@ def _devices(memory: int | None) -> Iterator[str]:
     shared = min(_LARGEST_SHM, memory or _LARGEST_SHM)
     yield from ("--dev", "/dev", "--perms", "1777", "--size", str(shared), "--tmpfs", "/dev/shm")  # noqa: S108  in the sandbox
     yield from ("--remount-ro", "/dev")
-
-
-def _make_tmp(upper: Path) -> None:
-    (upper / "tmp").mkdir()
-    (upper / "tmp").chmod(0o1777)
 
 
 def _but_home(image: Image) -> dict[str, str]:

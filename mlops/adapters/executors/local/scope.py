@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlops.errors import ConfigError
-from mlops.tekton import fitting, names, substitution
+from mlops.tekton import defaults, fitting, names, substitution
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.place import refuse
 from mlops.tekton.pod import Action
 from mlops.tekton.substitution import Parts, Scope, UnresolvedError
-from mlops.tekton.values import Param, ParamSpec, Value
+from mlops.tekton.values import Param, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def of_run(run: PipelineRun, uid: str) -> dict[Parts, Value]:
         ("context", "pipeline", "name"): run.pipeline_name,
     }
     given = {name: _in_context(value, scope) for name, value in run.given.items()}
-    for name, value in with_defaults(run.params, given, scope).items():
+    for name, value in defaults.completed(run.params, given, scope).items():
         scope["params", name] = value
     if run.embedded:
         for name, value in given.items():
@@ -85,7 +85,7 @@ def of_task(
     if task.embedded:
         inherited = {parts[1]: value for parts, value in scope.items() if parts[0] == "params"}
     values = {**inherited, **handed}
-    values |= with_defaults(task.spec.params, values, scope)
+    values |= defaults.completed(task.spec.params, values, scope)
     for name in (*waiting, *(param.name for param in late)):
         values.pop(name, None)
     name = taskrun_name(run, task.name, index)
@@ -152,30 +152,8 @@ def of_action(action: Action, scope: Mapping[Parts, Value]) -> dict[Parts, Value
             refuse(fitting.type_faults(spec, given[spec.name], spec.at))
     found = {parts: value for parts, value in scope.items() if parts[0] != "params"}
     nothing: dict[Parts, Value] = {}
-    for name, value in with_defaults(action.params, given, nothing).items():
+    for name, value in defaults.completed(action.params, given, nothing).items():
         found["params", name] = value
-    return found
-
-
-def with_defaults(
-    specs: Iterable[ParamSpec], given: Mapping[str, Value], scope: Scope
-) -> dict[str, Value]:
-    """Declared parameters with what was given; objects are completed key by key.
-
-    A default may refer to the context in `scope` and to parameters that are declared before it.
-    """
-    found: dict[str, Value] = {}
-    for spec in specs:
-        default = spec.default
-        if default is not None and spec.name not in given:
-            known: dict[Parts, Value] = {**scope}
-            known |= {("params", key): value for key, value in found.items()}
-            default = _in_context(default, known)
-        value = given.get(spec.name, default)
-        if isinstance(value, Mapping) and isinstance(default, Mapping):
-            value = {**default, **value}
-        if value is not None:
-            found[spec.name] = value
     return found
 
 

@@ -106,7 +106,12 @@ class Starting:
         """What a container writes: into its overlay and the attempt's directories, which count, and
         into workspaces."""
         also = tuple(self.work.runtimes.disks())
-        return Disk((self.files.root,), container.limits.disk, shared=True, also=also)
+        held = {**self.files.workspaces, **self.files.volumes}
+        volumes = tuple(
+            (name, place.path, place.limit) for name, place in held.items() if place.limit
+        )
+        root = (self.files.root,)
+        return Disk(root, container.limits.disk, shared=True, also=also, volumes=volumes)
 
     def _launch(self, container: Container, whole: dict[Parts, Value]) -> Launch:
         work = self.work

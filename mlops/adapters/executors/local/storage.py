@@ -8,16 +8,17 @@ an earlier task may have laid.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.errors import ConfigError, ExecutorError
 from mlops.tekton import names, substitution
 from mlops.tekton.document import Binding, PipelineRun, PipelineTask
-from mlops.tekton.pod import Claim, ConfigFiles, Projected, Source
+from mlops.tekton.pod import Claim, Config, ConfigFiles, Projected, Source
 from mlops.tekton.substitution import Scope
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,10 +26,17 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something lies on the host."""
+    """Where something lies on the host; `limit` in bytes, `claim` the name of a claim behind it."""
 
     path: Path
     writable: bool = True
+    limit: int | None = None
+    claim: str = ""
+
+
+def _made_claim(run: str, workspace: str) -> str:
+    """A name for the claim that a template makes, the same throughout a run."""
+    return "pvc-" + hashlib.sha256(f"{run}/{workspace}".encode()).hexdigest()[:10]
 
 
 def sub_paths(task: PipelineTask, scope: Scope) -> dict[str, str]:
@@ -70,7 +78,8 @@ def bind(
         if bound is None:
             continue  # optional, and not given
         if isinstance(bound.source, Claim) and not bound.source.name:
-            place = Place(directory.workspace(binding.workspace))
+            claim = _made_claim(run.name, binding.workspace)
+            place = Place(directory.workspace(binding.workspace), claim=claim)
         else:
             own = attempt / "bound" / binding.workspace
             place = lay(bound.source, own, run, scope, directory)
@@ -79,7 +88,7 @@ def bind(
         if leads_out(outer):
             raise ConfigError((bound.at / "subPath").complaint("leads out of the workspace"))
         path = below(below(place.path, outer), inside[binding.name])
-        found[binding.name] = Place(path, place.writable)
+        found[binding.name] = replace(place, path=path)
     return found
 
 
@@ -90,7 +99,7 @@ def lay(
     if isinstance(source, Claim):
         path = _claim(source, run, scope, directory) if source.name else own
         path.mkdir(parents=True, exist_ok=True)
-        return Place(path, not source.read_only)
+        return Place(path, not source.read_only, claim=path.name)
     own.mkdir(parents=True, exist_ok=True)
     if isinstance(source, ConfigFiles):
         _write_files(source, own, run, scope)
@@ -99,7 +108,7 @@ def lay(
         for each in source.sources:
             _write_files(each, own, run, scope)
         return Place(own, writable=False)
-    return Place(own)
+    return Place(own, limit=source.limit)
 
 
 def _claim(source: Claim, run: PipelineRun, scope: Scope, directory: RunDirectory) -> Path:
@@ -131,7 +140,8 @@ def _contents(
     files: ConfigFiles, run: PipelineRun, scope: Scope
 ) -> Iterator[tuple[str, bytes, int]]:
     """Path, content and mode of each file."""
-    data = config(files.kind, substitution.text(files.name, scope), run, optional=files.optional)
+    held = config(files.kind, substitution.text(files.name, scope), run, optional=files.optional)
+    data = held.files
     if files.items is None:
         yield from ((key, content, files.mode) for key, content in data.items())
         return
@@ -145,14 +155,14 @@ def _contents(
             raise ConfigError(files.at.complaint(f"the {files.kind} has no key {wanted!r}"))
 
 
-def config(kind: str, name: str, run: PipelineRun, *, optional: bool) -> Mapping[str, bytes]:
+def config(kind: str, name: str, run: PipelineRun, *, optional: bool) -> Config:
     """A ConfigMap's or Secret's content. Raises ConfigError where there is none and must be."""
-    data = run.configs.get((kind, name))
-    if data is None:
+    held = run.configs.get((kind, name))
+    if held is None:
         if not optional:
             raise ConfigError(f"there is no {kind} {name!r} in the files")
-        return {}
-    return data
+        return Config({})
+    return held
 
 
 def below(root: Path, sub_path: str) -> Path:
