@@ -226,6 +226,23 @@ def test_a_failed_run_says_why_and_is_gone_on_with(shell):
     assert "run spam succeeded" in shell("retry", "spam", code=1).stderr
 
 
+def test_a_failure_that_is_ignored_is_no_error(shell):
+    step = {
+        "name": "rest",
+        "image": shell.image,
+        "script": "true",
+        "when": [{"input": "dev", "operator": "in", "values": ["prod"]}],
+    }
+    task = shell.task("a", "exit 3", onError="continue")
+    other = shell.task("b", "true")
+    other["taskSpec"]["steps"].append(step)
+    done = shell("submit", "-f", shell.file(task, other))
+    assert "error:" not in done.stderr
+    text = shell("show", "spam").stdout
+    assert "(ignored)" in text
+    assert "its when was not met" in text
+
+
 @pytest.mark.parametrize("how", ["--image", "--image-map", "MLOPS_IMAGE_MAP"])
 def test_a_run_is_gone_on_with_as_it_was_begun(shell, how):
     """Which images stand for others is kept with the run: its retry needs no options."""
