@@ -54,7 +54,12 @@ class PlainLines:
         if not task:
             render.note(f"note: {render.safe(line)}")
         elif self._logs:
-            render.note(f"{task}/{step} | {render.safe(line)}")
+            render.note(f"{_where(task, step)} | {render.safe(line)}")
+
+
+def _where(task: str, step: str) -> str:
+    """Who said a line: a step of the same name needs no name of its own."""
+    return task if task == step else f"{task}/{step}"
 
 
 def _told(state: TaskState) -> str:
@@ -106,7 +111,7 @@ class LiveTree:
             with self._lock:
                 self._last[task] = text
         if self._logs or not task:
-            self._print(f"{task}/{step} | {text}" if task else f"note: {text}")
+            self._print(f"{_where(task, step)} | {text}" if task else f"note: {text}")
 
     def _print(self, text: str) -> None:
         from rich.text import Text  # noqa: PLC0415 - a library for terminals alone

@@ -61,7 +61,7 @@ def _table(found: list[RunResult]) -> None:
         )
         for run in found
     ]
-    render.table(("run", "phase", "started", "release"), rows)
+    render.table(("run", "phase", "age", "outcome"), rows)
 
 
 def _short(release: str) -> str:

@@ -66,7 +66,7 @@ class Shown:
     def tell_failures(self, run: RunResult) -> None:
         """The last lines of the tasks that failed, on stderr."""
         for task in run.tasks:
-            if task.phase is not Phase.FAILED:
+            if task.phase is not Phase.FAILED or task.ignored:
                 continue
             render.fail(f"{task.name}: {render.safe(task.message or task.reason)}")
             if not self._logs:

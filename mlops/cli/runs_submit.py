@@ -17,12 +17,12 @@ from mlops.cli import (
     render,
     runs_carry,
     runs_choice,
+    runs_dry,
     runs_files,
     runs_options,
     runs_place,
-    tree,
 )
-from mlops.domain.run import Phase, RunResult, TaskState
+from mlops.domain.run import Phase
 from mlops.errors import UsageError
 from mlops.tekton import bundle, runs
 
@@ -98,7 +98,7 @@ def submit(
     choice = runs_choice.chosen(image or (), image_map, runtime)
     kept = runs_place.executor(place, choice=choice, jobs=jobs)
     if dry_run:
-        _dry(programs, output)
+        runs_dry.answer(programs, output)
         return 0
     for program in programs:
         _new(kept, program.name)
@@ -168,24 +168,3 @@ def _detach(kept: LocalExecutor, programs: Sequence[PipelineRun], flags: Sequenc
         render.line(program.name)
         render.note(f"process {pid} carries it out; follow it: mlops runs logs -f {program.name}")
     return 0
-
-
-def _dry(programs: Sequence[PipelineRun], output: options.Output) -> None:
-    documents = [list(program.documents) for program in programs]
-    render.answer(documents, output, lambda: _print_dry(programs))
-
-
-def _print_dry(programs: Sequence[PipelineRun]) -> None:
-    for program in programs:
-        final = {task.name for task in program.final}
-        tasks = tuple(
-            TaskState(task.name, Phase.PENDING, final=task.name in final)
-            for task in program.all_tasks
-        )
-        run = RunResult(program.name, Phase.PENDING, "", "", None, None, tasks)
-        count = f"{len(tasks)} task{'s' if len(tasks) != 1 else ''}"
-        render.line(f"{program.kind} {run.name} would run {count}")
-        for line in tree.lines(list(tree.rows(run.tasks, None, steps=False)), 80, paint=False):
-            render.line(line)
-        for note in program.notes:
-            render.line(f"note: {note}")

@@ -95,8 +95,8 @@ def _steps(task: TaskState, below: str) -> Iterator[Row]:
 
 
 def _ended(step: StepState) -> str:
-    if step.phase is Phase.SKIPPED:
-        return "not run"
+    if step.phase is Phase.SKIPPED:  # the executor gives a code to those that their `when` skipped
+        return "not run" if step.exit_code is None else "its when was not met"
     code = "" if step.exit_code in (None, 0) else f"exit code {step.exit_code}"
     reason = "" if step.reason in ("", "Completed", "Error") else step.reason
     return ", ".join(each for each in (code, reason) if each)

@@ -131,7 +131,7 @@ def test_a_run_is_submitted_where_there_is_no_project(shell):
     assert (
         shell("list").stdout.split()[:5]
         == shell().stdout.split()[:5]
-        == ["RUN", "PHASE", "STARTED", "RELEASE", "spam"]
+        == ["RUN", "PHASE", "AGE", "OUTCOME", "spam"]
     )
     (row,) = shell.json()
     assert (row["name"], row["phase"], row["release"]) == ("spam", "Succeeded", None)
@@ -224,6 +224,23 @@ def test_a_failed_run_says_why_and_is_gone_on_with(shell):
     assert shell("retry", "spam").stdout == "spam: Succeeded\n"
     assert (workspace / "a").read_text() == "x\n"
     assert "run spam succeeded" in shell("retry", "spam", code=1).stderr
+
+
+def test_a_failure_that_is_ignored_is_no_error(shell):
+    step = {
+        "name": "rest",
+        "image": shell.image,
+        "script": "true",
+        "when": [{"input": "dev", "operator": "in", "values": ["prod"]}],
+    }
+    task = shell.task("a", "exit 3", onError="continue")
+    other = shell.task("b", "true")
+    other["taskSpec"]["steps"].append(step)
+    done = shell("submit", "-f", shell.file(task, other))
+    assert "error:" not in done.stderr
+    text = shell("show", "spam").stdout
+    assert "(ignored)" in text
+    assert "its when was not met" in text
 
 
 @pytest.mark.parametrize("how", ["--image", "--image-map", "MLOPS_IMAGE_MAP"])
@@ -342,10 +359,24 @@ def test_a_name_that_is_taken_is_refused(shell):
     shell("submit", "-f", path, "--name", "spam-2")
 
 
-def test_a_dry_run_runs_nothing(shell):
-    path = two(shell)
-    done = shell("submit", "-f", path, "--dry-run")
-    assert done.stdout.startswith("PipelineRun spam would run 2 tasks\n├─ · first")
+def test_a_dry_run_runs_nothing_and_says_what_would(shell):
+    path = shell.file(
+        shell.task("fetch", "true"),
+        shell.task(
+            "train", "true", runAfter=["fetch"], retries=2, spec={"params": [{"name": "lr"}, {"name": "size"}]},
+            matrix={"params": [{"name": "lr", "value": ["1", "2", "3"]}, {"name": "size", "value": ["a", "b"]}]},
+        ),
+        shell.task("deploy", "true", when=[{"input": "dev", "operator": "notin", "values": ["prod", "x"]}]),
+        pipeline={"finally": [shell.task("clean-up", "true")]},
+    )  # fmt: skip
+    assert shell("submit", "-f", path, "--dry-run").stdout.splitlines()[:6] == [
+        "PipelineRun spam would run 4 tasks",
+        "├─ fetch",
+        "├─ train     after fetch; 6 combinations; up to 3 attempts",
+        '└─ deploy    when "dev" not in [prod, x]',
+        "finally",
+        "└─ clean-up",
+    ]
     documents = shell.json("submit", "-f", path, "--dry-run")
     assert documents[0][0]["metadata"]["name"] == "spam"
     assert shell.json() == []

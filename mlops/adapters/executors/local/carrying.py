@@ -19,6 +19,7 @@ from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.scope import TaskScope
 from mlops.adapters.executors.local.standing import (
     CANCELLED,
     FINALLY_LATE,
@@ -89,6 +90,7 @@ class Carrying:
         self._final = False  # this is the stage of `finally`
         self._stopped = ""  # what ended the run before its time
         self._late = ""  # why what has not begun will not, where time ran out
+        self._why = ""  # why what runs was told to stop, for people
         self._ending: Ending | None = None  # what somebody asked for
         audience.on_failure = self.cancel
         if run.status:
@@ -190,16 +192,20 @@ class Carrying:
         if _passed(whole):
             self._late = PIPELINE_LATE
             limit = quantities.duration(limits.pipeline or 0.0)
+            self._why = f"the run's timeout of {limit} has passed"
             self._standing.fail(TIMEOUT, f'{name} to finish within "{limit}"')
             self._halt(TIMEOUT)
         elif self._final:
             self._late = FINALLY_LATE
+            limit = quantities.duration(limits.final or 0.0)
+            self._why = f"the timeout of {limit} for finally has passed"
             self._standing.late = True
             self._kill()
         else:
             self._late = TASKS_LATE
             limit = quantities.duration(limits.tasks or 0.0)
             message = f'{name} due to tasks failed to finish within "{limit}"'
+            self._why = f"the timeout of {limit} for tasks has passed"
             self._standing.fail(TIMEOUT, message)
             self._halt(TIMEOUT)
 
@@ -216,6 +222,7 @@ class Carrying:
         if self._ending is not None and ending.rank <= self._ending.rank:
             return
         self._ending = ending
+        self._why = f"the run was ended: {ending}"
         if ending is Ending.CANCELLED:
             self._stopped = CANCELLED
             self._kill()
@@ -319,6 +326,7 @@ class Carrying:
             started=self._standing.now(),
             waits="",
             taskrun=str(values.values["context", "taskRun", "name"]),
+            display_name=_display_name(node, values),
             uid=uid,
         )
         self._worker.begin(tasking, self._done)
@@ -354,7 +362,7 @@ class Carrying:
             node.name,
             phase=done.phase,
             reason="FailureIgnored" if ignored else done.reason,
-            message=done.message,
+            message=self._message(done),
             waits="",
             finished=self._standing.now(),
             steps=done.steps,
@@ -365,6 +373,11 @@ class Carrying:
         )
         self._over(node.task)
 
+    def _message(self, done: Attempted) -> str:
+        if done.phase is Phase.CANCELLED and self._why:
+            return f"{done.message}: {self._why}"
+        return done.message
+
     def _over(self, task: PipelineTask) -> None:
         """Where a task is done with all its combinations, those that waited for it come nearer."""
         if not self._standing.done(task.name):
@@ -374,6 +387,17 @@ class Carrying:
             self._open[below.name] -= 1
             if not self._open[below.name]:
                 self._tasks.append(below)
+
+
+def _display_name(node: Node, values: TaskScope) -> str:
+    """What people may call a task: its matrix's own name for the combination, else displayName."""
+    task = node.task
+    for include in task.matrix.include if task.matrix else ():
+        given = {param.name: str(param.value) for param in include.params}
+        if include.name and given.items() <= node.combination.items():
+            return substitution.for_people(include.name, values.values)
+    text = task.display_name or task.spec.display_name
+    return substitution.for_people(text, values.values)
 
 
 def _array(value: object) -> tuple[str, ...]:
