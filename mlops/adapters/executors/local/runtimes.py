@@ -17,7 +17,7 @@ from mlops.adapters.images import Found, Images, ImagesOfRun
 from mlops.adapters.rootfs import Image, RootFilesystems, read_image
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.imagename import ImageMap, ImageName
-from mlops.errors import ExecutorError
+from mlops.errors import ExecutorError, UsageError
 from mlops.ports import ImageFiles
 
 SETTINGS = ("auto", "sandbox", *ENGINES, "process")
@@ -39,7 +39,7 @@ class Runtimes:
         ours: str = "",
     ) -> None:
         if setting not in SETTINGS:
-            raise ExecutorError(
+            raise UsageError(
                 f"there is no runtime {setting}", hint=f"Use one of {', '.join(SETTINGS)}"
             )
         self.tool = tool
