@@ -66,6 +66,7 @@ class Launch:
     groups: tuple[int, ...] = ()
     enter: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
+    kill: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
 
