@@ -460,9 +460,9 @@ def test_a_missing_result_fails_its_user_and_the_pipeline_result(world, doc):
             world.task("b", "true", params=[{"name": "x", "value": "$(tasks.silent.results.r)"}]),
         )
     )
-    assert (result.phase, result.reason) == (Phase.FAILED, "InvalidTaskResultReference")
+    assert (result.phase, result.reason) == (Phase.FAILED, "PipelineValidationFailed")
     assert "$(tasks.silent.results.r)" in result.message
-    assert phases(result) == {"silent": "Succeeded", "b": "Skipped"}
+    assert phases(result) == {"silent": "Succeeded", "b": "Failed"}
     result = world.run(
         doc(silent, pipeline={"results": [{"name": "x", "value": "$(tasks.silent.results.r)"}]})
     )
