@@ -172,7 +172,8 @@ class Carrying:
         while not self._halted and len(self._under_way) < self._limits.jobs:
             if not self._final and self._standing.failed():  # Tekton: what runs goes on, no more
                 self._tasks.clear()
-                self._nodes.clear()
+                begun = [node for node in self._nodes if self._standing.begun(node.task.name)]
+                self._nodes = deque(begun)  # a cluster begins all combinations together
             if self._nodes:
                 self._begin(self._nodes.popleft())
             elif self._tasks:
