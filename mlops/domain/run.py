@@ -144,6 +144,7 @@ class TaskState:
     earlier: tuple[TaskState, ...] = ()
     combination: Mapping[str, str] = field(default_factory=dict)
     ignored: bool = False
+    display_name: str = ""
 
     @property
     def of(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlops import documents
 from mlops.tekton import names
-from mlops.tekton.checking import check, spelt
+from mlops.tekton.checking import inspect, spelt
 from mlops.tekton.parts import Faults, Raw
 from mlops.tekton.place import Place, refuse
 from mlops.tekton.pod import Config
@@ -136,7 +136,11 @@ class _Gathering:
             self.faults.add(at / "apiVersion", f"must be {wanted} for a {kind}, not {version!r}")
             return
         value = spelt(value, kind)
-        self._notes.extend(check(value, kind, at))
+        faults, notes = inspect(value, kind, at)
+        self._notes.extend(notes)
+        if faults:
+            self.faults.extend(faults)
+            return
         self.faults.extend(names.label_faults(value.get("metadata") or {}, at / "metadata"))
         if kind in _RUNS:
             self._runs.append(Submitted(kind, value, at))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -65,9 +67,16 @@ def check(value: Any, part: str, place: Place) -> tuple[str, ...]:
     Raises ConfigError, with place and full path, where a field is unknown, refused or of the wrong
     kind; all of them at once.
     """
+    faults, notes = inspect(value, part, place)
+    refuse(faults)
+    return notes
+
+
+def inspect(value: Any, part: str, place: Place) -> tuple[list[Fault], tuple[str, ...]]:
+    """As `check`, but gives what is wrong, with the notes, instead of raising."""
     notes = _Notes()
-    refuse(_walk(value, part, place, notes))
-    return notes.lines()
+    faults = list(_walk(value, part, place, notes))
+    return faults, notes.lines()
 
 
 def _walk(value: Any, part: str, place: Place, notes: _Notes) -> Iterator[Fault]:
@@ -78,14 +87,15 @@ def _walk(value: Any, part: str, place: Place, notes: _Notes) -> Iterator[Fault]
     for key, item in value.items():
         entry, here = table.get(str(key), table.get("*")), place / str(key)
         if entry is None:
-            yield Fault(here, _unknown(part, str(key)))
+            yield Fault(here, "there is no such field", _meant(part, str(key)))
         elif item is not None:  # as in Kubernetes: null is the same as absent
             yield from _field(item, entry, f"{part}.{key}", here, notes)
 
 
-def _unknown(part: str, key: str) -> str:
-    close = [name for name in PARTS[part] if name.lower() == key.lower()]
-    return f"there is no such field{f'; is {close[0]} meant?' if close else ''}"
+def _meant(part: str, key: str) -> str:
+    names = {name.lower(): name for name in PARTS[part]}
+    close = difflib.get_close_matches(key.lower(), list(names), n=1)
+    return f"Is {names[close[0]]} meant?" if close else ""
 
 
 def _field(item: Any, entry: Field, name: str, here: Place, notes: _Notes) -> Iterator[Fault]:
@@ -145,7 +155,9 @@ def kind_faults(value: Any, kind: Kind, place: Place) -> Iterator[Fault]:
         case Kind.ANY:
             fits = True
     if not fits:
-        yield Fault(place, f"must be {kind.value}, not {value!r:.60}")
+        plain = kind is Kind.TEXT and isinstance(value, bool | int | float)
+        hint = f"YAML reads it as {json.dumps(value)}: put it in quotes" if plain else ""
+        yield Fault(place, f"must be {kind.value}, not {value!r:.60}", hint)
 
 
 def _all_texts(value: Any) -> bool:

@@ -56,8 +56,13 @@ def refuse(faults: Iterable[Fault]) -> None:
     found = list({str(fault): fault for fault in faults}.values())
     if not found:
         return
-    lines = [str(fault) for fault in found[:_SHOWN]]
+    if len(found) == 1:
+        raise ConfigError(str(found[0]), hint=found[0].hint)
+    lines, told = [], {""}
+    for fault in found[:_SHOWN]:
+        more = "" if fault.hint in told else f". {fault.hint}"
+        told.add(fault.hint)
+        lines.append(f"{fault}{more}")
     if len(found) > _SHOWN:
         lines.append(f"and {len(found) - _SHOWN} more")
-    hints = [fault.hint for fault in found if fault.hint]
-    raise ConfigError("\n".join(lines), hint=hints[0] if hints else "")
+    raise ConfigError("\n".join(lines))

@@ -130,7 +130,13 @@ def _typed(name: str, text: str, declared: Raw) -> Value:
         raise UsageError(f"--param {name}: is not JSON, which the type {wanted} needs") from exc
     if not isinstance(value, dict if wanted == "object" else list):
         raise UsageError(f"--param {name}: must be of type {wanted}")
-    return parts.value_of(value)
+    if isinstance(value, list):
+        return tuple(map(_as_text, value))
+    return {key: _as_text(each) for key, each in value.items()}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _pipeline_run(raw: Raw, at: Place, bundle: Bundle, faults: Faults) -> PipelineRun:

@@ -74,12 +74,15 @@ def _pipeline_status(documents: Sequence[Mapping[str, Any]], run: RunResult) -> 
             "completionTime": _time(run.finished),
             "finallyStartTime": _time(run.finally_started),
             "childReferences": [
-                {
-                    "apiVersion": _VERSION,
-                    "kind": "TaskRun",
-                    "name": _taskrun_name(run, task),
-                    "pipelineTaskName": task.of,
-                }
+                _filled(
+                    {
+                        "apiVersion": _VERSION,
+                        "kind": "TaskRun",
+                        "name": _taskrun_name(run, task),
+                        "pipelineTaskName": task.of,
+                        "displayName": task.display_name,
+                    }
+                )
                 for task in run.tasks
                 if _has_taskrun(task)
             ],

@@ -152,6 +152,19 @@ def text(template: str, scope: Scope) -> str:
     return _REFERENCE.sub(replaced, template)
 
 
+def for_people(template: str, scope: Scope) -> str:
+    """Replace what can be replaced with a string; all else stays, for it is only looked at."""
+
+    def replaced(match: re.Match[str]) -> str:
+        try:
+            value = lookup(_reference(match), scope)
+        except UnresolvedError:
+            return match[0]
+        return value if isinstance(value, str) else match[0]
+
+    return _REFERENCE.sub(replaced, template)
+
+
 def items(templates: Sequence[str], scope: Scope) -> tuple[str, ...]:
     """Replace references in a list; one that is an array and stands alone becomes its items."""
     found: list[str] = []

@@ -61,7 +61,7 @@ def pipeline(
         if task.run_after:
             faults.add(task.at / "runAfter", "a finally task runs after all others anyway")
     if not raw.get("tasks"):
-        faults.add(at / "tasks", "there is none")
+        faults.add(at / "tasks", "is missing: a pipeline has one task at least")
     return PipelineSpec(
         at,
         embedded,
@@ -185,7 +185,7 @@ def task_spec(raw: Raw, at: Place, library: Library, over: Overrides, faults: Fa
         where = at / "metadata" / "annotations" / NETWORK_ANNOTATION
         faults.add(where, f"must be none, not {network!r}")
     if not raw.get("steps"):
-        faults.add(at / "steps", "there is none")
+        faults.add(at / "steps", "is missing: a task has one step at least")
     found = TaskSpec(
         at=at,
         params=parts.param_specs(raw, at, faults),

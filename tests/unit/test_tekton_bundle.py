@@ -99,7 +99,13 @@ def test_parameters_of_the_command_line_prevail():
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [('["a", "b"]', ("a", "b")), ("[]", ()), ("a", None), ('{"a": "b"}', None)],
+    [
+        ('["a", "b"]', ("a", "b")),
+        ("[]", ()),
+        ("[0.1, true]", ("0.1", "true")),
+        ("a", None),
+        ('{"a": "b"}', None),
+    ],
 )
 def test_arrays_of_the_command_line_are_json(text, expected):
     file = FILE.replace(
@@ -130,7 +136,7 @@ def test_arrays_of_the_command_line_are_json(text, expected):
         ("{generateName: hello-}", "{generateName: Hello_}", "cannot be a name"),
         ("{generateName: hello-}", "{}", "'' cannot be a name"),
         ("kind: StepAction", "kind: StepAction\nspec2: {}", "spec2: there is no such field"),
-        ("steps:", "Steps:", "Steps: there is no such field; is steps meant?"),
+        ("steps:", "Steps:", "Steps: there is no such field. Is steps meant?"),
     ],
 )  # fmt: skip
 def test_refused_with_file_and_line(old, new, message):

@@ -139,7 +139,7 @@ def test_fields_without_effect_are_reported_once_each():
 
 
 REFUSALS = {
-    "spec.pipelineSpec.tasks: there is none": doc(),
+    "spec.pipelineSpec.tasks: is missing": doc(),
     "tasks[1].name: 'a' is there twice": doc(task("a"), task("a")),
     "tasks[0].runAfter[0]: there is no task 'lost'": doc(task("a", runAfter=["lost"])),
     "these tasks wait for each other: a → b → a": doc(
@@ -211,7 +211,7 @@ REFUSALS = {
     "mountPath: '../v' is no absolute path": doc(
         task("a", step={"volumeMounts": [{"name": "v", "mountPath": "../v"}]})
     ),
-    "taskSpec.steps: there is none": doc({"name": "a", "taskSpec": {"steps": []}}),
+    "taskSpec.steps: is missing": doc({"name": "a", "taskSpec": {"steps": []}}),
     "tasks[0]: has neither taskRef nor taskSpec": doc({"name": "a"}),
     "steps[1].name: the step 's' is there twice": doc(
         {"name": "a", "taskSpec": {"steps": [{"name": "s", "image": IMAGE}] * 2}}

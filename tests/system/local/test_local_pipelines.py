@@ -576,3 +576,27 @@ def test_corrupt_layers_are_said(world, doc, make_tar):
     assert result.phase is Phase.FAILED
     assert "Fetch or build the image again" in result.tasks[0].message
     assert RegistryError.exit_code == 3
+
+
+def test_display_names_are_told_with_their_parameters(world, doc):
+    result = world.run(
+        doc(
+            world.task("a", "true", displayName="For $(params.whom), $(tasks.a.lost)"),
+            world.task(
+                "m",
+                "true",
+                displayName="On $(params.os)",
+                matrix={
+                    "params": [{"name": "os", "value": ["linux", "mac"]}],
+                    "include": [{"name": "the $(params.os) one", "params": [{"name": "os", "value": "mac"}]}],
+                },
+                spec={"params": [{"name": "os"}]},
+            ),
+            pipeline={"params": [{"name": "whom", "default": "you"}]},
+        )
+    )  # fmt: skip
+    assert [(task.name, task.display_name) for task in result.tasks] == [
+        ("a", "For you, $(tasks.a.lost)"),
+        ("m.0", "On linux"),
+        ("m.1", "the mac one"),
+    ]

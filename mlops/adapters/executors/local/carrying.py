@@ -13,13 +13,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlops.adapters.executors.local import scope, stepping, storage
+from mlops.adapters.executors.local import fanning, scope, storage
 from mlops.adapters.executors.local.attempt import Attempted
 from mlops.adapters.executors.local.audience import Audience
+from mlops.adapters.executors.local.fanning import Node
 from mlops.adapters.executors.local.places import Places
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.runtimes import Runtimes
-from mlops.adapters.executors.local.standing import (
+from mlops.adapters.executors.local.reasons import (
     CANCELLED,
     FINALLY_LATE,
     GRACEFULLY,
@@ -31,12 +30,14 @@ from mlops.adapters.executors.local.standing import (
     STOPPING,
     TASKS_LATE,
     TIMEOUT,
-    Standing,
 )
-from mlops.adapters.executors.local.tasking import Node, Tasking, Worker
-from mlops.domain.run import Condition, Ending, Phase, RunResult
+from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.standing import Standing
+from mlops.adapters.executors.local.tasking import Tasking, Worker
+from mlops.domain.run import Ending, Phase, RunResult
 from mlops.errors import ConfigError
-from mlops.tekton import graph, matrix, quantities, substitution
+from mlops.tekton import graph, quantities
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import SubstitutionError, UnresolvedError
 
@@ -89,6 +90,7 @@ class Carrying:
         self._final = False  # this is the stage of `finally`
         self._stopped = ""  # what ended the run before its time
         self._late = ""  # why what has not begun will not, where time ran out
+        self._why = ""  # why what runs was told to stop, for people
         self._ending: Ending | None = None  # what somebody asked for
         audience.on_failure = self.cancel
         if run.status:
@@ -190,16 +192,20 @@ class Carrying:
         if _passed(whole):
             self._late = PIPELINE_LATE
             limit = quantities.duration(limits.pipeline or 0.0)
+            self._why = f"the run's timeout of {limit} has passed"
             self._standing.fail(TIMEOUT, f'{name} to finish within "{limit}"')
             self._halt(TIMEOUT)
         elif self._final:
             self._late = FINALLY_LATE
+            limit = quantities.duration(limits.final or 0.0)
+            self._why = f"the timeout of {limit} for finally has passed"
             self._standing.late = True
             self._kill()
         else:
             self._late = TASKS_LATE
             limit = quantities.duration(limits.tasks or 0.0)
             message = f'{name} due to tasks failed to finish within "{limit}"'
+            self._why = f"the timeout of {limit} for tasks has passed"
             self._standing.fail(TIMEOUT, message)
             self._halt(TIMEOUT)
 
@@ -216,6 +222,7 @@ class Carrying:
         if self._ending is not None and ending.rank <= self._ending.rank:
             return
         self._ending = ending
+        self._why = f"the run was ended: {ending}"
         if ending is Ending.CANCELLED:
             self._stopped = CANCELLED
             self._kill()
@@ -259,40 +266,17 @@ class Carrying:
 
     def _unwanted(self, task: PipelineTask) -> bool:
         """Whether the task's conditions do not hold; it is skipped then."""
-        known = self._standing.scope
-        found = [(*stepping.evaluated(when, known), when.negated) for when in task.when]
-        if all(stepping.holds(text, among, negated=negated) for text, among, negated in found):
-            return False
-        conditions = tuple(Condition(text, negated, among) for text, among, negated in found)
-        self._standing.change(task.name, when=conditions)
-        self._settle(task, Phase.SKIPPED, NOT_WANTED)
-        return True
+        unmet = fanning.unmet(task, self._standing.scope)
+        if unmet:
+            self._standing.change(task.name, when=unmet)
+            self._settle(task, Phase.SKIPPED, NOT_WANTED)
+        return bool(unmet)
 
     def _fan_out(self, task: PipelineTask) -> list[Node]:
         """The combinations of a matrix, each under a name of its own; the task itself without one."""
-        known = self._standing.scope
-        goes_on = substitution.text(task.on_error, known) == "continue"
-        if task.matrix is None:
-            return [Node(task, task.name, goes_on=goes_on)]
-        params = [(p.name, _array(substitution.value(p.value, known))) for p in task.matrix.params]
-        include = [
-            {p.name: substitution.text(str(p.value), known) for p in each.params}
-            for each in task.matrix.include
-        ]
-        if any(not values for _, values in params):
-            return []
-        if matrix.count(params, include) > matrix.MOST:
-            raise ConfigError(
-                task.matrix.at.complaint(
-                    f"makes {matrix.count(params, include)} combinations, {matrix.MOST} are allowed"
-                )
-            )
-        found = matrix.combinations(params, include)
-        nodes = [
-            Node(task, f"{task.name}.{index}", index, each, goes_on=goes_on)
-            for index, each in enumerate(found)
-        ]
-        self._standing.fan_out(task.name, [(node.name, node.combination) for node in nodes])
+        nodes = fanning.nodes(task, self._standing.scope)
+        if task.matrix is not None and nodes:
+            self._standing.fan_out(task.name, [(node.name, node.combination) for node in nodes])
         return nodes
 
     def _begin(self, node: Node) -> None:
@@ -319,6 +303,7 @@ class Carrying:
             started=self._standing.now(),
             waits="",
             taskrun=str(values.values["context", "taskRun", "name"]),
+            display_name=fanning.display_name(node, values),
             uid=uid,
         )
         self._worker.begin(tasking, self._done)
@@ -354,7 +339,7 @@ class Carrying:
             node.name,
             phase=done.phase,
             reason="FailureIgnored" if ignored else done.reason,
-            message=done.message,
+            message=self._message(done),
             waits="",
             finished=self._standing.now(),
             steps=done.steps,
@@ -365,6 +350,11 @@ class Carrying:
         )
         self._over(node.task)
 
+    def _message(self, done: Attempted) -> str:
+        if done.phase is Phase.CANCELLED and self._why:
+            return f"{done.message}: {self._why}"
+        return done.message
+
     def _over(self, task: PipelineTask) -> None:
         """Where a task is done with all its combinations, those that waited for it come nearer."""
         if not self._standing.done(task.name):
@@ -374,12 +364,6 @@ class Carrying:
             self._open[below.name] -= 1
             if not self._open[below.name]:
                 self._tasks.append(below)
-
-
-def _array(value: object) -> tuple[str, ...]:
-    if isinstance(value, tuple):
-        return value
-    raise ConfigError("a parameter of a matrix is no array")
 
 
 def _passed(moment: float | None) -> bool:

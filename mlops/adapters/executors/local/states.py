@@ -69,6 +69,7 @@ def task_to_json(task: TaskState) -> dict[str, Any]:
         earlier=[task_to_json(each) for each in task.earlier],
         combination=dict(task.combination),
         ignored=task.ignored,
+        displayName=task.display_name,
     )
 
 
@@ -98,6 +99,7 @@ def task_from_json(raw: Mapping[str, Any]) -> TaskState:
         earlier=tuple(map(task_from_json, raw.get("earlier", ()))),
         combination=dict(raw.get("combination", {})),
         ignored=bool(raw.get("ignored", False)),
+        display_name=raw.get("displayName", ""),
     )
 
 
