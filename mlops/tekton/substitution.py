@@ -29,7 +29,9 @@ _ANY = re.compile(r"\$\(([A-Za-z0-9_.-]+(?:\[[^\]\s]*\])?(?:\.[A-Za-z0-9_-]+)*)\
 _ARTIFACTS = re.compile(
     r"\$\((?:(?:step\.)?artifacts\.path|(?:tasks|steps)\.[^.()\s]+\.(?:inputs|outputs)(?:\.[^()\s]*)?)\)"
 )
-_LIKE = re.compile(r"\$\((?:params|results|step\.results)[.\[][^()\s]*\)")
+_LIKE = re.compile(
+    r"\$\((?:params|results|step\.results|context\.(?:taskRun|task|pipelineRun|pipeline))[.\[][^()\s]*\)"
+)
 _PART_TEXT = re.compile(r"""\.([A-Za-z0-9_-]+)|\[["']([^"'\]]+)["']\]""")
 
 

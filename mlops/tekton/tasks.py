@@ -204,7 +204,17 @@ def task_spec(raw: Raw, at: Place, library: Library, over: Overrides, faults: Fa
         network=network is None,
     )
     _unique_names(found, faults)
+    _listed(found, faults)
     return found
+
+
+def _listed(spec: TaskSpec, faults: Faults) -> None:
+    """What a container lists must be declared here: a workspace of the run's does not count."""
+    declared = {each.name for each in spec.workspaces}
+    for container in spec.containers:
+        for name, _ in container.workspaces:
+            if name not in declared:
+                faults.add(container.at / "workspaces", f"the task has no workspace {name!r}")
 
 
 def _unique_names(spec: TaskSpec, faults: Faults) -> None:
