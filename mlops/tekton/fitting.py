@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from mlops.tekton.meaning import Meaning, No
+from mlops.tekton.parts import items_hint
 from mlops.tekton.place import Fault, Place
 from mlops.tekton.references import (
     Text,
@@ -16,7 +17,8 @@ from mlops.tekton.values import Param, ParamSpec, Value, kind_of
 def type_faults(spec: ParamSpec, value: Value, at: Place) -> Iterator[Fault]:
     """A value that is not of the declared type, or lacks declared keys."""
     if kind_of(value) != spec.kind:
-        yield Fault(at, f"{spec.name!r} must be of type {spec.kind}, not {kind_of(value)}")
+        message = f"{spec.name!r} must be of type {spec.kind}, not {kind_of(value)}"
+        yield Fault(at, message, items_hint(value))
     elif isinstance(value, Mapping):
         default = spec.default if isinstance(spec.default, Mapping) else {}
         missing = [key for key in spec.properties or () if key not in value and key not in default]
@@ -36,7 +38,8 @@ def handed(spec: ParamSpec, param: Param, meaning: Meaning | None) -> Iterator[F
     if meaning is not None:
         kind = kind_here(param.value, param.at / "value", meaning)
     if kind and kind != spec.kind:
-        yield Fault(param.at / "value", f"{spec.name!r} must be of type {spec.kind}, not {kind}")
+        message = f"{spec.name!r} must be of type {spec.kind}, not {kind}"
+        yield Fault(param.at / "value", message, items_hint(param.value))
     elif isinstance(param.value, Mapping):
         yield from type_faults(spec, param.value, param.at / "value")
 

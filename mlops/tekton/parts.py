@@ -68,6 +68,14 @@ def value_of(raw: Any) -> Value:
     return json.dumps(_plain(raw), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
+def items_hint(value: Value) -> str:
+    """What to do about a list or map that was taken for its text, for what it holds."""
+    taken = isinstance(value, str) and value[:1] in {"[", "{"}
+    return (
+        "Lists and maps hold strings alone: put numbers, y, n, yes, no in quotes" if taken else ""
+    )
+
+
 def _plain(raw: Any) -> Any:
     """A value with its numbers as Go writes them: 1.0 is 1."""
     if isinstance(raw, float) and raw.is_integer() and abs(raw) < _LARGEST_WHOLE:
@@ -104,7 +112,7 @@ def param_specs(raw: Raw, at: Place, faults: Faults) -> tuple[ParamSpec, ...]:
         kind = _param_kind(item, default, place, faults)
         properties = _properties(item, place, faults)
         if default is not None and kind_of(default) != kind:
-            faults.add(place / "default", f"must be of type {kind}")
+            faults.add(place / "default", f"must be of type {kind}", items_hint(default))
             default = None
         if name and not names.is_param(name, kind):
             faults.add(
