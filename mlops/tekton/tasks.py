@@ -82,9 +82,10 @@ def _results(raw: Raw, at: Place, faults: Faults) -> tuple[PipelineResult, ...]:
         if item.get("value") is None:
             faults.add(place / "value", "is missing")
             continue
-        found.append(
-            PipelineResult(name, parts.value_of(item["value"]), place, item.get("type") or "")
-        )
+        value = parts.value_of(item["value"])
+        if isinstance(value, str) and not isinstance(item["value"], str):
+            faults.add(place / "value", "must hold nothing but texts")
+        found.append(PipelineResult(name, value, place, item.get("type") or ""))
     return tuple(found)
 
 

@@ -53,7 +53,7 @@ EARLIER: dict[str, str] = {
     r"wait for each other|refer to each other": "a circle, seen when the run begins",
     # one machine lacks it, or the table says so
     r"not carried out here": "what one machine lacks",
-    r"cannot be a key|limits\.[\w./-]+: there is no such field": "what no pod can have",
+    r"cannot be a key|limits\.[\w./-]+: (there is no such field|must be a quantity)": "what no pod can have",
     r"is of type \w+, and the result": "a result of another type",
     r"is no task with a matrix|only a finally task": "text that nobody replaces",
     r"must be a map(?! of)": "nothing where a map should be, which Go takes for an empty one",
