@@ -13,14 +13,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlops.adapters.executors.local import scope, stepping, storage
+from mlops.adapters.executors.local import fanning, scope, storage
 from mlops.adapters.executors.local.attempt import Attempted
 from mlops.adapters.executors.local.audience import Audience
+from mlops.adapters.executors.local.fanning import Node
 from mlops.adapters.executors.local.places import Places
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.runtimes import Runtimes
-from mlops.adapters.executors.local.scope import TaskScope
-from mlops.adapters.executors.local.standing import (
+from mlops.adapters.executors.local.reasons import (
     CANCELLED,
     FINALLY_LATE,
     GRACEFULLY,
@@ -32,12 +30,14 @@ from mlops.adapters.executors.local.standing import (
     STOPPING,
     TASKS_LATE,
     TIMEOUT,
-    Standing,
 )
-from mlops.adapters.executors.local.tasking import Node, Tasking, Worker
-from mlops.domain.run import Condition, Ending, Phase, RunResult
+from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.standing import Standing
+from mlops.adapters.executors.local.tasking import Tasking, Worker
+from mlops.domain.run import Ending, Phase, RunResult
 from mlops.errors import ConfigError
-from mlops.tekton import graph, matrix, quantities, substitution
+from mlops.tekton import graph, quantities
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import SubstitutionError, UnresolvedError
 
@@ -266,40 +266,17 @@ class Carrying:
 
     def _unwanted(self, task: PipelineTask) -> bool:
         """Whether the task's conditions do not hold; it is skipped then."""
-        known = self._standing.scope
-        found = [(*stepping.evaluated(when, known), when.negated) for when in task.when]
-        if all(stepping.holds(text, among, negated=negated) for text, among, negated in found):
-            return False
-        conditions = tuple(Condition(text, negated, among) for text, among, negated in found)
-        self._standing.change(task.name, when=conditions)
-        self._settle(task, Phase.SKIPPED, NOT_WANTED)
-        return True
+        unmet = fanning.unmet(task, self._standing.scope)
+        if unmet:
+            self._standing.change(task.name, when=unmet)
+            self._settle(task, Phase.SKIPPED, NOT_WANTED)
+        return bool(unmet)
 
     def _fan_out(self, task: PipelineTask) -> list[Node]:
         """The combinations of a matrix, each under a name of its own; the task itself without one."""
-        known = self._standing.scope
-        goes_on = substitution.text(task.on_error, known) == "continue"
-        if task.matrix is None:
-            return [Node(task, task.name, goes_on=goes_on)]
-        params = [(p.name, _array(substitution.value(p.value, known))) for p in task.matrix.params]
-        include = [
-            {p.name: substitution.text(str(p.value), known) for p in each.params}
-            for each in task.matrix.include
-        ]
-        if any(not values for _, values in params):
-            return []
-        if matrix.count(params, include) > matrix.MOST:
-            raise ConfigError(
-                task.matrix.at.complaint(
-                    f"makes {matrix.count(params, include)} combinations, {matrix.MOST} are allowed"
-                )
-            )
-        found = matrix.combinations(params, include)
-        nodes = [
-            Node(task, f"{task.name}.{index}", index, each, goes_on=goes_on)
-            for index, each in enumerate(found)
-        ]
-        self._standing.fan_out(task.name, [(node.name, node.combination) for node in nodes])
+        nodes = fanning.nodes(task, self._standing.scope)
+        if task.matrix is not None and nodes:
+            self._standing.fan_out(task.name, [(node.name, node.combination) for node in nodes])
         return nodes
 
     def _begin(self, node: Node) -> None:
@@ -326,7 +303,7 @@ class Carrying:
             started=self._standing.now(),
             waits="",
             taskrun=str(values.values["context", "taskRun", "name"]),
-            display_name=_display_name(node, values),
+            display_name=fanning.display_name(node, values),
             uid=uid,
         )
         self._worker.begin(tasking, self._done)
@@ -387,23 +364,6 @@ class Carrying:
             self._open[below.name] -= 1
             if not self._open[below.name]:
                 self._tasks.append(below)
-
-
-def _display_name(node: Node, values: TaskScope) -> str:
-    """What people may call a task: its matrix's own name for the combination, else displayName."""
-    task = node.task
-    for include in task.matrix.include if task.matrix else ():
-        given = {param.name: str(param.value) for param in include.params}
-        if include.name and given.items() <= node.combination.items():
-            return substitution.for_people(include.name, values.values)
-    text = task.display_name or task.spec.display_name
-    return substitution.for_people(text, values.values)
-
-
-def _array(value: object) -> tuple[str, ...]:
-    if isinstance(value, tuple):
-        return value
-    raise ConfigError("a parameter of a matrix is no array")
 
 
 def _passed(moment: float | None) -> bool:
