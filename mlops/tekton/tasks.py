@@ -82,9 +82,10 @@ def _results(raw: Raw, at: Place, faults: Faults) -> tuple[PipelineResult, ...]:
         if item.get("value") is None:
             faults.add(place / "value", "is missing")
             continue
-        found.append(
-            PipelineResult(name, parts.value_of(item["value"]), place, item.get("type") or "")
-        )
+        value = parts.value_of(item["value"])
+        if isinstance(value, str) and not isinstance(item["value"], str):
+            faults.add(place / "value", "must hold nothing but texts")
+        found.append(PipelineResult(name, value, place, item.get("type") or ""))
     return tuple(found)
 
 
@@ -204,6 +205,7 @@ def task_spec(raw: Raw, at: Place, library: Library, over: Overrides, faults: Fa
         network=network is None,
     )
     _unique_names(found, faults)
+    _listed(found, faults)
     return _apart(found)
 
 
@@ -221,6 +223,15 @@ def _apart(spec: TaskSpec) -> TaskSpec:
         return replace(sidecar, name=name)
 
     return replace(spec, sidecars=tuple(map(renamed, spec.sidecars)))
+
+
+def _listed(spec: TaskSpec, faults: Faults) -> None:
+    """What a container lists must be declared here: a workspace of the run's does not count."""
+    declared = {each.name for each in spec.workspaces}
+    for container in spec.containers:
+        for name, _ in container.workspaces:
+            if name not in declared:
+                faults.add(container.at / "workspaces", f"the task has no workspace {name!r}")
 
 
 def _unique_names(spec: TaskSpec, faults: Faults) -> None:
