@@ -52,9 +52,14 @@ class PlainLines:
 
     def log(self, task: str, step: str, line: str) -> None:
         if not task:
-            render.note(f"note: {render.safe(line)}")
+            render.note(f"note: {said(line)}")
         elif self._logs:
-            render.note(f"{_where(task, step)} | {render.safe(line)}")
+            render.note(f"{_where(task, step)} | {said(line)}")
+
+
+def said(line: str) -> str:
+    """What a step said, fit for a terminal."""
+    return terminal.visible(line, "\t")
 
 
 def _where(task: str, step: str) -> str:
@@ -106,7 +111,7 @@ class LiveTree:
             self._tasks |= heard
 
     def log(self, task: str, step: str, line: str) -> None:
-        text = render.safe(line)
+        text = said(line)
         if task:
             with self._lock:
                 self._last[task] = text

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from mlops.cli import options, render, runs_show
-from mlops.cli.livetree import LiveTree, PlainLines, live
+from mlops.cli.livetree import LiveTree, PlainLines, live, said
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.errors import RunInterruptedError
 from mlops.ports import RunObserver
@@ -18,7 +18,7 @@ from mlops.tekton import status
 if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
 
-_TAIL = 20  # lines of a failed task that are shown
+_TAIL = 20  # lines of a failed step that are shown
 
 
 class Silent:
@@ -29,7 +29,7 @@ class Silent:
 
 
 class Shown:
-    """A RunObserver that draws or prints, and remembers the last lines of each task."""
+    """A RunObserver that draws or prints, and remembers the last lines of each step."""
 
     def __init__(self, name: str, *, logs: bool) -> None:
         self.name = name
@@ -37,13 +37,13 @@ class Shown:
         self._inner: LiveTree | PlainLines = (
             LiveTree(logs=logs) if live() else PlainLines(logs=logs)
         )
-        self._last: dict[str, deque[str]] = {}
+        self._last: dict[tuple[str, str], deque[str]] = {}
 
     def task(self, state: TaskState) -> None:
         self._inner.task(state)
 
     def log(self, task: str, step: str, line: str) -> None:
-        self._last.setdefault(task, deque(maxlen=_TAIL)).append(line)
+        self._last.setdefault((task, step), deque(maxlen=_TAIL)).append(line)
         self._inner.log(task, step, line)
 
     @contextlib.contextmanager
@@ -64,14 +64,19 @@ class Shown:
                 looking.join()
 
     def tell_failures(self, run: RunResult) -> None:
-        """The last lines of the tasks that failed, on stderr."""
+        """The last lines of the steps that failed, on stderr."""
         for task in run.tasks:
             if task.phase is not Phase.FAILED or task.ignored:
                 continue
             render.fail(f"{task.name}: {render.safe(task.message or task.reason)}")
             if not self._logs:
-                for line in self._last.get(task.name, ()):
-                    render.note(f"  {render.safe(line)}")
+                for step in task.steps:
+                    if step.phase is Phase.FAILED:
+                        self._tell_last(task.name, step.name)
+
+    def _tell_last(self, task: str, step: str) -> None:
+        for line in self._last.get((task, step), ()):
+            render.note(f"  {said(line)}")
 
 
 def _learn(kept: LocalExecutor, name: str, tree: LiveTree, over: threading.Event) -> None:

@@ -14,6 +14,7 @@ from mlops.domain.imagename import ImageMap
 from mlops.errors import UsageError
 
 _FILE = "choice.json"  # in the directory of a run
+_RUNTIMES = ("auto", "sandbox", "podman", "docker", "process")
 _LAYOUT = "oci:"
 _HOST = "host"  # in place of an image: what this machine packs of itself
 
@@ -62,7 +63,13 @@ def chosen(images: Sequence[str], file: Path | None, runtime: str) -> Choice:
     """
     named = str(file or os.environ.get("MLOPS_IMAGE_MAP", ""))
     rules = [*(_in_file(named) if named else ()), *images]
-    ImageMap.parse(rule for rule in rules if rule.rpartition("=")[2] != _HOST)  # before any packing
+    for rule in rules:  # before any packing
+        source, _, to = rule.partition("=")
+        if not source or to != _HOST:
+            ImageMap.parse([rule])
+    if runtime not in ("", *_RUNTIMES):
+        there = ", ".join(_RUNTIMES)
+        raise UsageError(f"there is no runtime {runtime!r}", hint=f"There is: {there}")
     return Choice(tuple(map(_anywhere, rules)), runtime)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from mlops.errors import UsageError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+_REFERENCE = re.compile(r"\$\(workspaces\.([\w-]+)\.")
 _LARGEST = 16 << 20  # bytes of a file
 
 
@@ -71,21 +73,47 @@ def with_workspaces(
         if what == "emptyDir":
             bound[name] = {"name": name, "emptyDir": {}}
             continue
-        claim = _link(Path(what), claims)
+        claim = _link(name, Path(what), claims)
         bound[name] = {"name": name, "persistentVolumeClaim": {"claimName": claim}}
         about = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
         made.append({**about, "metadata": {"name": claim}, "spec": {}})
     return {**raw, "spec": {**spec, "workspaces": list(bound.values())}}, tuple(made)
 
 
-def _link(directory: Path, claims: Path) -> str:
+def _link(workspace: str, directory: Path, claims: Path) -> str:
     """Let a claim stand for a directory; gives its name, which is the same for the same directory."""
     target = directory.resolve()
     if not target.is_dir():
-        raise UsageError(f"-w: there is no directory {directory}")
+        fault = "is no directory" if target.exists() else "is not there"
+        raise UsageError(f"-w {workspace}: {directory} {fault}")
     name = f"directory-{hashlib.sha256(str(target).encode()).hexdigest()[:16]}"
     claims.mkdir(parents=True, exist_ok=True)
     link = claims / name
     if not link.is_symlink():
         link.symlink_to(target)
     return name
+
+
+def check_workspaces(raw: Mapping[str, Any], others: Iterable[Any], wanted: Iterable[str]) -> None:
+    """Raises UsageError for a workspace that neither the run nor what is beside it speaks of."""
+    spec = {key: value for key, value in (raw.get("spec") or {}).items() if key != "workspaces"}
+    known = set(_spoken_of([spec, *others]))
+    for name in wanted:
+        if name not in known:
+            hint = f"There is: {', '.join(sorted(known))}" if known else "It has none"
+            raise UsageError(f"-w {name}: nothing in the run has such a workspace", hint=hint)
+
+
+def _spoken_of(value: Any) -> Iterator[str]:
+    """Names of workspaces in documents: declared, bound, or referred to."""
+    if isinstance(value, Mapping):
+        for each in value.get("workspaces") or ():
+            if isinstance(each, Mapping):
+                yield str(each.get("workspace") or each.get("name"))
+        for each in value.values():
+            yield from _spoken_of(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _spoken_of(each)
+    elif isinstance(value, str):
+        yield from _REFERENCE.findall(value)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from enum import StrEnum
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops.cli import options, render, runs_options, runs_place
+from mlops.cli import options, runs_options, runs_place
 from mlops.cli.runs_json import instant
-from mlops.domain.run import LogLine
+from mlops.cli.terminal import visible
+from mlops.domain.run import LogLine, RunResult
 from mlops.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlops.adapters.executors.local import LocalExecutor
+
+_TAB = "\t"
 
 
 class Lines(StrEnum):
@@ -49,15 +56,25 @@ def logs(
     if task and not any(task in (each.name, each.of) for each in run.tasks):
         there = ", ".join(dict.fromkeys(each.of for each in run.tasks))
         raise UsageError(f"run {run.name} has no task {task!r}", hint=f"There is: {there}")
+    if step and run.phase.done:
+        _known(step, run, kept)
     lines = (kept.follow if follow else kept.logs)(run.name, task, step)
-    bare = bool(task and step)
+    form = partial(_text, bare=bool(task and step), timestamps=timestamps)
     for line in lines:
-        if output is Lines.JSON:
-            sys.stdout.write(_json(line) + "\n")
-        else:
-            sys.stdout.write(_text(line, bare=bare, timestamps=timestamps) + "\n")
+        sys.stdout.write(_json(line) if output is Lines.JSON else form(line))
         if follow:
             sys.stdout.flush()
+
+
+def _known(step: str, run: RunResult, kept: LocalExecutor) -> None:
+    """Raises UsageError where no task had such a step or sidecar."""
+    steps = [each.name for task in run.tasks for each in task.steps]
+    logged = sorted(path.stem for path in kept.path(run.name).glob("logs/*/*.log"))
+    there = dict.fromkeys([*steps, *logged])
+    if step not in there:
+        raise UsageError(
+            f"run {run.name} has no step {step!r}", hint=f"There is: {', '.join(there)}"
+        )
 
 
 def _json(line: LogLine) -> str:
@@ -68,12 +85,15 @@ def _json(line: LogLine) -> str:
         "line": line.text,
         "partial": line.partial,
     }
-    return json.dumps(value)
+    return json.dumps(value) + "\n"
 
 
 def _text(line: LogLine, *, bare: bool, timestamps: bool) -> str:
+    """A line for people; `bare` into a file or pipe is what the step wrote, a long line whole."""
     from mlops.adapters.executors.local.logs import plain  # noqa: PLC0415 - loaded anyhow by now
 
     time = f"{instant(line.time) or '-':<24} " if timestamps else ""
     where = "" if bare else f"{line.task}/{line.step} | "
-    return f"{time}{where}{render.safe(plain(line.text))}{'…' if line.partial else ''}"
+    if bare and not sys.stdout.isatty():
+        return f"{time}{line.text}" + ("" if line.partial else "\n")
+    return f"{time}{where}{visible(plain(line.text), _TAB)}{'…' if line.partial else ''}\n"

@@ -138,6 +138,7 @@ class _Asked:
             raise UsageError(f"--name names one run, and there are {len(held.runs)}")
         found = []
         for submitted in held.runs:
+            runs_files.check_workspaces(submitted.raw, held.others, wanted)
             raw, made = runs_files.with_workspaces(submitted.raw, wanted, claims)
             mine = dataclasses.replace(
                 held,

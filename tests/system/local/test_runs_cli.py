@@ -204,6 +204,35 @@ def test_logs_have_times_and_names(shell):
     )
 
 
+def test_logs_are_what_was_written(shell):
+    """With task and step named, into a pipe: the very lines, tabs and long ones too."""
+    script = r"""printf 'a\tb\033[31m\n'; printf '%0100000d\n' 0; echo end"""
+    task = shell.task("a", script)
+    task["taskSpec"]["steps"].insert(
+        0, {"name": "first", "image": shell.image, "script": "echo before"}
+    )
+    shell("submit", "-f", shell.file(task), "--logs")
+    assert (
+        shell("logs", "spam", "--task", "a", "--step", "main").stdout
+        == "a\tb\x1b[31m\n" + "0" * 100_000 + "\nend\n"
+    )
+    assert "a/main | a\tb\n" in shell("logs", "spam").stdout
+    assert (
+        "run spam has no step 'nope'. There is: first, main"
+        in shell("logs", "spam", "--step", "nope", code=2).stderr
+    )
+
+
+def test_a_failure_shows_the_lines_of_its_step(shell):
+    task = shell.task("a", "echo this is why; exit 1")
+    task["taskSpec"]["steps"].insert(
+        0, {"name": "first", "image": shell.image, "script": "echo before"}
+    )
+    done = shell("submit", "-f", shell.file(task), code=1)
+    assert "  this is why" in done.stderr
+    assert "before" not in done.stderr
+
+
 def test_a_failed_run_says_why_and_is_gone_on_with(shell):
     path = shell.file(
         shell.task("a", "echo x >> $(workspaces.w.path)/a; echo it was here",
@@ -316,7 +345,11 @@ def test_a_workspace_can_be_a_directory_of_ones_own(shell):
     assert (shell.clone / "data/file").read_text() == "made\n"
     shell("submit", "-f", path, "-w", "w=emptyDir", "--name", "other")
     assert (
-        "there is no directory none"
+        f"-w w: {path} is no directory"
+        in shell("submit", "-f", path, "-w", f"w={path}", "--name", "x", code=2).stderr
+    )
+    assert (
+        "-w w: none is not there"
         in shell("submit", "-f", path, "-w", "w=none", "--name", "x", code=2).stderr
     )
 
@@ -332,6 +365,12 @@ def test_a_workspace_can_be_a_directory_of_ones_own(shell):
         (["-f", "run.yaml", "--executor", "tekton"], "is not here yet"),
         (["-f", "run.yaml", "--name", "Not A Name"], "cannot be a name"),
         (["-f", "wrong.yaml"], "wrong.yaml:"),
+        (
+            ["-f", "run.yaml", "-w", "nope=."],
+            "-w nope: nothing in the run has such a workspace. It has none",
+        ),
+        (["-f", "run.yaml", "--runtime", "blah"], "there is no runtime 'blah'"),
+        (["-f", "run.yaml", "--image", "=host"], "'=host' is no rule"),
     ],
 )
 def test_what_is_refused_is_refused_before_anything_runs(shell, args, complaint):

@@ -125,7 +125,8 @@ class Attempt:
         self._set(index, Phase.RUNNING, started=self._work.hearing.now())
         ended, last = self._run_step(step, whole, starting)
         found = stepping.verdict(ended)
-        goes_on = substitution.text(step.on_error, whole) == "continue" and ended.started
+        lenient = substitution.text(step.on_error, whole) == "continue"
+        goes_on = lenient and ended.started and ended.cause is Cause.NONE
         self._ended(index, step, ended, found, goes_on=goes_on)
         if ended.cause is Cause.STOPPED:
             return Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")

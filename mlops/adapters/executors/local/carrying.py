@@ -13,17 +13,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mlops.adapters.executors.local import scope, stepping, storage
+from mlops.adapters.executors.local import fanning, scope, storage
 from mlops.adapters.executors.local.attempt import Attempted
 from mlops.adapters.executors.local.audience import Audience
+from mlops.adapters.executors.local.fanning import Node
 from mlops.adapters.executors.local.places import Places
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.runtimes import Runtimes
-from mlops.adapters.executors.local.scope import TaskScope
-from mlops.adapters.executors.local.standing import (
+from mlops.adapters.executors.local.reasons import (
     CANCELLED,
     FINALLY_LATE,
     GRACEFULLY,
+    INVALID_RESULT,
     NOT_WANTED,
     PARENTS_SKIPPED,
     PIPELINE_LATE,
@@ -32,16 +31,17 @@ from mlops.adapters.executors.local.standing import (
     STOPPING,
     TASKS_LATE,
     TIMEOUT,
-    Standing,
 )
-from mlops.adapters.executors.local.tasking import Node, Tasking, Worker
-from mlops.domain.run import Condition, Ending, Phase, RunResult
+from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.standing import Standing
+from mlops.adapters.executors.local.tasking import Tasking, Worker
+from mlops.domain.run import Ending, Phase, RunResult
 from mlops.errors import ConfigError
-from mlops.tekton import graph, matrix, quantities, substitution
+from mlops.tekton import graph, quantities
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import SubstitutionError, UnresolvedError
 
-_INVALID_RESULT = "InvalidTaskResultReference"
 _INVALID_MATRIX = "InvalidMatrixParameterTypes"
 
 
@@ -172,7 +172,8 @@ class Carrying:
         while not self._halted and len(self._under_way) < self._limits.jobs:
             if not self._final and self._standing.failed():  # Tekton: what runs goes on, no more
                 self._tasks.clear()
-                self._nodes.clear()
+                begun = [node for node in self._nodes if self._standing.begun(node.task.name)]
+                self._nodes = deque(begun)  # a cluster begins all combinations together
             if self._nodes:
                 self._begin(self._nodes.popleft())
             elif self._tasks:
@@ -244,14 +245,21 @@ class Carrying:
 
     def _look_at(self, task: PipelineTask) -> None:
         """A task whose parents are done: skip it, or queue what it fans out to."""
-        parents = [self._standing.of(name) for name in self._waits.get(task.name, ())]
-        skipped = [each for states in parents for each in states if each.phase is Phase.SKIPPED]
-        if any(each.reason != NOT_WANTED for each in skipped):
+        try:
+            if self._unwanted(task):  # Tekton asks the conditions before the parents
+                return
+        except (UnresolvedError, SubstitutionError) as exc:
+            if self._parents_skipped(task):
+                self._settle(task, Phase.SKIPPED, PARENTS_SKIPPED)
+            elif isinstance(exc, UnresolvedError):
+                self._settle_unresolved(task, exc)
+            else:
+                self._settle(task, Phase.FAILED, "InvalidParamValue", str(exc))
+            return
+        if self._parents_skipped(task):
             self._settle(task, Phase.SKIPPED, PARENTS_SKIPPED)
             return
         try:
-            if self._unwanted(task):
-                return
             nodes = self._fan_out(task)
         except UnresolvedError as exc:
             self._settle_unresolved(task, exc)
@@ -264,42 +272,25 @@ class Carrying:
             if not nodes:
                 self._settle(task, Phase.SKIPPED, "Matrix Parameters have an empty array")
 
+    def _parents_skipped(self, task: PipelineTask) -> bool:
+        """Whether a parent was skipped for another reason than its own conditions."""
+        parents = [self._standing.of(name) for name in self._waits.get(task.name, ())]
+        skipped = [each for states in parents for each in states if each.phase is Phase.SKIPPED]
+        return any(each.reason != NOT_WANTED for each in skipped)
+
     def _unwanted(self, task: PipelineTask) -> bool:
         """Whether the task's conditions do not hold; it is skipped then."""
-        known = self._standing.scope
-        found = [(*stepping.evaluated(when, known), when.negated) for when in task.when]
-        if all(stepping.holds(text, among, negated=negated) for text, among, negated in found):
-            return False
-        conditions = tuple(Condition(text, negated, among) for text, among, negated in found)
-        self._standing.change(task.name, when=conditions)
-        self._settle(task, Phase.SKIPPED, NOT_WANTED)
-        return True
+        unmet = fanning.unmet(task, self._standing.scope)
+        if unmet:
+            self._standing.change(task.name, when=unmet)
+            self._settle(task, Phase.SKIPPED, NOT_WANTED)
+        return bool(unmet)
 
     def _fan_out(self, task: PipelineTask) -> list[Node]:
         """The combinations of a matrix, each under a name of its own; the task itself without one."""
-        known = self._standing.scope
-        goes_on = substitution.text(task.on_error, known) == "continue"
-        if task.matrix is None:
-            return [Node(task, task.name, goes_on=goes_on)]
-        params = [(p.name, _array(substitution.value(p.value, known))) for p in task.matrix.params]
-        include = [
-            {p.name: substitution.text(str(p.value), known) for p in each.params}
-            for each in task.matrix.include
-        ]
-        if any(not values for _, values in params):
-            return []
-        if matrix.count(params, include) > matrix.MOST:
-            raise ConfigError(
-                task.matrix.at.complaint(
-                    f"makes {matrix.count(params, include)} combinations, {matrix.MOST} are allowed"
-                )
-            )
-        found = matrix.combinations(params, include)
-        nodes = [
-            Node(task, f"{task.name}.{index}", index, each, goes_on=goes_on)
-            for index, each in enumerate(found)
-        ]
-        self._standing.fan_out(task.name, [(node.name, node.combination) for node in nodes])
+        nodes = fanning.nodes(task, self._standing.scope)
+        if task.matrix is not None and nodes:
+            self._standing.fan_out(task.name, [(node.name, node.combination) for node in nodes])
         return nodes
 
     def _begin(self, node: Node) -> None:
@@ -326,7 +317,7 @@ class Carrying:
             started=self._standing.now(),
             waits="",
             taskrun=str(values.values["context", "taskRun", "name"]),
-            display_name=_display_name(node, values),
+            display_name=fanning.display_name(node, values),
             uid=uid,
         )
         self._worker.begin(tasking, self._done)
@@ -334,14 +325,12 @@ class Carrying:
     def _settle_unresolved(self, task: PipelineTask, exc: UnresolvedError) -> None:
         states = self._standing.of(exc.reference.task) if exc.reference.task else []
         parent_skipped = any(state.phase is Phase.SKIPPED for state in states)
-        if task.final or parent_skipped:
+        if task.final or parent_skipped or fanning.goes_on(task, self._standing.scope):
             self._settle(task, Phase.SKIPPED, RESULTS_MISSING)
             return
         name = exc.reference.task or exc.reference.text
         message = f"{exc.reference.text}: task {name} wrote no such result"
-        self._settle(task, Phase.SKIPPED, STOPPING)
-        self._standing.fail(_INVALID_RESULT, message)
-        self._halt(_INVALID_RESULT)
+        self._settle(task, Phase.FAILED, INVALID_RESULT, message)
 
     def _settle(self, task: PipelineTask, phase: Phase, reason: str, message: str = "") -> None:
         """A task is over that was never started."""
@@ -387,23 +376,6 @@ class Carrying:
             self._open[below.name] -= 1
             if not self._open[below.name]:
                 self._tasks.append(below)
-
-
-def _display_name(node: Node, values: TaskScope) -> str:
-    """What people may call a task: its matrix's own name for the combination, else displayName."""
-    task = node.task
-    for include in task.matrix.include if task.matrix else ():
-        given = {param.name: str(param.value) for param in include.params}
-        if include.name and given.items() <= node.combination.items():
-            return substitution.for_people(include.name, values.values)
-    text = task.display_name or task.spec.display_name
-    return substitution.for_people(text, values.values)
-
-
-def _array(value: object) -> tuple[str, ...]:
-    if isinstance(value, tuple):
-        return value
-    raise ConfigError("a parameter of a matrix is no array")
 
 
 def _passed(moment: float | None) -> bool:

@@ -10,33 +10,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from mlops.adapters.executors.local import concluding
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.clock import Clock
+from mlops.adapters.executors.local.concluding import End
 from mlops.adapters.executors.local.journal import Journal
 from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.domain.run import Ending, Phase, RunResult, TaskState
-from mlops.tekton import substitution
+from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.tekton.document import PipelineRun, PipelineTask
-from mlops.tekton.substitution import Parts, UnresolvedError
+from mlops.tekton.substitution import Parts
 from mlops.tekton.values import Value
-
-NOT_WANTED = "When Expressions evaluated to false"
-PARENTS_SKIPPED = "Parent Tasks were skipped"
-RESULTS_MISSING = "Results were missing"
-STOPPING = "PipelineRun was stopping"
-GRACEFULLY = {
-    Ending.RUN_FINALLY: "PipelineRun was gracefully cancelled",
-    Ending.STOPPED: "PipelineRun was gracefully stopped",
-}
-RUNNING_FINALLY = {
-    Ending.RUN_FINALLY: "CancelledRunningFinally",
-    Ending.STOPPED: "StoppedRunningFinally",
-}
-PIPELINE_LATE = "PipelineRun timeout has been reached"
-TASKS_LATE = "PipelineRun Tasks timeout has been reached"
-FINALLY_LATE = "PipelineRun Finally timeout has been reached"
-CANCELLED = "Cancelled"
-TIMEOUT = "PipelineRunTimeout"
 
 
 class Standing:
@@ -129,8 +112,9 @@ class Standing:
         group = self._groups[self._group_of[name]]
         before = group[name]
         group[name] = after = dataclasses.replace(before, **changes)
-        if after.phase in {Phase.FAILED, Phase.CANCELLED} and not after.ignored:
-            self._failed = True
+        if after.phase.done and all(state.phase.done for state in group.values()):
+            bad = {Phase.FAILED, Phase.CANCELLED}
+            self._failed |= any(s.phase in bad and not s.ignored for s in group.values())
         self._journal.task(after)
         if after.phase is not before.phase or after.waits != before.waits:
             self._audience.task(after)
@@ -200,8 +184,12 @@ class Standing:
         """The names of what has not begun of a task."""
         return tuple(s.name for s in self._groups[task].values() if s.phase is Phase.PENDING)
 
+    def begun(self, task: str) -> bool:
+        """Whether something of a task has begun."""
+        return any(state.phase is not Phase.PENDING for state in self._groups[task].values())
+
     def failed(self) -> bool:
-        """Whether something failed or was cancelled that is not to be ignored."""
+        """Whether a task is over, all its combinations, and failed or was cancelled."""
         return self._failed
 
     def fail(self, reason: str, message: str) -> None:
@@ -210,114 +198,22 @@ class Standing:
 
     def add_statuses(self) -> None:
         """What `finally` may refer to: `$(tasks.NAME.status)`, `.reason` and `$(tasks.status)`."""
-        phases = set()
-        for task in self._run.tasks:
-            phase, reason = self._summary(task.name)
-            phases.add(phase)
-            self.scope["tasks", task.name, "status"] = _status(phase)
-            self.scope["tasks", task.name, "reason"] = reason
-        if phases & {Phase.FAILED, Phase.CANCELLED}:
-            status = "Failed"
-        else:
-            status = "Completed" if Phase.SKIPPED in phases else "Succeeded"
-        self.scope["tasks", "status"] = status
-
-    def _summary(self, task: str) -> tuple[Phase, str]:
-        """How a task ended, all its combinations together."""
-        states = self.of(task)
-        for phase in (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED):
-            for state in states:
-                if state.phase is phase:
-                    return phase, state.reason
-        return states[0].phase, states[0].reason
+        self.scope |= concluding.statuses(self._run, self.of)
 
     def end(self, stopped: str, *, graceful: bool = False) -> RunResult:
         """The run is over; `stopped` says what ended it before its time, if anything did.
 
         `graceful`: somebody asked for its end, and `finally` was carried out.
         """
-        result = self._condition(stopped, graceful=graceful)
+        end = End(stopped, graceful, self._fault, late=self.late)
+        found = concluding.conclude(self._run, self.of, self.scope, end)
+        result = self._result(found.phase, found.reason, found.message, found.results)
         self._journal.end(result)
         return result
 
     def close(self) -> None:
         """Let go of the journal; an end that was not said is not written."""
         self._journal.close()
-
-    def _condition(self, stopped: str, *, graceful: bool) -> RunResult:
-        name = self._run.name
-        if self._run.kind == "TaskRun" and not stopped:
-            return self._as_task()
-        if stopped == CANCELLED:
-            reason = "TaskRunCancelled" if self._run.kind == "TaskRun" else CANCELLED
-            message = f"{self._run.kind} {name} was cancelled"
-            if self._run.status_message:
-                message += f": {self._run.status_message}"
-            return self._result(Phase.CANCELLED, reason, message)
-        values, missing = self._pipeline_results()
-        if self._fault is not None:
-            return self._result(Phase.FAILED, *self._fault, values)
-        if stopped:
-            return self._result(Phase.FAILED, stopped, f"PipelineRun {name} was stopped", values)
-        if self.late or any(s.phase is Phase.FAILED and not s.ignored for s in self.tasks):
-            return self._result(Phase.FAILED, "Failed", self._counts(), values)
-        if graceful:
-            message = f"PipelineRun {name} was cancelled"
-            return self._result(Phase.CANCELLED, CANCELLED, message, values)
-        if self.failed():
-            return self._result(Phase.CANCELLED, CANCELLED, self._counts(), values)
-        if missing:
-            message = f"these results of the pipeline have no value: {', '.join(missing)}"
-            return self._result(Phase.FAILED, "CouldntGetPipelineResult", message, values)
-        smooth = all(state.phase is Phase.SUCCEEDED for state in self.tasks)
-        reason = "Succeeded" if smooth else "Completed"
-        return self._result(Phase.SUCCEEDED, reason, self._counts(), values)
-
-    def _as_task(self) -> RunResult:
-        """A TaskRun is as its one task is."""
-        (state,) = self.tasks
-        return self._result(state.phase, state.reason, state.message, state.results)
-
-    def _counts(self) -> str:
-        """As Tekton counts: pipeline tasks, whatever a matrix made of them."""
-        phases = [self._summary(task.name)[0] for task in self._run.all_tasks]
-        failed, cancelled, skipped, good = (
-            sum(each is phase for each in phases)
-            for phase in (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED, Phase.SUCCEEDED)
-        )
-        ignored = sum(any(s.ignored for s in self.of(t.name)) for t in self._run.all_tasks)
-        in_brackets = f" (Ignored: {ignored})" if ignored else ""
-        return (
-            f"Tasks Completed: {good + failed + cancelled} (Failed: {failed}{in_brackets}, "
-            f"Cancelled {cancelled}), Skipped: {skipped}"
-        )
-
-    def _pipeline_results(self) -> tuple[dict[str, Value], list[str]]:
-        """The pipeline's results, and those that tasks which succeeded should have given."""
-        found: dict[str, Value] = {}
-        missing = []
-        for result in self._run.results:
-            try:
-                found[result.name] = substitution.value(result.value, self._with_finally())
-            except UnresolvedError as exc:
-                states = self.of(exc.reference.task) if exc.reference.task else ()
-                if any(state.phase is Phase.SUCCEEDED for state in states):
-                    missing.append(result.name)
-            except substitution.SubstitutionError:
-                missing.append(result.name)
-        return found, missing
-
-    def _with_finally(self) -> Mapping[Parts, Value]:
-        """The scope of the pipeline's results, where those of `finally` have a name of their own."""
-        final = {task.name for task in self._run.final}
-        return {
-            **self.scope,
-            **{
-                ("finally", *parts[1:]): value
-                for parts, value in self.scope.items()
-                if parts[0] == "tasks" and parts[1] in final
-            },
-        }
 
     def _result(
         self, phase: Phase, reason: str, message: str, values: Mapping[str, Value] | None = None
@@ -337,12 +233,6 @@ class Standing:
             finally_started=self._finally_started,
             kind=self._run.kind,
         )
-
-
-def _status(phase: Phase) -> str:
-    if phase is Phase.SUCCEEDED:
-        return "Succeeded"
-    return "Failed" if phase in {Phase.FAILED, Phase.CANCELLED} else "None"
 
 
 def _first(task: PipelineTask, after: Sequence[str]) -> TaskState:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops.adapters.executors.local.attempt import Attempt, Attempted
 from mlops.adapters.executors.local.audience import Audience, Hearing
+from mlops.adapters.executors.local.fanning import Node
 from mlops.adapters.executors.local.places import Places
 from mlops.adapters.executors.local.rundir import RunDirectory
 from mlops.adapters.executors.local.running import Stop
@@ -17,21 +18,9 @@ from mlops.adapters.executors.local.scope import TaskScope
 from mlops.adapters.executors.local.standing import Standing
 from mlops.adapters.executors.local.starting import Work
 from mlops.domain.run import Phase, StepState, TaskState
-from mlops.tekton.document import PipelineRun, PipelineTask
+from mlops.tekton.document import PipelineRun
 from mlops.tekton.substitution import Parts
 from mlops.tekton.values import Value
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A task, or one combination of its matrix: `index` and `combination`. `goes_on`: the run does,
-    where this fails."""
-
-    task: PipelineTask
-    name: str
-    index: int | None = None
-    combination: Mapping[str, str] = field(default_factory=dict)
-    goes_on: bool = False
 
 
 @dataclass(slots=True)
