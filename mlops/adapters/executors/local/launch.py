@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mlops.errors import ExecutorError
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A host directory or file, and where the container sees it."""
+    """A host directory or file, and where the container sees it. With `root`, `source` lies below that
+    directory, where containers may lay links: none is followed on the way."""
 
     source: Path
     target: str
     writable: bool = True
+    root: Path | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The way from `root`; empty without one."""
+        return () if self.root is None else self.source.relative_to(self.root).parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,13 @@ class Launch:
     once they are handed on, the last being where bubblewrap tells how it stands, of which `status`
     is the reading end. Elsewhere both are empty, and the program is watched.
 
-    `cpus` are the processors that it may use (empty: all); `group` and `groups` are those of a root
+    `held` are directories or files that are bound beforehand: a root, the way from there, on which no
+    link is followed, and where to. `cpus` are the processors that it may use (empty: all); `group`
+    and `groups` are those of a root in the sandbox.
+
+    `enter` is what comes before a command that is to run in the container later. Of an engine's
+    program: `ask` is the command that tells of the container, run where the exit code may be the
+    engine's own; `kill` ends the container; `after` removes it, run in any case.
     """
 
     argv: tuple[str, ...]
@@ -62,12 +79,35 @@ class Launch:
     status: int | None = None
     overlay: tuple[str, str] | None = None
     cpus: tuple[int, ...] = ()
+    held: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     group: int = 0
     groups: tuple[int, ...] = ()
     enter: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
     kill: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+
+
+def opened(mount: Mount) -> int:
+    """A descriptor of what is mounted, found without following a link below its root.
+
+    Raises ExecutorError where one stands in the way.
+    """
+    kept = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    here = os.open(mount.source if mount.root is None else mount.root, os.O_PATH | os.O_CLOEXEC)
+    try:
+        for part in mount.parts:
+            inner = os.open(part, kept, dir_fd=here)
+            os.close(here)
+            here = inner
+            if stat.S_ISLNK(os.fstat(here).st_mode):
+                raise NotADirectoryError(part)
+    except OSError as exc:
+        os.close(here)
+        raise ExecutorError(
+            f"{mount.source} is a link or gone: a step put something there"
+        ) from exc
+    return here
 
 
 class Runtime(Protocol):

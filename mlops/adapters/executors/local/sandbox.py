@@ -12,14 +12,15 @@ import contextlib
 import functools
 import os
 import shutil
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.executors.local.launch import Inside, Launch
+from mlops.adapters.executors.local.launch import Inside, Launch, opened
 from mlops.adapters.executors.local.processors import processors
 from mlops.adapters.executors.local.proctree import MARK
 from mlops.adapters.executors.local.wards import Wards
@@ -192,8 +193,12 @@ class Sandbox:
                 f"image {self.image.digest} has no layers, so nothing can run in it"
             )
         uid, gid = _identity(inside, self.image, layers)
+        held = tuple(_holding(inside, scratch))
         reading, writing = os.pipe()
-        options = [*self._options(inside), *self._who(uid, gid)]
+        options = [
+            *self._options(inside, {(root, parts): to for root, parts, to in held}),
+            *self._who(uid, gid),
+        ]
         options += ["--json-status-fd", str(writing)]
         overlay = None
         if self.overlay:
@@ -214,13 +219,16 @@ class Sandbox:
             (described, writing),
             reading,
             overlay,
+            held=held,
             cpus=processors(inside.cpu),
             group=gid if self._is_own_root(uid, gid) else 0,
             groups=inside.groups if self._is_own_root(uid, gid) and self.users > 1 else (),
             enter=(_found("nsenter"), *_ENTER),
         )
 
-    def _options(self, inside: Inside) -> Iterator[str]:
+    def _options(
+        self, inside: Inside, held: Mapping[tuple[str, tuple[str, ...]], str]
+    ) -> Iterator[str]:
         yield from ("--proc", "/proc")
         yield from _devices(inside.memory)
         if not self.overlay:
@@ -229,7 +237,8 @@ class Sandbox:
             yield from ("--perms", "0755", "--dir", directory)
         for mount in sorted(inside.mounts, key=lambda each: each.target.count("/")):
             yield "--bind" if mount.writable else "--ro-bind"
-            yield from (str(mount.source), mount.target)
+            source = held.get((str(mount.root), mount.parts)) or str(mount.source)
+            yield from (source, mount.target)
         working_dir = inside.working_dir or self.image.working_dir
         yield from ("--dir", working_dir, "--chdir", working_dir)
         if inside.read_only_root:
@@ -255,6 +264,22 @@ class Sandbox:
         if uid == 0:
             for capability in _CAPABILITIES:
                 yield from ("--cap-add", capability)
+
+
+def _holding(inside: Inside, scratch: Path) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """What the warden binds first, for the way there may hold links by now, and where to."""
+    wanted = {(mount.root, mount.parts): mount for mount in inside.mounts if mount.parts}
+    for number, ((root, parts), mount) in enumerate(wanted.items()):
+        descriptor = opened(mount)
+        place = scratch / f"held-{number}"
+        try:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                place.mkdir()
+            else:
+                place.touch()
+        finally:
+            os.close(descriptor)
+        yield str(root), parts, str(place)
 
 
 def _devices(memory: int | None) -> Iterator[str]:

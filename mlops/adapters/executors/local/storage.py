@@ -26,12 +26,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something lies on the host; `limit` in bytes, `claim` the name of a claim behind it."""
+    """Where something lies on the host; `limit` in bytes, `claim` the name of a claim behind it. Below
+    `root` containers may lay links (None: at `path` itself)."""
 
     path: Path
     writable: bool = True
     limit: int | None = None
     claim: str = ""
+    root: Path | None = None
 
 
 def _made_claim(run: str, workspace: str) -> str:
@@ -88,7 +90,7 @@ def bind(
         if leads_out(outer):
             raise ConfigError((bound.at / "subPath").complaint("leads out of the workspace"))
         path = below(below(place.path, outer), inside[binding.name])
-        found[binding.name] = replace(place, path=path)
+        found[binding.name] = replace(place, path=path, root=place.path)
     return found
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import errno
 import fcntl
 import gc
 import json
@@ -30,6 +31,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -44,6 +46,7 @@ _DESCRIPTORS = 64  # at most, with one packet
 _SUBREAPER, _PARENT_DEATH = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG: linux/prctl.h
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS, CLONE_NEWUSER: linux/sched.h
 _RECURSIVE_PRIVATE = 0x4000 | 0x40000  # MS_REC | MS_PRIVATE: linux/mount.h
+_BIND = 0x1000  # MS_BIND: linux/mount.h
 _OTHERS = 65535  # users beside root that a sandbox can have
 _UNUSED = 0x70000000  # where they begin outside, for root: above what systemd's containers take
 _HIGH = 512  # descriptors from here on are out of the way of those that a container inherits
@@ -294,12 +297,18 @@ def _contain(libc: Any, order_file: int, output: int, _told: int, *inherited: in
         os.dup2(descriptor, number)
     _control(libc, _PARENT_DEATH, signal.SIGKILL)
     _lower(order)
-    if order["overlay"]:
-        try:
+    try:
+        if order["overlay"] or order["held"]:
+            _check(libc.unshare(_NEW_MOUNTS))
+            _check(libc.mount(None, b"/", None, _RECURSIVE_PRIVATE, None))
+        for held in order["held"]:
+            _hold(libc, *held)
+        if order["overlay"]:
             _mount_overlay(libc, *order["overlay"])
-        except OSError as exc:
-            _complain(f"cannot mount the image's layers: {exc.strerror}")
-            return
+    except OSError as exc:
+        what = exc.filename or "the image's layers"
+        _complain(f"cannot mount {what}: {exc.strerror}")
+        return
     if order["groups"]:
         os.setgroups(order["groups"])
     if order["group"]:
@@ -311,11 +320,24 @@ def _contain(libc: Any, order_file: int, output: int, _told: int, *inherited: in
 
 def _mount_overlay(libc: Any, box: str, lower: str) -> None:
     """Relative names throughout, so that no character of a path can end a mount option."""
-    _check(libc.unshare(_NEW_MOUNTS))
-    _check(libc.mount(None, b"/", None, _RECURSIVE_PRIVATE, None))
     os.chdir(box)
     options = f"lowerdir={lower},upperdir=upper,workdir=work,userxattr".encode()
     _check(libc.mount(b"overlay", b"root", b"overlay", 0, options))
+
+
+def _hold(libc: Any, root: str, parts: list[str], target: str) -> None:
+    """Bind what lies below a root, where others may lay links meanwhile: none is followed. Raises
+    OSError."""
+    here = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    for part in parts:
+        inner = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=here)
+        os.close(here)
+        here = inner
+        if stat.S_ISLNK(os.fstat(here).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "a link stands in its place", part)
+    source = f"/proc/self/fd/{here}".encode()
+    _check(libc.mount(source, os.fsencode(target), None, _BIND, None))
+    os.close(here)
 
 
 def _check(result: int) -> None:
