@@ -10,11 +10,16 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A host directory or file, and where the container sees it."""
+    """A host directory or file, and where the container sees it.
+
+    Below `root`, where it is given, containers may have written: no link is followed there, not even
+    one that takes the place of a directory in this very moment, where the runtime can help it.
+    """
 
     source: Path
     target: str
     writable: bool = True
+    root: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,8 @@ class Launch:
     In a sandbox: `overlay` is where its root is laid out and the overlay's lowerdir option, None
     where nothing is mounted; `descriptors` are inherited under their own numbers and closed here
     once they are handed on, the last being where bubblewrap tells how it stands, of which `status`
-    is the reading end. Elsewhere both are empty, and the program is watched.
+    is the reading end. `binds` are root, path below it and name below the overlay's directory of what
+    is to be bound there first, no link followed. Elsewhere all are empty, and the program is watched.
 
     `cpus` are the processors that it may use (empty: all); `group` and `groups` are those of a root
     """
@@ -61,6 +67,7 @@ class Launch:
     descriptors: tuple[int, ...] = ()
     status: int | None = None
     overlay: tuple[str, str] | None = None
+    binds: tuple[tuple[str, str, str], ...] = ()
     cpus: tuple[int, ...] = ()
     group: int = 0
     groups: tuple[int, ...] = ()

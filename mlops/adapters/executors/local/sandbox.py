@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops.adapters import process
@@ -192,6 +192,9 @@ class Sandbox:
                 f"image {self.image.digest} has no layers, so nothing can run in it"
             )
         uid, gid = _identity(inside, self.image, layers)
+        binds: tuple[tuple[str, str, str], ...] = ()
+        if self.overlay:
+            inside, binds = _staged(inside, scratch)
         reading, writing = os.pipe()
         options = [*self._options(inside), *self._who(uid, gid)]
         options += ["--json-status-fd", str(writing)]
@@ -214,6 +217,7 @@ class Sandbox:
             (described, writing),
             reading,
             overlay,
+            binds=binds,
             cpus=processors(inside.cpu),
             group=gid if self._is_own_root(uid, gid) else 0,
             groups=inside.groups if self._is_own_root(uid, gid) and self.users > 1 else (),
@@ -255,6 +259,24 @@ class Sandbox:
         if uid == 0:
             for capability in _CAPABILITIES:
                 yield from ("--cap-add", capability)
+
+
+def _staged(inside: Inside, scratch: Path) -> tuple[Inside, tuple[tuple[str, str, str], ...]]:
+    """Mounts that containers may have tampered with, led over a place of ours, which the warden binds
+    them to without following a link."""
+    mounts, binds = [], []
+    for number, mount in enumerate(inside.mounts):
+        if mount.root is None or mount.root == mount.source:
+            mounts.append(mount)
+            continue
+        name = f"mount-{number}"
+        if mount.source.is_dir():
+            (scratch / name).mkdir()
+        else:
+            (scratch / name).touch()
+        binds.append((str(mount.root), str(mount.source.relative_to(mount.root)), name))
+        mounts.append(replace(mount, source=scratch / name))
+    return replace(inside, mounts=tuple(mounts)), tuple(binds)
 
 
 def _devices(memory: int | None) -> Iterator[str]:
