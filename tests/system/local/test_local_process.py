@@ -211,6 +211,30 @@ def test_a_step_that_kills_its_warden_gains_nothing(tool, doc, number):
     assert tool.processes() == []
 
 
+def test_a_step_that_kills_the_warden_of_all_is_alone_in_that(tool, doc):
+    """The program that starts containers: it is started again for the next."""
+    script = "read -r _ _ _ above _ < /proc/$PPID/stat; kill -9 $above; sleep 0.2; echo on"
+    steps = [
+        {"name": "first", "image": str(TOOL), "script": script},
+        {"name": "second", "image": str(TOOL), "script": "echo again"},
+    ]
+    result = tool.run(doc({"name": "a", "taskSpec": {"steps": steps}}))
+    assert result.phase is Phase.SUCCEEDED, (result, tool.observer.lines)
+    assert tool.observer.said("a") == ["on", "again"]
+    assert tool.processes() == []
+
+
+def test_a_host_step_that_takes_too_much_disk_is_stopped(tool, doc):
+    step = {
+        "image": str(TOOL),
+        "computeResources": {"limits": {"ephemeral-storage": "64Mi"}},
+    }
+    script = "i=0; while head -c 8M /dev/zero > big$i; do i=$((i+1)); done"
+    result = tool.run(doc(tool.task("a", script, step=step, timeout="120s")))
+    assert result.tasks[0].reason == "PodEvicted", tool.observer.lines
+    assert tool.processes() == []
+
+
 def test_a_host_step_that_hangs_is_ended(tool, doc):
     script = "trap '' TERM; sleep 500"
     result = tool.run(doc(tool.task("a", script, step={"image": str(TOOL)}, timeout="1s")))

@@ -170,6 +170,7 @@ class EngineContainer:
             Path("/"),
             enter=self.engine.command("exec", name),
             ask=self.engine.command("inspect", "--format", _STATE, name),
+            kill=self.engine.command("kill", name),
             after=self.engine.command("rm", "--force", *at_once, name),
         )
 

@@ -73,6 +73,7 @@ class Launch:
     groups: tuple[int, ...] = ()
     enter: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
+    kill: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
 

@@ -29,6 +29,7 @@ from mlops.errors import ExecutorError, OutsideError
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _LAST = 10.0  # seconds that a killed tree may take to be gone
+_LAST_OF_ENGINE = 60.0  # seconds that an engine may take to remove a container
 _LOOK = 0.02  # seconds between looks at memory
 _CHUNK = 1 << 20
 _PIPE = 1 << 20
@@ -228,7 +229,7 @@ class Running:
         if not self._told.pid:  # the warden is just starting it
             self._kill_at = time.monotonic() + _LOOK
             return
-        self._give_up_at = time.monotonic() + _LAST
+        self._give_up_at = time.monotonic() + (_LAST_OF_ENGINE if self.launch.ask else _LAST)
         if self.launch.status is None:
             self._close_lifeline()
         else:

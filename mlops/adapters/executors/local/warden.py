@@ -35,11 +35,13 @@ import stat
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 NOT_FOUND, NOT_EXECUTABLE, KILLED = 127, 126, 137
 _DOUBTFUL = (125, 126, 127, 137)  # an engine's own exit codes, or the container's
+_PATIENCE = 8.0  # seconds for an engine to end a container
 _DESCRIPTORS = 64  # at most, with one packet
 _SUBREAPER, _PARENT_DEATH = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG: linux/prctl.h
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS, CLONE_NEWUSER: linux/sched.h
@@ -376,9 +378,8 @@ def _guard(libc: Any, order_file: int, output: int, told: int, lifeline: int) ->
     try:
         code = _watch(program, woken, lifeline)
     finally:
-        if order["ask"] and code in _DOUBTFUL:
-            _tell(told, {"answer": _said(order["ask"], order["env"])})
-        _said(order["after"], order["env"])
+        if order["after"]:
+            _dismiss(order, program, code, told)
         _end_all(program)
         _tell(told, {"ended": code})
     os._exit(code)
@@ -433,10 +434,33 @@ def _end_all(program: int) -> None:
             return
 
 
+def _dismiss(order: Order, program: int, code: int, told: int) -> None:
+    """An engine's container: end it, let the engine's own program see that, and remove it."""
+    env = order["env"]
+    until = time.monotonic() + _PATIENCE
+    while _lives(program) and time.monotonic() < until:
+        _said(order["kill"], env)  # again, for it may not have been made yet
+        _wait(program, 0.5)
+    if code in _DOUBTFUL:
+        _tell(told, {"answer": _said(order["ask"], env)})
+    _said(order["after"], env)
+
+
+def _lives(program: int) -> bool:
+    try:
+        return os.waitpid(program, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
+
+
+def _wait(program: int, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while _lives(program) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def _said(argv: list[str], env: dict[str, str]) -> str:
-    """What an engine's command prints; empty where there is none, or it fails."""
-    if not argv:
-        return ""
+    """What an engine's command prints; empty where it fails."""
     try:
         done = subprocess.run(argv, env=env, capture_output=True, check=False, timeout=60)
     except (OSError, subprocess.SubprocessError):

@@ -169,6 +169,7 @@ def _order(launch: Launch) -> int:
         "group": launch.group,
         "groups": launch.groups,
         "ask": launch.ask,
+        "kill": launch.kill,
         "after": launch.after,
     }
     descriptor = _anonymous()
