@@ -103,10 +103,6 @@ def _container(
     container: Container, task: PipelineTask, inner: TaskMeaning, run: PipelineRun
 ) -> Iterator[Fault]:
     spec = task.spec
-    declared = {each.name for each in spec.workspaces}
-    for name, _ in container.workspaces:
-        if name not in declared:
-            yield Fault(container.at / "workspaces", f"the task has no workspace {name!r}")
     volumes = {volume.name for volume in spec.volumes}
     for mount in container.mounts:
         if "$(" not in mount.volume and mount.volume not in volumes:

@@ -29,7 +29,10 @@ _ANY = re.compile(r"\$\(([A-Za-z0-9_.-]+(?:\[[^\]\s]*\])?(?:\.[A-Za-z0-9_-]+)*)\
 _ARTIFACTS = re.compile(
     r"\$\((?:(?:step\.)?artifacts\.path|(?:tasks|steps)\.[^.()\s]+\.(?:inputs|outputs)(?:\.[^()\s]*)?)\)"
 )
-_LIKE = re.compile(r"\$\((?:params|results|step\.results)[.\[][^()\s]*\)")
+_LIKE = re.compile(
+    r"\$\((?:params|results|step\.results|context\.(?:taskRun|task|pipelineRun|pipeline))[.\[][^()\s]*\)"
+)
+_EXPRESSION = re.compile(r"\$\([^()\s]*\)")
 _PART_TEXT = re.compile(r"""\.([A-Za-z0-9_-]+)|\[["']([^"'\]]+)["']\]""")
 
 
@@ -102,6 +105,12 @@ def malformed(text: str) -> Iterator[str]:
     for match in _LIKE.finditer(text):
         if _REFERENCE.match(match[0]) is None:
             yield match[0]
+
+
+def expressions(text: str) -> Iterator[str]:
+    """Everything of the form `$(…)`, where only references can be meant."""
+    for match in _EXPRESSION.finditer(text):
+        yield match[0]
 
 
 def unknown_roots(text: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from mlops.tekton.containers import Overrides
 from mlops.tekton.document import Binding, Include, Matrix, PipelineTask
 from mlops.tekton.parts import Faults, Raw
 from mlops.tekton.place import Place
-from mlops.tekton.pod import TaskSpec, WorkspaceSpec
+from mlops.tekton.pod import Container, TaskSpec, WorkspaceSpec
 from mlops.tekton.values import ParamSpec, PipelineResult
 
 NETWORK_ANNOTATION = "dev.mlops/network"
@@ -82,9 +82,10 @@ def _results(raw: Raw, at: Place, faults: Faults) -> tuple[PipelineResult, ...]:
         if item.get("value") is None:
             faults.add(place / "value", "is missing")
             continue
-        found.append(
-            PipelineResult(name, parts.value_of(item["value"]), place, item.get("type") or "")
-        )
+        value = parts.value_of(item["value"])
+        if isinstance(value, str) and not isinstance(item["value"], str):
+            faults.add(place / "value", "must hold nothing but texts")
+        found.append(PipelineResult(name, value, place, item.get("type") or ""))
     return tuple(found)
 
 
@@ -204,7 +205,33 @@ def task_spec(raw: Raw, at: Place, library: Library, over: Overrides, faults: Fa
         network=network is None,
     )
     _unique_names(found, faults)
-    return found
+    _listed(found, faults)
+    return _apart(found)
+
+
+def _apart(spec: TaskSpec) -> TaskSpec:
+    """A sidecar that has the name of a step is told apart by a prefix: both have files and logs."""
+    steps = {step.name for step in spec.steps}
+    if not any(sidecar.name in steps for sidecar in spec.sidecars):
+        return spec
+    taken = steps | {sidecar.name for sidecar in spec.sidecars}
+
+    def renamed(sidecar: Container) -> Container:
+        name = sidecar.name
+        while name in steps or (name != sidecar.name and name in taken):
+            name = f"sidecar-{name}"
+        return replace(sidecar, name=name)
+
+    return replace(spec, sidecars=tuple(map(renamed, spec.sidecars)))
+
+
+def _listed(spec: TaskSpec, faults: Faults) -> None:
+    """What a container lists must be declared here: a workspace of the run's does not count."""
+    declared = {each.name for each in spec.workspaces}
+    for container in spec.containers:
+        for name, _ in container.workspaces:
+            if name not in declared:
+                faults.add(container.at / "workspaces", f"the task has no workspace {name!r}")
 
 
 def _unique_names(spec: TaskSpec, faults: Faults) -> None:

@@ -16,7 +16,7 @@ from mlops.tekton.references import (
     of_pipeline_task,
     of_value,
 )
-from mlops.tekton.substitution import references, unknown_roots
+from mlops.tekton.substitution import expressions, references, unknown_roots
 from mlops.tekton.taskmeaning import TaskMeaning
 from mlops.tekton.values import Param
 
@@ -39,6 +39,9 @@ def _faults(run: PipelineRun) -> Iterator[Fault]:
         if not any(True for text in texts for _ in references(text.text)):
             yield Fault(result.at / "value", "must be made of results of tasks")
         for text in texts:
+            for each in expressions(text.text):
+                if not any(each == reference.text for reference in references(each)):
+                    yield Fault(text.at, f"{each}: is no result of a task")
             yield from check(text, outer.in_result)
 
 

@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import stat
 import threading
 from pathlib import Path
 
@@ -391,3 +392,19 @@ def test_a_workspace_tells_the_name_of_its_claim(world, doc):
         )
     )
     assert result.tasks[0].results["r"].startswith("pvc-")
+
+
+def test_what_a_run_keeps_is_for_its_users_eyes_alone(world, doc):
+    world.run(doc(world.task("a", "true")))
+    assert stat.S_IMODE((world.path / "runs" / "run-1").stat().st_mode) == 0o700
+
+
+def test_a_step_and_a_sidecar_may_have_one_name(world, doc):
+    task = world.task("a", "echo from the step")
+    task["taskSpec"]["steps"][0]["name"] = "same"
+    sidecar = {**task["taskSpec"]["steps"][0], "script": "echo from the sidecar; sleep 60"}
+    task["taskSpec"]["sidecars"] = [sidecar]
+    result = world.run(doc(task))
+    assert result.phase is Phase.SUCCEEDED
+    assert world.observer.said("a", "same") == ["from the step"]
+    assert world.observer.said("a", "sidecar-same") == ["from the sidecar"]

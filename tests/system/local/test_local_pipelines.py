@@ -460,9 +460,9 @@ def test_a_missing_result_fails_its_user_and_the_pipeline_result(world, doc):
             world.task("b", "true", params=[{"name": "x", "value": "$(tasks.silent.results.r)"}]),
         )
     )
-    assert (result.phase, result.reason) == (Phase.FAILED, "InvalidTaskResultReference")
+    assert (result.phase, result.reason) == (Phase.FAILED, "PipelineValidationFailed")
     assert "$(tasks.silent.results.r)" in result.message
-    assert phases(result) == {"silent": "Succeeded", "b": "Skipped"}
+    assert phases(result) == {"silent": "Succeeded", "b": "Failed"}
     result = world.run(
         doc(silent, pipeline={"results": [{"name": "x", "value": "$(tasks.silent.results.r)"}]})
     )
@@ -600,3 +600,24 @@ def test_display_names_are_told_with_their_parameters(world, doc):
         ("m.0", "On linux"),
         ("m.1", "the mac one"),
     ]
+
+
+def test_a_failed_combination_lets_the_others_and_what_is_independent_go_on(world, doc):
+    matrix = world.task(
+        "m",
+        "[ $(params.n) != fails ] && sleep 1",
+        matrix={"params": [{"name": "n", "value": ["fails", "sleeps", "too"]}]},
+        spec={"params": [{"name": "n"}]},
+    )
+    other = world.task("other", "sleep 0.2")
+    later = world.task("later", "true", runAfter=["other"])
+    never = world.task("never", "true", runAfter=["m"])
+    result = world.run(doc(matrix, other, later, never))
+    assert phases(result) == {
+        "m.0": "Failed",
+        "m.1": "Succeeded",
+        "m.2": "Succeeded",
+        "other": "Succeeded",
+        "later": "Succeeded",
+        "never": "Skipped",
+    }

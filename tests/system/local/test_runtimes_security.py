@@ -156,6 +156,15 @@ def test_a_step_over_its_limit_of_disk_is_stopped(world, doc, where):
     assert disk.size(world.path / "runs/run-1/tasks") < 16 << 20  # what it wrote is gone
 
 
+def test_an_empty_dir_over_its_size_is_stopped(world, doc):
+    step = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    spec = {"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "64Mi"}}]}
+    result = world.run(doc(world.task("a", FILL % "/v/big", step=step, spec=spec, timeout="120s")))
+    assert result.tasks[0].reason == "PodEvicted", world.observer.lines
+    assert "volume v holds" in result.tasks[0].message
+    assert "over its sizeLimit of 64 MiB" in result.tasks[0].message
+
+
 def test_below_its_limit_it_goes_on(world, doc):
     step = {"computeResources": {"limits": {"ephemeral-storage": "64Mi"}}}
     script = (

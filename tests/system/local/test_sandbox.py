@@ -16,7 +16,7 @@ import pytest
 from mlops.adapters.executors.local import runtimes, sandbox, wards
 from mlops.adapters.executors.local.runtimes import Runtimes
 from mlops.domain.run import Phase
-from mlops.errors import ExecutorError
+from mlops.errors import ExecutorError, UsageError
 
 NETWORK_OFF = {"metadata": {"annotations": {"dev.mlops/network": "none"}}}
 
@@ -323,6 +323,6 @@ def test_user_namespaces_that_are_off_are_explained(world, monkeypatch, tmp_path
 
 def test_a_runtime_that_nobody_knows_is_refused(world):
     world.runtime = "chroot"
-    with pytest.raises(ExecutorError, match="there is no runtime chroot"):
+    with pytest.raises(UsageError, match="there is no runtime chroot"):
         assert world.executor
     assert "sandbox" in runtimes.SETTINGS

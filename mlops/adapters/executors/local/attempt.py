@@ -12,7 +12,6 @@ from mlops.adapters.executors.local.resolving import Files
 from mlops.adapters.executors.local.running import Cause, Ended
 from mlops.adapters.executors.local.starting import TOOL, Starting, Work
 from mlops.adapters.executors.local.stepping import StepResults, Verdict
-from mlops.adapters.rootfs import remove
 from mlops.domain.run import Phase, StepState
 from mlops.errors import ConfigError, MlopsError, RegistryError
 from mlops.tekton import names, quantities, substitution
@@ -67,7 +66,7 @@ class Attempt:
             done = Attempted(Phase.FAILED, "LocalExecutorError", str(exc))
         finally:
             for part in ("scratch", "home", "volumes", "bound", "workspace"):
-                remove(self._root / part)
+                self._work.runtimes.remove(self._root / part)
         self._skip_rest()
         runtime, network = self._where()
         return replace(done, steps=tuple(self._states), runtime=runtime, network=network)
@@ -126,7 +125,8 @@ class Attempt:
         self._set(index, Phase.RUNNING, started=self._work.hearing.now())
         ended, last = self._run_step(step, whole, starting)
         found = stepping.verdict(ended)
-        goes_on = substitution.text(step.on_error, whole) == "continue" and ended.started
+        lenient = substitution.text(step.on_error, whole) == "continue"
+        goes_on = lenient and ended.started and ended.cause is Cause.NONE
         self._ended(index, step, ended, found, goes_on=goes_on)
         if ended.cause is Cause.STOPPED:
             return Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
@@ -184,7 +184,7 @@ class Attempt:
             ended = running.attend()
         finally:
             running.log.close()
-            remove(self._root / "scratch" / step.name)
+            self._work.runtimes.remove(self._root / "scratch" / step.name)
         return ended, running.log.last
 
     def _set_image(self, step: Container, starting: Starting) -> None:

@@ -22,6 +22,7 @@ from mlops.adapters.executors.local.reasons import (
     CANCELLED,
     FINALLY_LATE,
     GRACEFULLY,
+    INVALID_RESULT,
     NOT_WANTED,
     PARENTS_SKIPPED,
     PIPELINE_LATE,
@@ -41,7 +42,6 @@ from mlops.tekton import graph, quantities
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import SubstitutionError, UnresolvedError
 
-_INVALID_RESULT = "InvalidTaskResultReference"
 _INVALID_MATRIX = "InvalidMatrixParameterTypes"
 
 
@@ -172,7 +172,8 @@ class Carrying:
         while not self._halted and len(self._under_way) < self._limits.jobs:
             if not self._final and self._standing.failed():  # Tekton: what runs goes on, no more
                 self._tasks.clear()
-                self._nodes.clear()
+                begun = [node for node in self._nodes if self._standing.begun(node.task.name)]
+                self._nodes = deque(begun)  # a cluster begins all combinations together
             if self._nodes:
                 self._begin(self._nodes.popleft())
             elif self._tasks:
@@ -244,14 +245,21 @@ class Carrying:
 
     def _look_at(self, task: PipelineTask) -> None:
         """A task whose parents are done: skip it, or queue what it fans out to."""
-        parents = [self._standing.of(name) for name in self._waits.get(task.name, ())]
-        skipped = [each for states in parents for each in states if each.phase is Phase.SKIPPED]
-        if any(each.reason != NOT_WANTED for each in skipped):
+        try:
+            if self._unwanted(task):  # Tekton asks the conditions before the parents
+                return
+        except (UnresolvedError, SubstitutionError) as exc:
+            if self._parents_skipped(task):
+                self._settle(task, Phase.SKIPPED, PARENTS_SKIPPED)
+            elif isinstance(exc, UnresolvedError):
+                self._settle_unresolved(task, exc)
+            else:
+                self._settle(task, Phase.FAILED, "InvalidParamValue", str(exc))
+            return
+        if self._parents_skipped(task):
             self._settle(task, Phase.SKIPPED, PARENTS_SKIPPED)
             return
         try:
-            if self._unwanted(task):
-                return
             nodes = self._fan_out(task)
         except UnresolvedError as exc:
             self._settle_unresolved(task, exc)
@@ -263,6 +271,12 @@ class Carrying:
             self._nodes.extend(node for node in nodes if node.name not in done)
             if not nodes:
                 self._settle(task, Phase.SKIPPED, "Matrix Parameters have an empty array")
+
+    def _parents_skipped(self, task: PipelineTask) -> bool:
+        """Whether a parent was skipped for another reason than its own conditions."""
+        parents = [self._standing.of(name) for name in self._waits.get(task.name, ())]
+        skipped = [each for states in parents for each in states if each.phase is Phase.SKIPPED]
+        return any(each.reason != NOT_WANTED for each in skipped)
 
     def _unwanted(self, task: PipelineTask) -> bool:
         """Whether the task's conditions do not hold; it is skipped then."""
@@ -311,14 +325,12 @@ class Carrying:
     def _settle_unresolved(self, task: PipelineTask, exc: UnresolvedError) -> None:
         states = self._standing.of(exc.reference.task) if exc.reference.task else []
         parent_skipped = any(state.phase is Phase.SKIPPED for state in states)
-        if task.final or parent_skipped:
+        if task.final or parent_skipped or fanning.goes_on(task, self._standing.scope):
             self._settle(task, Phase.SKIPPED, RESULTS_MISSING)
             return
         name = exc.reference.task or exc.reference.text
         message = f"{exc.reference.text}: task {name} wrote no such result"
-        self._settle(task, Phase.SKIPPED, STOPPING)
-        self._standing.fail(_INVALID_RESULT, message)
-        self._halt(_INVALID_RESULT)
+        self._settle(task, Phase.FAILED, INVALID_RESULT, message)
 
     def _settle(self, task: PipelineTask, phase: Phase, reason: str, message: str = "") -> None:
         """A task is over that was never started."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlops.adapters.executors.local.reasons import CANCELLED
+from mlops.adapters.executors.local.reasons import CANCELLED, INVALID, INVALID_RESULT
 from mlops.domain.run import Phase, TaskState
 from mlops.tekton import substitution
 from mlops.tekton.document import PipelineRun
 from mlops.tekton.substitution import Parts, Scope, UnresolvedError
 from mlops.tekton.values import Value
 
+_LONGEST = 1024  # characters that a message tells of what was missing
 States = Callable[[str], Sequence[TaskState]]
 """A pipeline task → its states: one, or one for each combination of its matrix."""
 
@@ -74,6 +75,11 @@ def _of_tasks(
     end: End,
 ) -> Conclusion:
     counts = _counts(run, of)
+    invalid = [state for state in states if state.reason == INVALID_RESULT]
+    if invalid:
+        told = "; ".join(state.message for state in invalid)[:_LONGEST]
+        message = f"{counts}, Failed Validation: {len(invalid)} ({told})"
+        return Conclusion(Phase.FAILED, INVALID, message, values)
     if end.late or any(state.phase is Phase.FAILED and not state.ignored for state in states):
         return Conclusion(Phase.FAILED, "Failed", counts, values)
     if end.graceful:
@@ -110,11 +116,13 @@ def _status(phase: Phase) -> str:
 
 
 def _summary(states: Sequence[TaskState]) -> tuple[Phase, str]:
-    """How a task ended, all its combinations together."""
+    """How a task ended, all its combinations together; one that a result was missing for did not
+    begin, as Tekton sees it."""
     for phase in (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED):
         for state in states:
             if state.phase is phase:
-                return phase, state.reason
+                invalid = state.reason == INVALID_RESULT
+                return (Phase.PENDING if invalid else phase), state.reason
     return states[0].phase, states[0].reason
 
 

@@ -7,10 +7,10 @@ removes the container when the program ends, when we want an end, and when we ar
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,7 +149,7 @@ class EngineContainer:
         return self.engine.name
 
     def launch(self, inside: Inside, scratch: Path) -> Launch:
-        name = f"mlops-{hashlib.sha256(bytes(scratch)).hexdigest()[:24]}"
+        name = f"mlops-{secrets.token_hex(12)}"
         env = {"HOME": "/tekton/home", **inside.env, MARK: self.mark}
         handed, written = _parted(env)
         file = scratch / "env"
@@ -176,6 +176,8 @@ class EngineContainer:
 
 def _settings(name: str, inside: Inside, image: Image) -> Iterator[str]:
     yield from ("--network", "host" if inside.network else "none")
+    if name == "podman":
+        yield "--http-proxy=false"  # which it would hand on of our own environment
     if not inside.network:
         yield from ("--hostname", inside.host_name[:63])
     yield from ("--workdir", inside.working_dir or image.working_dir)

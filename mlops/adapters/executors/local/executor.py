@@ -43,7 +43,7 @@ class LocalExecutor:
     `runtime` is one of `runtimes.SETTINGS`, `auto` being the sandbox where it works, else `process`;
     `tool` names the image whose steps the installed mlops carries out itself; `mapping` says which
     images stand for others; `ours` is the host of the project's own registry; `jobs` is how many
-    tasks of a run work at once, 0 the usual number. Raises ExecutorError on another runtime.
+    tasks of a run work at once, 0 the usual number. Raises UsageError on another runtime.
     """
 
     name = "local"

@@ -43,9 +43,9 @@ def nodes(task: PipelineTask, known: Scope) -> list[Node]:
     Raises ConfigError where they are too many or a parameter is no array, UnresolvedError where a
     result is missing.
     """
-    goes_on = substitution.text(task.on_error, known) == "continue"
+    lenient = goes_on(task, known)
     if task.matrix is None:
-        return [Node(task, task.name, goes_on=goes_on)]
+        return [Node(task, task.name, goes_on=lenient)]
     params = [(p.name, _array(substitution.value(p.value, known))) for p in task.matrix.params]
     include = [
         {p.name: substitution.text(str(p.value), known) for p in each.params}
@@ -59,9 +59,14 @@ def nodes(task: PipelineTask, known: Scope) -> list[Node]:
         raise ConfigError(task.matrix.at.complaint(message))
     found = matrix.combinations(params, include)
     return [
-        Node(task, f"{task.name}.{index}", index, each, goes_on=goes_on)
+        Node(task, f"{task.name}.{index}", index, each, goes_on=lenient)
         for index, each in enumerate(found)
     ]
+
+
+def goes_on(task: PipelineTask, known: Scope) -> bool:
+    """Whether the run goes on where the task fails."""
+    return substitution.text(task.on_error, known) == "continue"
 
 
 def display_name(node: Node, values: TaskScope) -> str:

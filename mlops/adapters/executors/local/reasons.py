@@ -21,3 +21,5 @@ TASKS_LATE = "PipelineRun Tasks timeout has been reached"
 FINALLY_LATE = "PipelineRun Finally timeout has been reached"
 CANCELLED = "Cancelled"
 TIMEOUT = "PipelineRunTimeout"
+INVALID_RESULT = "InvalidTaskResultReference"  # of a task that a result was missing for
+INVALID = "PipelineValidationFailed"

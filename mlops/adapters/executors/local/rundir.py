@@ -79,7 +79,8 @@ class RunDirectory:
         Raises ExecutorError, naming the holder, where somebody has it.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, exist_ok=True)  # Secrets lie below it while steps run
             descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as exc:
             raise ExecutorError(f"cannot write to {self.path}: {exc.strerror}") from exc

@@ -14,10 +14,10 @@ from mlops.adapters.executors.local.host import HostTool, image_process, tool_pr
 from mlops.adapters.executors.local.launch import Runtime
 from mlops.adapters.executors.local.wards import Wards
 from mlops.adapters.images import Found, Images, ImagesOfRun
-from mlops.adapters.rootfs import Image, RootFilesystems, read_image
+from mlops.adapters.rootfs import Image, RootFilesystems, read_image, remove
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.imagename import ImageMap, ImageName
-from mlops.errors import ExecutorError
+from mlops.errors import ExecutorError, UsageError
 from mlops.ports import ImageFiles
 
 SETTINGS = ("auto", "sandbox", *ENGINES, "process")
@@ -39,7 +39,7 @@ class Runtimes:
         ours: str = "",
     ) -> None:
         if setting not in SETTINGS:
-            raise ExecutorError(
+            raise UsageError(
                 f"there is no runtime {setting}", hint=f"Use one of {', '.join(SETTINGS)}"
             )
         self.tool = tool
@@ -158,6 +158,12 @@ class Runtimes:
         return sandbox.Sandbox(
             image, self._filesystems, mark, overlay=probe.overlay, users=probe.users
         )
+
+    def remove(self, path: Path) -> None:
+        """Remove what containers left, files of a sandbox's other users included."""
+        remove(path)
+        if path.exists() and self.name == "sandbox":
+            self.wards.sweep(path)
 
     def disks(self) -> Sequence[Path]:
         """Where containers write, beside the run's own directory."""

@@ -112,8 +112,9 @@ class Standing:
         group = self._groups[self._group_of[name]]
         before = group[name]
         group[name] = after = dataclasses.replace(before, **changes)
-        if after.phase in {Phase.FAILED, Phase.CANCELLED} and not after.ignored:
-            self._failed = True
+        if after.phase.done and all(state.phase.done for state in group.values()):
+            bad = {Phase.FAILED, Phase.CANCELLED}
+            self._failed |= any(s.phase in bad and not s.ignored for s in group.values())
         self._journal.task(after)
         if after.phase is not before.phase or after.waits != before.waits:
             self._audience.task(after)
@@ -183,8 +184,12 @@ class Standing:
         """The names of what has not begun of a task."""
         return tuple(s.name for s in self._groups[task].values() if s.phase is Phase.PENDING)
 
+    def begun(self, task: str) -> bool:
+        """Whether something of a task has begun."""
+        return any(state.phase is not Phase.PENDING for state in self._groups[task].values())
+
     def failed(self) -> bool:
-        """Whether something failed or was cancelled that is not to be ignored."""
+        """Whether a task is over, all its combinations, and failed or was cancelled."""
         return self._failed
 
     def fail(self, reason: str, message: str) -> None:

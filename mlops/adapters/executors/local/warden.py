@@ -23,6 +23,8 @@ from __future__ import annotations
 import array
 import contextlib
 import ctypes
+import fcntl
+import gc
 import json
 import os
 import select
@@ -108,6 +110,7 @@ def main(arguments: list[str]) -> int:
         link.send(json.dumps({"error": exc.strerror or str(exc)}).encode())
         return 1
     link.send(json.dumps({"users": users}).encode())
+    gc.disable()  # a collection after a fork would copy every page that both have
     woken = _waker(signal.SIGCHLD)
     begin = _contain if "sandbox" in arguments else _guard
     told: dict[int, int] = {}  # process → where its end is told
@@ -198,8 +201,6 @@ def _become(libc: Any, parent: int) -> None:
 
 
 def _aside(descriptor: int) -> int:
-    import fcntl  # noqa: PLC0415  only in the child
-
     high: int = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
     os.close(descriptor)
     return high
