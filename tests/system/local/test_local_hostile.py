@@ -178,7 +178,10 @@ def test_more_output_than_is_kept(world, doc, monkeypatch):
     )
     assert only(result).phase is Phase.SUCCEEDED
     said = world.observer.said("a")
-    assert said[-1] == f"mlops: the rest is in {world.path / 'runs/run-1/logs/a/main.log'}"
+    assert said[-1] == (
+        "mlops: after 5000 bytes no more is shown here; "
+        f"the log is {world.path / 'runs/run-1/logs/a/main.log'}"
+    )
     assert kept(world) <= (pieces.KEPT + 1) * pieces.PIECE
     lines = [line.text for line in world.executor.logs("run-1")]
     assert (lines[0], lines[-1]) == ("begin", "end")
