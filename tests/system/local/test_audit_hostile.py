@@ -1,0 +1,71 @@
+"""What an audit tried against the sandbox and the run's directory."""
+
+from __future__ import annotations
+
+import itertools
+import stat
+
+import pytest
+import yaml
+
+from mlops.domain.run import Phase
+from mlops.tekton import bundle, runs
+
+CLAIM = [{"name": "w", "volumeClaimTemplate": {"spec": {}}}]
+TWICE = [{"name": "whole", "workspace": "w"}, {"name": "part", "workspace": "w", "subPath": "sub"}]
+
+
+@pytest.mark.xfail(strict=True, reason="A9: the path is resolved again at each step")
+def test_a_step_cannot_lead_the_next_one_out_of_a_workspace(world, doc):
+    """The first step lays a link to the host in the place of the second's sub path."""
+    outside = world.path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("hidden")
+    lay = f"mv $(workspaces.whole.path)/sub $(workspaces.whole.path)/old; ln -s {outside} $(workspaces.whole.path)/sub"
+    use = "cat $(workspaces.part.path)/secret; touch $(workspaces.part.path)/written"
+    steps = [
+        {"name": name, "image": str(world.shell), "script": script, "onError": "continue"}
+        for name, script in (("lay", lay), ("use", use))
+    ]
+    spec = {"workspaces": [{"name": "whole"}, {"name": "part"}], "steps": steps}
+    task = {"name": "a", "workspaces": TWICE, "taskSpec": spec}
+    world.run(doc(task, pipeline={"workspaces": [{"name": "w"}]}, workspaces=CLAIM))
+    assert "hidden" not in world.observer.said("a")
+    assert not (outside / "written").exists()
+
+
+def test_a_step_and_a_sidecar_may_have_one_name(world, doc):
+    sidecar = {"name": "main", "image": str(world.shell), "script": "echo beside; sleep 100"}
+    result = world.run(doc(world.task("a", "echo here", spec={"sidecars": [sidecar]})))
+    assert result.phase is Phase.SUCCEEDED, result.tasks[0].message
+
+
+def test_other_users_of_the_machine_see_no_secret_of_a_run(world, doc):
+    """While it runs, nothing that holds a Secret is open to others all the way from the runs' root."""
+    seen: list[str] = []
+    open_to_others: list[str] = []
+    run = world.path / "runs/run-1"
+
+    def look(task, step, line):
+        for path in run.rglob("key"):
+            seen.append(str(path))
+            way = [path, *itertools.takewhile(lambda each: each != world.path, path.parents)]
+            if all(each.stat().st_mode & (stat.S_IROTH | stat.S_IXOTH) for each in way):
+                open_to_others.append(str(path))
+
+    world.observer.log = look
+    volume = {"volumes": [{"name": "v", "secret": {"secretName": "k"}}]}
+    mounted = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    task = world.task("a", "echo up", spec=volume, step=mounted)
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "k"},
+        "stringData": {"key": "x"},
+    }
+    found = bundle.read([("files.yaml", yaml.safe_dump_all([doc(task), secret]).encode())])
+    (submitted,) = found.runs
+    result = world.executor.submit(runs.program(found, submitted), world.observer)
+    assert result.phase is Phase.SUCCEEDED
+    assert seen
+    assert open_to_others == []
