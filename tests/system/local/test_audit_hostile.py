@@ -8,8 +8,10 @@ import stat
 import pytest
 import yaml
 
+from mlops.cli import runs_files
 from mlops.domain.run import Phase
-from mlops.tekton import bundle, runs
+from mlops.errors import ConfigError
+from mlops.tekton import bundle, runs, status
 
 CLAIM = [{"name": "w", "volumeClaimTemplate": {"spec": {}}}]
 TWICE = [{"name": "whole", "workspace": "w"}, {"name": "part", "workspace": "w", "subPath": "sub"}]
@@ -63,9 +65,58 @@ def test_other_users_of_the_machine_see_no_secret_of_a_run(world, doc):
         "metadata": {"name": "k"},
         "stringData": {"key": "x"},
     }
-    found = bundle.read([("files.yaml", yaml.safe_dump_all([doc(task), secret]).encode())])
-    (submitted,) = found.runs
-    result = world.executor.submit(runs.program(found, submitted), world.observer)
+    result = submitted(world, doc(task), secret)
     assert result.phase is Phase.SUCCEEDED
     assert seen
     assert open_to_others == []
+
+
+def submitted(world, *given):
+    """Carry out the run among some documents."""
+    found = bundle.read([("files.yaml", yaml.safe_dump_all(given).encode())])
+    return world.executor.submit(runs.program(found, found.runs[0]), world.observer)
+
+
+def test_a_secret_stands_nowhere_but_in_its_own_file(world, doc):
+    """After a run that failed: it may be gone on with, so its Secrets are kept, for this user only."""
+    variable = {"name": "K", "valueFrom": {"secretKeyRef": {"name": "k", "key": "key"}}}
+    volume = {"volumes": [{"name": "v", "secret": {"secretName": "k"}}]}
+    step = {"env": [variable], "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "k"},
+        "stringData": {"key": "hunter2"},
+    }
+    script = 'test ${#K} = 7 && test "$(cat /v/key)" = "$K" && exit 9'
+    result = submitted(world, doc(world.task("a", script, spec=volume, step=step)), secret)
+    assert result.tasks[0].steps[0].exit_code == 9
+    run = world.path / "runs/run-1"
+    holding = [
+        path for path in run.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()
+    ]
+    assert holding == [run / "secrets.yaml"]
+    assert stat.S_IMODE(holding[0].stat().st_mode) == 0o600
+    told = status.of_runs([(world.executor.documents("run-1"), result)], with_taskruns=True)
+    assert "hunter2" not in str(told)
+
+
+@pytest.mark.xfail(strict=True, reason="A12: the claim of a directory outlives the run it was for")
+def test_a_document_cannot_name_a_directory_that_was_once_given(world, doc, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "diary").write_text("dear diary")
+    claims = world.path / "claims"
+    binding = {"name": "w", "emptyDir": {}}
+    spec = {"workspaces": [{"name": "w"}]}
+    task = world.task("a", "cat $(workspaces.w.path)/diary", spec=spec, **spec)
+    given, made = runs_files.with_workspaces(
+        doc(task, pipeline=spec, workspaces=[binding]), {"w": str(mine)}, claims
+    )
+    assert submitted(world, given, *made).phase is Phase.SUCCEEDED
+    world.observer.lines.clear()
+    claim = {"claimName": made[0]["metadata"]["name"]}
+    stranger = [{"name": "w", "persistentVolumeClaim": claim}]
+    with pytest.raises(ConfigError):
+        submitted(world, doc(task, pipeline=spec, workspaces=stranger, name="run-2"))
+    assert world.observer.said("a") == []
