@@ -10,6 +10,7 @@ from mlops.cli import (
     runs_control,
     runs_logs,
     runs_place,
+    runs_remove,
     runs_show,
     runs_submit,
 )
@@ -17,7 +18,7 @@ from mlops.cli.runs_json import run_json
 from mlops.domain.run import RunResult
 
 app = typer.Typer(
-    help="Runs on the executor: submit, list, show, logs, cancel, retry, start.",
+    help="Runs on the executor: submit, list, show, logs, cancel, retry, start, remove.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -74,3 +75,4 @@ app.command()(runs_logs.logs)
 app.command()(runs_control.cancel)
 app.command()(runs_control.retry)
 app.command()(runs_control.start)
+app.command()(runs_remove.remove)

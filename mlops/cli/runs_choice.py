@@ -41,7 +41,9 @@ class Choice:
         """Write it down for `recall`."""
         if self == Choice():
             return
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # it may hold what others must not see
         value = {"images": self.images, "runtime": self.runtime}
         (directory / _FILE).write_text(json.dumps(value))
 

@@ -48,6 +48,8 @@ def logs(
 ) -> None:
     """Print what the steps of a run wrote, as `TASK/STEP | LINE`; with both named, the lines alone.
 
+    One step after the other, as they began; with -f what comes, as it comes.
+
     Of a very long log the beginning and the end are kept, and a line says how much is missing.
     Examples:  mlops runs logs spam -f    mlops runs logs spam --task train --step main
     """

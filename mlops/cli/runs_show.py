@@ -13,7 +13,7 @@ import typer
 from mlops.cli import options, render, runs_options, runs_place, terminal, tree
 from mlops.cli.drawing.nodes import lasting
 from mlops.cli.runs_json import whole_json
-from mlops.domain.run import RunResult, Value
+from mlops.domain.run import Phase, RunResult, Value
 
 _PIPED = 400  # columns where nobody looks: nothing is cut
 
@@ -98,13 +98,18 @@ def summary(run: RunResult) -> None:
 
 def _about(run: RunResult, now: datetime) -> Iterator[str]:
     if run.started is not None:
-        lasted = lasting((run.finished or now) - run.started)
-        verb = "took" if run.finished else "has been running for"
-        yield f"started {render.stamp(run.started)}, {verb} {lasted}"
+        yield f"started {render.stamp(run.started)}{_lasted(run, now)}"
     for name, value in run.results.items():
         yield f"result {name}: {_value(value)}"
     for note in run.notes:
         yield f"note: {note}"
+
+
+def _lasted(run: RunResult, now: datetime) -> str:
+    if run.started is None or (run.finished is None and run.phase is not Phase.RUNNING):
+        return ""
+    verb = "took" if run.finished else "has been running for"
+    return f", {verb} {lasting((run.finished or now) - run.started)}"
 
 
 def _value(value: Value) -> str:

@@ -57,6 +57,7 @@ def _with_status(asked: Mapping[str, Any], run: RunResult, status: Json) -> Json
         metadata["uid"] = run.uid
     if run.started:
         metadata["creationTimestamp"] = _time(run.started)
+    metadata["labels"] = {**(metadata.get("labels") or {}), **_of_what(asked, run)}
     return {
         "apiVersion": asked.get("apiVersion", _VERSION),
         "kind": run.kind,
@@ -64,6 +65,15 @@ def _with_status(asked: Mapping[str, Any], run: RunResult, status: Json) -> Json
         "spec": asked.get("spec") or {},
         "status": status,
     }
+
+
+def _of_what(asked: Mapping[str, Any], run: RunResult) -> dict[str, str]:
+    """The label that names a run's pipeline, or a TaskRun's task where it refers to one."""
+    spec = asked.get("spec") or {}
+    if run.kind == "TaskRun":
+        name = (spec.get("taskRef") or {}).get("name")
+        return {"tekton.dev/task": name} if name else {}
+    return {"tekton.dev/pipeline": (spec.get("pipelineRef") or {}).get("name") or run.name}
 
 
 def _pipeline_status(documents: Sequence[Mapping[str, Any]], run: RunResult) -> Json:
@@ -116,6 +126,7 @@ def _taskrun(documents: Sequence[Mapping[str, Any]], run: RunResult, task: TaskS
     metadata = documents[0].get("metadata") or {}
     labels = {
         **(metadata.get("labels") or {}),
+        **_of_what(documents[0], run),
         "tekton.dev/memberOf": "finally" if task.final else "tasks",
         "tekton.dev/pipelineRun": run.name,
         "tekton.dev/pipelineTask": task.of,

@@ -44,7 +44,9 @@ class TaskMeaning:
             values = {each.name: each.value for each in task.params}
             known = {n: replace(s, default=values.get(n, s.default)) for n, s in known.items()}
         if task.embedded:
-            for name, value in ((each.name, each.value) for each in task.params):
+            # in a Pipeline that is named, a task's spec must declare what it is given
+            given = task.params if self.outer.run.embedded else ()
+            for name, value in ((each.name, each.value) for each in given):
                 outer = self.outer.params.get(name)
                 keys = tuple(value) if isinstance(value, Mapping) else None
                 if keys is not None and outer is not None:

@@ -81,6 +81,9 @@ def _pipeline_task(task: PipelineTask, run: PipelineRun, outer: PipelineMeaning)
         yield from check(text, meaning)
         for reference in unknown_roots(text.text):
             yield Fault(text.at, f"{reference} refers to nothing that a pipeline knows")
+        for each in expressions(text.text):
+            if each.startswith("$(tasks.") and not any(True for _ in references(each)):
+                yield Fault(text.at, f"{each} is no reference to a task")
     yield from _matrix(task, meaning)
     yield from _task_params(task, run, meaning)
     yield from _task_workspaces(task, run)

@@ -35,7 +35,7 @@ EARLIER: dict[str, str] = {
     r"there is no (step|workspace|pipeline task|task|such parameter|such value|such key)": "a reference to nothing",
     r"no such step": "a reference to nothing",
     r"(the task|the pipeline) has no workspace": "a workspace that is not declared",
-    r"refers to nothing|is no reference|is no result of a task|made of results": "text that nobody replaces",
+    r"refers to nothing|is no reference( to a task)?|is no result of a task|made of results": "text that nobody replaces",
     r"must be a (list|map) of (strings|quantities)": "nothing among texts, which Go takes for an empty one",
     r"cannot be used": "a reference where nobody replaces it",
     r"is no array|must be an array|is no object|must be a string(?!,)": "an array or object where there is none",
@@ -53,7 +53,7 @@ EARLIER: dict[str, str] = {
     r"wait for each other|refer to each other": "a circle, seen when the run begins",
     # one machine lacks it, or the table says so
     r"not carried out here": "what one machine lacks",
-    r"cannot be a key|limits\.[\w./-]+: (there is no such field|must be a quantity)": "what no pod can have",
+    r"cannot be a key|limits\.[\w./-]+: (there is no such field|must be a quantity)|must be a quantity, .*not -": "what no pod can have",
     r"is of type \w+, and the result": "a result of another type",
     r"is no task with a matrix|only a finally task": "text that nobody replaces",
     r"must be a map(?! of)": "nothing where a map should be, which Go takes for an empty one",

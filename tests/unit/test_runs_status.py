@@ -131,7 +131,7 @@ def valid(value, schema):
 def test_a_pipelinerun_has_its_status():
     found = status.of_run(DOCUMENTS, RUN)
     assert found["metadata"] == {
-        "labels": {"a": "b"}, "namespace": "n", "name": "r", "uid": "u", "creationTimestamp": "2019-07-16T12:00:00Z",
+        "labels": {"a": "b", "tekton.dev/pipeline": "p"}, "namespace": "n", "name": "r", "uid": "u", "creationTimestamp": "2019-07-16T12:00:00Z",
     }  # fmt: skip
     assert found["spec"] == DOCUMENT["spec"]
     told = valid(found["status"], RUN_STATUS)
@@ -175,7 +175,7 @@ def test_its_taskruns_stand_beside_it():
     failed = by_name["r-b"]
     assert failed["spec"] == {"retries": 1, "timeout": "5s", "taskSpec": {"steps": []}}
     assert failed["metadata"]["labels"] == {
-        "a": "b", "tekton.dev/memberOf": "tasks", "tekton.dev/pipelineRun": "r", "tekton.dev/pipelineTask": "b",
+        "a": "b", "tekton.dev/pipeline": "p", "tekton.dev/memberOf": "tasks", "tekton.dev/pipelineRun": "r", "tekton.dev/pipelineTask": "b",
     }  # fmt: skip
     assert [step["terminationReason"] for step in failed["status"]["steps"]] == [
         "Completed",

@@ -1,5 +1,6 @@
 """Steps that misbehave: they end, alone, and leave nothing behind."""
 
+import ctypes
 import os
 import resource
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops.adapters.executors.local import logs, pieces
+from mlops.adapters.executors.local import logs, pieces, warden
 from mlops.domain.run import Phase
 
 EATS = "head -c 400M /dev/zero | tail"  # tail keeps what it reads
@@ -177,7 +178,10 @@ def test_more_output_than_is_kept(world, doc, monkeypatch):
     )
     assert only(result).phase is Phase.SUCCEEDED
     said = world.observer.said("a")
-    assert said[-1] == f"mlops: the rest is in {world.path / 'runs/run-1/logs/a/main.log'}"
+    assert said[-1] == (
+        "mlops: after 5000 bytes no more is shown here; "
+        f"the log is {world.path / 'runs/run-1/logs/a/main.log'}"
+    )
     assert kept(world) <= (pieces.KEPT + 1) * pieces.PIECE
     lines = [line.text for line in world.executor.logs("run-1")]
     assert (lines[0], lines[-1]) == ("begin", "end")
@@ -405,3 +409,44 @@ def test_a_step_and_a_sidecar_may_have_one_name(world, doc):
     assert result.phase is Phase.SUCCEEDED
     assert world.observer.said("a", "same") == ["from the step"]
     assert world.observer.said("a", "sidecar-same") == ["from the sidecar"]
+
+
+def test_a_directory_that_becomes_a_link_between_steps_leads_nowhere(world, doc):
+    outside = world.path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("hidden")
+    task = world.task("a", "")
+    image = task["taskSpec"]["steps"][0]["image"]
+    swap = f"cd $(workspaces.whole.path); rm -r sub; ln -s {outside} sub"
+    task["taskSpec"]["steps"] = [
+        {"name": "swap", "image": image, "script": swap},
+        {"name": "use", "image": image, "script": "cat $(workspaces.part.path)/secret; touch $(workspaces.part.path)/pwned"},
+    ]  # fmt: skip
+    task["taskSpec"]["workspaces"] = [{"name": "whole"}, {"name": "part"}]
+    task["workspaces"] = [
+        {"name": "whole", "workspace": "w"},
+        {"name": "part", "workspace": "w", "subPath": "sub"},
+    ]
+    result = world.run(
+        doc(
+            task,
+            pipeline={"workspaces": [{"name": "w"}]},
+            workspaces=[{"name": "w", "volumeClaimTemplate": {"spec": {}}}],
+        )
+    )
+    assert result.phase is Phase.FAILED
+    assert "a step put something else there" in result.tasks[0].message
+    assert [each.name for each in outside.iterdir()] == ["secret"]
+    assert world.observer.said("a", "use") == []
+
+
+def test_a_link_that_comes_after_the_look_is_not_followed_either(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "sub").symlink_to(outside)
+    libc = ctypes.CDLL(None, use_errno=True)
+    with pytest.raises(OSError, match="Too many levels"):
+        warden._bind(libc, str(tmp_path / "root"), "sub", "nowhere")
+    with pytest.raises(OSError, match="Not a directory"):
+        warden._bind(libc, str(tmp_path / "root"), "sub/below", "nowhere")

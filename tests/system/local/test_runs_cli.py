@@ -421,6 +421,27 @@ def test_a_dry_run_runs_nothing_and_says_what_would(shell):
     assert shell.json() == []
 
 
+def test_runs_are_removed(shell):
+    for name in ("one-1", "two-2"):
+        shell("submit", "-f", two(shell, name=name))
+    root = Path(shell.env["HOME"]) / ".local/state/mlops/runs"
+    assert (root / "one-1").stat().st_mode & 0o777 == 0o700
+    assert "nothing is named" in shell("remove", code=2).stderr
+    assert "--older 'long'" in shell("remove", "--older", "long", code=2).stderr
+    assert shell("remove", "one", "--dry-run").stdout == "would remove one-1: Succeeded\n"
+    assert shell("remove", "one").stdout == "removed one-1: Succeeded\n"
+    assert not (root / "one-1").exists()
+    assert shell.json("remove", "--older", "1d") == []
+    (row,) = value = shell.json("remove", "--older", "0s")
+    jsonschema.Draft202012Validator(closed(answers.schema("runs remove"))).validate(value)
+    assert row["name"] == "two-2"
+    assert list(root.iterdir()) == []
+    running = shell.begin("submit", "-f", waiting(shell), "--logs")
+    while "up" not in running.stderr.readline():
+        assert running.poll() is None
+    assert "run spam is being carried out. End it first" in shell("remove", "spam", code=1).stderr
+
+
 def waiting(shell, name="spam", script="echo up; sleep 1000"):
     return shell.file(
         shell.task("a", script), name=name, pipeline={"finally": [shell.task("last", "echo last")]}
@@ -482,6 +503,7 @@ def test_a_detached_run_goes_on_alone(shell):
 def test_a_pending_run_is_started(shell):
     path = shell.file(shell.task("a", "echo hello"), status="PipelineRunPending")
     assert shell("submit", "-f", path).stdout == "spam: Pending (PipelineRunPending)\n"
+    assert "Start it: mlops runs start spam" in shell("retry", "spam", code=1).stderr
     assert shell("start", "spam").stdout == "spam: Succeeded\n"
     assert "run spam is not pending" in shell("start", "spam", code=1).stderr
 
@@ -507,7 +529,7 @@ def test_ctrl_c_cancels_in_order(shell):
 def test_jobs_bound_what_works_at_once(shell):
     tasks = [shell.task(f"t{number}", "sleep 0.1") for number in range(3)]
     done = shell("submit", "-f", shell.file(*tasks), "--jobs", "1")
-    assert "t2: waits: 1 task" in done.stderr
+    assert "t2: waits: --jobs 1: so many tasks of this run work already" in done.stderr
     shell.env["MLOPS_JOBS"] = "many"
     assert "MLOPS_JOBS must be a number" in shell("submit", "-f", "run.yaml", code=2).stderr
 

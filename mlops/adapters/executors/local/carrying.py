@@ -183,7 +183,7 @@ class Carrying:
         if not self._halted:
             self._standing.queue(
                 [*(node.name for node in self._nodes), *(task.name for task in self._tasks)],
-                f"{self._limits.jobs} tasks of this run work already",
+                f"--jobs {self._limits.jobs}: so many tasks of this run work already",
             )
 
     def _out_of_time(self, whole: float | None) -> None:

@@ -113,6 +113,9 @@ class LocalExecutor:
             before = self._stands(directory)
             if before.phase is Phase.SUCCEEDED:
                 raise RefusedError(f"run {run} succeeded: nothing of it is left to do")
+            if before.phase is Phase.PENDING:
+                hint = f"Start it: mlops runs start {run}"
+                raise RefusedError(f"run {run} is pending, and has not begun", hint=hint)
             return self._again(directory, token, observer, before)
 
     def _again(
@@ -130,6 +133,17 @@ class LocalExecutor:
         notes = self._check(run)
         directory.begin(run.documents)
         return self._carry(run, notes, directory, token, observer, before)
+
+    def remove(self, run: str) -> None:
+        """Remove a run that is over or pending, with its logs and workspaces. Raises RefusedError
+        where somebody carries it out."""
+        directory = self._existing(run)
+        if directory.alive():
+            hint = f"End it first: mlops runs cancel {run}"
+            raise RefusedError(f"run {run} is being carried out", hint=hint)
+        with directory.held(briefly=True):
+            directory.end_processes()
+            directory.remove()
 
     def cancel(self, run: str, ending: Ending) -> bool:
         """End a run, whoever carries it out; whether somebody does, and was asked.

@@ -14,18 +14,16 @@ from mlops.errors import ExecutorError
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A host directory or file, and where the container sees it. With `root`, `source` lies below that
-    directory, where containers may lay links: none is followed on the way."""
+    """A host directory or file, and where the container sees it.
+
+    Below `root`, where it is given, containers may have written: no link is followed there, not even
+    one that takes the place of a directory in this very moment, where the runtime can help it.
+    """
 
     source: Path
     target: str
     writable: bool = True
     root: Path | None = None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The way from `root`; empty without one."""
-        return () if self.root is None else self.source.relative_to(self.root).parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,8 @@ class Launch:
     In a sandbox: `overlay` is where its root is laid out and the overlay's lowerdir option, None
     where nothing is mounted; `descriptors` are inherited under their own numbers and closed here
     once they are handed on, the last being where bubblewrap tells how it stands, of which `status`
-    is the reading end. Elsewhere both are empty, and the program is watched.
+    is the reading end. `binds` are root, path below it and name below the overlay's directory of what
+    is to be bound there first, no link followed. Elsewhere all are empty, and the program is watched.
 
     `held` are directories or files that are bound beforehand: a root, the way from there, on which no
     link is followed, and where to. `cpus` are the processors that it may use (empty: all); `group`
@@ -78,6 +77,7 @@ class Launch:
     descriptors: tuple[int, ...] = ()
     status: int | None = None
     overlay: tuple[str, str] | None = None
+    binds: tuple[tuple[str, str, str], ...] = ()
     cpus: tuple[int, ...] = ()
     held: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     group: int = 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlops.adapters.executors.local.pieces import Pieces, amount
 
-FOLLOWED = 4 << 20  # bytes that are followed live
+FOLLOWED = 16 << 20  # bytes that are followed live
 LONGEST = 4096  # characters of a line that is followed
 
 # Terminal sequences first (ECMA-48), then every other control character but the tabulator.
@@ -90,7 +90,8 @@ class StepLog:
         self._line = rest[: LONGEST + 1]
         if self._followed <= 0:
             self._line = ""
-            self._hear(f"mlops: the rest is in {self._path}")
+            more = f"after {amount(FOLLOWED)} no more is shown here"
+            self._hear(f"mlops: {more}; the log is {self._path}")
 
     def _flush(self) -> None:
         rest = self._line + self._decoder.decode(b"", final=True)

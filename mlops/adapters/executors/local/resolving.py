@@ -198,7 +198,7 @@ def _mounts(container: Container, spec: TaskSpec, whole: Scope, files: Files) ->
         if place is not None:
             path = substitution.text(mount_path, whole)
             writable = place.writable and not workspace.read_only
-            yield Mount(place.path, path, writable, place.root)
+            yield Mount(place.now(), path, writable, place.root)
     for mount in container.mounts:
         name = substitution.text(mount.volume, whole)
         place = files.volumes.get(name)
@@ -210,8 +210,10 @@ def _mounts(container: Container, spec: TaskSpec, whole: Scope, files: Files) ->
         target = substitution.text(mount.mount_path, whole)
         if not target.startswith("/") or ".." in target.split("/"):
             raise ConfigError((mount.at / "mountPath").complaint(f"{target!r} is no absolute path"))
-        inner = storage.below(place.path, sub_path)
-        yield Mount(inner, target, place.writable and not mount.read_only, place.path)
+        writable = place.writable and not mount.read_only
+        yield Mount(
+            storage.below(place.now(), sub_path), target, writable, place.root or place.path
+        )
 
 
 class _Moved:

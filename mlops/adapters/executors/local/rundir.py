@@ -156,7 +156,7 @@ class RunDirectory:
             found = [(self.document, self.document.read_bytes())]
         except OSError as exc:
             raise ExecutorError(f"cannot read {self.path}: {exc.strerror}") from exc
-        return tuple((path.name, content) for path, content in found)
+        return tuple((str(path), content) for path, content in found)
 
     def forget_secrets(self) -> None:
         """The run succeeded: nobody will need its Secrets again."""
@@ -182,6 +182,20 @@ class RunDirectory:
                 remove(self.path / "workspaces")
         except OSError as exc:
             raise ExecutorError(f"cannot prepare {self.path}: {exc.strerror}") from exc
+
+    def remove(self) -> None:
+        """Remove all of it, what tells how it stands last: then a kill leaves a run that can be removed."""
+        try:
+            last = {self.journal, self.document, self.path / "lock"}
+            for entry in _entries(self.path):
+                if entry.is_dir() and not entry.is_symlink():
+                    remove(entry)
+                elif entry not in last:
+                    entry.unlink()
+            self.journal.unlink(missing_ok=True)
+            remove(self.path)
+        except OSError as exc:
+            raise ExecutorError(f"cannot remove {self.path}: {exc.strerror}") from exc
 
     def read(self) -> RunResult | None:
         """How the run stands, as it was written; None where nothing can be read."""

@@ -15,8 +15,8 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops.adapters import process
@@ -193,7 +193,9 @@ class Sandbox:
                 f"image {self.image.digest} has no layers, so nothing can run in it"
             )
         uid, gid = _identity(inside, self.image, layers)
-        held = tuple(_holding(inside, scratch))
+        binds: tuple[tuple[str, str, str], ...] = ()
+        if self.overlay:
+            inside, binds = _staged(inside, scratch)
         reading, writing = os.pipe()
         options = [
             *self._options(inside, {(root, parts): to for root, parts, to in held}),
@@ -219,7 +221,7 @@ class Sandbox:
             (described, writing),
             reading,
             overlay,
-            held=held,
+            binds=binds,
             cpus=processors(inside.cpu),
             group=gid if self._is_own_root(uid, gid) else 0,
             groups=inside.groups if self._is_own_root(uid, gid) and self.users > 1 else (),
@@ -266,20 +268,22 @@ class Sandbox:
                 yield from ("--cap-add", capability)
 
 
-def _holding(inside: Inside, scratch: Path) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """What the warden binds first, for the way there may hold links by now, and where to."""
-    wanted = {(mount.root, mount.parts): mount for mount in inside.mounts if mount.parts}
-    for number, ((root, parts), mount) in enumerate(wanted.items()):
-        descriptor = opened(mount)
-        place = scratch / f"held-{number}"
-        try:
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                place.mkdir()
-            else:
-                place.touch()
-        finally:
-            os.close(descriptor)
-        yield str(root), parts, str(place)
+def _staged(inside: Inside, scratch: Path) -> tuple[Inside, tuple[tuple[str, str, str], ...]]:
+    """Mounts that containers may have tampered with, led over a place of ours, which the warden binds
+    them to without following a link."""
+    mounts, binds = [], []
+    for number, mount in enumerate(inside.mounts):
+        if mount.root is None or mount.root == mount.source:
+            mounts.append(mount)
+            continue
+        name = f"mount-{number}"
+        if mount.source.is_dir():
+            (scratch / name).mkdir()
+        else:
+            (scratch / name).touch()
+        binds.append((str(mount.root), str(mount.source.relative_to(mount.root)), name))
+        mounts.append(replace(mount, source=scratch / name))
+    return replace(inside, mounts=tuple(mounts)), tuple(binds)
 
 
 def _devices(memory: int | None) -> Iterator[str]:

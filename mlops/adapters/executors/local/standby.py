@@ -7,7 +7,7 @@ import dataclasses
 from mlops.adapters.executors.local.clock import Clock
 from mlops.adapters.executors.local.journal import Journal
 from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.domain.run import Phase, RunResult, TaskState
+from mlops.domain.run import Phase, RunResult, StepState, TaskState
 from mlops.errors import RefusedError
 from mlops.tekton.document import PipelineRun
 
@@ -84,7 +84,16 @@ def cancel(directory: RunDirectory, stands: RunResult) -> None:
 def _ended(task: TaskState, phase: Phase, reason: str) -> TaskState:
     """A task whose executor is gone: what ran is over, what did not begin never will."""
     if task.phase is Phase.RUNNING:
-        return dataclasses.replace(task, phase=phase, reason=reason, waits="")
+        steps = tuple(_ended_step(step, reason) for step in task.steps)
+        return dataclasses.replace(task, phase=phase, reason=reason, waits="", steps=steps)
     if task.phase is Phase.PENDING:
         return dataclasses.replace(task, phase=Phase.SKIPPED, reason=reason, waits="")
     return task
+
+
+def _ended_step(step: StepState, reason: str) -> StepState:
+    if step.phase is Phase.RUNNING:
+        return dataclasses.replace(step, phase=Phase.FAILED, reason=reason)
+    if step.phase is Phase.PENDING:
+        return dataclasses.replace(step, phase=Phase.SKIPPED)
+    return step

@@ -69,7 +69,7 @@ class Standing:
             if any(state.task for state in states):
                 self.fan_out(name, [(state.name, state.combination) for state in states])
             for state in states:
-                if state.phase is Phase.SUCCEEDED:
+                if state.phase is Phase.SUCCEEDED or state.ignored:  # what followed has its results
                     self._groups[name][state.name] = state
             if self.done(name):
                 self.keep(task)

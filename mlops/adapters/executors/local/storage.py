@@ -26,14 +26,22 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something lies on the host; `limit` in bytes, `claim` the name of a claim behind it. Below
-    `root` containers may lay links (None: at `path` itself)."""
+    """Where something lies on the host; `limit` in bytes, `claim` the name of a claim behind it.
+
+    `inside` is a path below `root`, where containers may have written.
+    """
 
     path: Path
     writable: bool = True
     limit: int | None = None
     claim: str = ""
     root: Path | None = None
+    inside: str = ""
+
+    def now(self) -> Path:
+        """Where it is in this moment: what lies below `root` is looked at again, for containers may
+        have put a link there. Raises ExecutorError where one did."""
+        return self.path if self.root is None else below(self.root, self.inside)
 
 
 def _made_claim(run: str, workspace: str) -> str:
@@ -89,8 +97,11 @@ def bind(
         outer = substitution.text(bound.sub_path, scope)
         if leads_out(outer):
             raise ConfigError((bound.at / "subPath").complaint("leads out of the workspace"))
-        path = below(below(place.path, outer), inside[binding.name])
-        found[binding.name] = replace(place, path=path, root=place.path)
+        within = f"{outer}/{inside[binding.name]}".strip("/")
+        if within:
+            path = below(place.path, within)
+            place = replace(place, path=path, root=place.path, inside=within)
+        found[binding.name] = place
     return found
 
 

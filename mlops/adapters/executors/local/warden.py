@@ -46,7 +46,7 @@ _DESCRIPTORS = 64  # at most, with one packet
 _SUBREAPER, _PARENT_DEATH = 36, 1  # PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG: linux/prctl.h
 _NEW_MOUNTS, _NEW_USER = 0x00020000, 0x10000000  # CLONE_NEWNS, CLONE_NEWUSER: linux/sched.h
 _RECURSIVE_PRIVATE = 0x4000 | 0x40000  # MS_REC | MS_PRIVATE: linux/mount.h
-_BIND = 0x1000  # MS_BIND: linux/mount.h
+_BIND, _RECURSIVE = 0x1000, 0x4000  # MS_BIND, MS_REC
 _OTHERS = 65535  # users beside root that a sandbox can have
 _UNUSED = 0x70000000  # where they begin outside, for root: above what systemd's containers take
 _HIGH = 512  # descriptors from here on are out of the way of those that a container inherits
@@ -305,10 +305,15 @@ def _contain(libc: Any, order_file: int, output: int, _told: int, *inherited: in
             _hold(libc, *held)
         if order["overlay"]:
             _mount_overlay(libc, *order["overlay"])
-    except OSError as exc:
-        what = exc.filename or "the image's layers"
-        _complain(f"cannot mount {what}: {exc.strerror}")
-        return
+        except OSError as exc:
+            _complain(f"cannot mount the image's layers: {exc.strerror}")
+            return
+        for root, inside, name in order["binds"]:
+            try:
+                _bind(libc, root, inside, name)
+            except OSError as exc:
+                _complain(f"cannot mount {inside}, something else took its place: {exc.strerror}")
+                return
     if order["groups"]:
         os.setgroups(order["groups"])
     if order["group"]:
@@ -325,18 +330,23 @@ def _mount_overlay(libc: Any, box: str, lower: str) -> None:
     _check(libc.mount(b"overlay", b"root", b"overlay", 0, options))
 
 
-def _hold(libc: Any, root: str, parts: list[str], target: str) -> None:
-    """Bind what lies below a root, where others may lay links meanwhile: none is followed. Raises
-    OSError."""
+def _bind(libc: Any, root: str, inside: str, name: str) -> None:
+    """Bind what lies below `root` to `name`, as it is now and whatever takes its place later.
+
+    No link is followed. Here and not before: what was opened outside cannot be bound in here.
+    """
+    parts = [part for part in inside.split("/") if part not in {"", "."}]
     here = os.open(root, os.O_PATH | os.O_DIRECTORY)
-    for part in parts:
-        inner = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=here)
+    for number, part in enumerate(parts, start=1):
+        last = os.O_PATH | os.O_NOFOLLOW
+        flags = last if number == len(parts) else last | os.O_DIRECTORY
+        below = os.open(part, flags, dir_fd=here)
         os.close(here)
-        here = inner
-        if stat.S_ISLNK(os.fstat(here).st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, "a link stands in its place", part)
+        here = below
+    if stat.S_ISLNK(os.fstat(here).st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     source = f"/proc/self/fd/{here}".encode()
-    _check(libc.mount(source, os.fsencode(target), None, _BIND, None))
+    _check(libc.mount(source, os.fsencode(name), None, _BIND | _RECURSIVE, None))
     os.close(here)
 
 

@@ -164,7 +164,7 @@ def _order(launch: Launch) -> int:
         "cwd": str(launch.cwd),
         "descriptors": launch.descriptors,
         "overlay": launch.overlay,
-        "held": launch.held,
+        "binds": launch.binds,
         "cpus": launch.cpus,
         "group": launch.group,
         "groups": launch.groups,
