@@ -25,6 +25,11 @@ class Mount:
     writable: bool = True
     root: Path | None = None
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The way from `root`; empty without one."""
+        return () if self.root is None else self.source.relative_to(self.root).parts
+
 
 @dataclass(frozen=True, slots=True)
 class Inside:
@@ -62,9 +67,8 @@ class Launch:
     is the reading end. `binds` are root, path below it and name below the overlay's directory of what
     is to be bound there first, no link followed. Elsewhere all are empty, and the program is watched.
 
-    `held` are directories or files that are bound beforehand: a root, the way from there, on which no
-    link is followed, and where to. `cpus` are the processors that it may use (empty: all); `group`
-    and `groups` are those of a root in the sandbox.
+    `cpus` are the processors that it may use (empty: all); `group` and `groups` are those of a root
+    in the sandbox.
 
     `enter` is what comes before a command that is to run in the container later. Of an engine's
     program: `ask` is the command that tells of the container, run where the exit code may be the
@@ -79,7 +83,6 @@ class Launch:
     overlay: tuple[str, str] | None = None
     binds: tuple[tuple[str, str, str], ...] = ()
     cpus: tuple[int, ...] = ()
-    held: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     group: int = 0
     groups: tuple[int, ...] = ()
     enter: tuple[str, ...] = ()

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import os
 import shutil
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.executors.local.launch import Inside, Launch, opened
+from mlops.adapters.executors.local.launch import Inside, Launch
 from mlops.adapters.executors.local.processors import processors
 from mlops.adapters.executors.local.proctree import MARK
 from mlops.adapters.executors.local.wards import Wards
@@ -197,10 +196,7 @@ class Sandbox:
         if self.overlay:
             inside, binds = _staged(inside, scratch)
         reading, writing = os.pipe()
-        options = [
-            *self._options(inside, {(root, parts): to for root, parts, to in held}),
-            *self._who(uid, gid),
-        ]
+        options = [*self._options(inside), *self._who(uid, gid)]
         options += ["--json-status-fd", str(writing)]
         overlay = None
         if self.overlay:
@@ -228,9 +224,7 @@ class Sandbox:
             enter=(_found("nsenter"), *_ENTER),
         )
 
-    def _options(
-        self, inside: Inside, held: Mapping[tuple[str, tuple[str, ...]], str]
-    ) -> Iterator[str]:
+    def _options(self, inside: Inside) -> Iterator[str]:
         yield from ("--proc", "/proc")
         yield from _devices(inside.memory)
         if not self.overlay:
@@ -239,8 +233,7 @@ class Sandbox:
             yield from ("--perms", "0755", "--dir", directory)
         for mount in sorted(inside.mounts, key=lambda each: each.target.count("/")):
             yield "--bind" if mount.writable else "--ro-bind"
-            source = held.get((str(mount.root), mount.parts)) or str(mount.source)
-            yield from (source, mount.target)
+            yield from (str(mount.source), mount.target)
         working_dir = inside.working_dir or self.image.working_dir
         yield from ("--dir", working_dir, "--chdir", working_dir)
         if inside.read_only_root:

@@ -297,13 +297,8 @@ def _contain(libc: Any, order_file: int, output: int, _told: int, *inherited: in
         os.dup2(descriptor, number)
     _control(libc, _PARENT_DEATH, signal.SIGKILL)
     _lower(order)
-    try:
-        if order["overlay"] or order["held"]:
-            _check(libc.unshare(_NEW_MOUNTS))
-            _check(libc.mount(None, b"/", None, _RECURSIVE_PRIVATE, None))
-        for held in order["held"]:
-            _hold(libc, *held)
-        if order["overlay"]:
+    if order["overlay"]:
+        try:
             _mount_overlay(libc, *order["overlay"])
         except OSError as exc:
             _complain(f"cannot mount the image's layers: {exc.strerror}")
@@ -325,6 +320,8 @@ def _contain(libc: Any, order_file: int, output: int, _told: int, *inherited: in
 
 def _mount_overlay(libc: Any, box: str, lower: str) -> None:
     """Relative names throughout, so that no character of a path can end a mount option."""
+    _check(libc.unshare(_NEW_MOUNTS))
+    _check(libc.mount(None, b"/", None, _RECURSIVE_PRIVATE, None))
     os.chdir(box)
     options = f"lowerdir={lower},upperdir=upper,workdir=work,userxattr".encode()
     _check(libc.mount(b"overlay", b"root", b"overlay", 0, options))
