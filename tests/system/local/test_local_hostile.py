@@ -464,10 +464,10 @@ def with_probe(world, script, **task):
 def test_the_time_limit_of_a_task_holds_while_a_sidecar_is_not_ready(world, doc):
     result = world.run(doc(with_probe(world, "sleep 60", timeout="1s")))
     assert result.tasks[0].reason == "TaskRunTimeout"
-    assert world.observer.said("a", "unnamed-0") == []
+    assert "stepped" not in world.observer.said("a")
 
 
 def test_a_sidecar_that_has_ended_keeps_nobody_waiting(world, doc):
     result = world.run(doc(with_probe(world, "exit 0")))
     assert result.phase is Phase.SUCCEEDED
-    assert world.observer.said("a", "unnamed-0") == ["stepped"]
+    assert "stepped" in world.observer.said("a")
