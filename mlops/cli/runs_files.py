@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
+import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -81,16 +81,15 @@ def with_workspaces(
 
 
 def _link(workspace: str, directory: Path, claims: Path) -> str:
-    """Let a claim stand for a directory; gives its name, which is the same for the same directory."""
+    """Let a claim stand for a directory; gives its name, which nobody can guess who was not given the
+    directory: a document may name any claim."""
     target = directory.resolve()
     if not target.is_dir():
         fault = "is no directory" if target.exists() else "is not there"
         raise UsageError(f"-w {workspace}: {directory} {fault}")
-    name = f"directory-{hashlib.sha256(str(target).encode()).hexdigest()[:16]}"
-    claims.mkdir(parents=True, exist_ok=True)
-    link = claims / name
-    if not link.is_symlink():
-        link.symlink_to(target)
+    name = f"directory-{secrets.token_hex(12)}"
+    claims.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (claims / name).symlink_to(target)
     return name
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from mlops.domain.run import Phase
 
 NEVER = [{"input": "a", "operator": "in", "values": ["b"]}]
@@ -77,9 +75,6 @@ def test_a_matrix_has_failed_when_all_of_it_is_done(world, doc):
     assert phases(result)["y"] is Phase.SUCCEEDED
 
 
-@pytest.mark.xfail(
-    strict=True, reason="A8: what failed and is ignored is done again, what came after it is not"
-)
 def test_a_retry_mixes_no_two_attempts(world, doc):
     w = {"workspaces": [{"name": "w"}]}
     counts = "echo x >> $(workspaces.w.path)/n; n=0; while read -r _; do n=$((n + 1)); done < $(workspaces.w.path)/n; printf $n > $(results.r.path); exit 1"

@@ -450,3 +450,24 @@ def test_a_link_that_comes_after_the_look_is_not_followed_either(tmp_path):
         warden._bind(libc, str(tmp_path / "root"), "sub", "nowhere")
     with pytest.raises(OSError, match="Not a directory"):
         warden._bind(libc, str(tmp_path / "root"), "sub/below", "nowhere")
+
+
+def with_probe(world, script, **task):
+    found = world.task("a", "echo stepped", **task)
+    step = found["taskSpec"]["steps"][0]
+    probe = {"exec": {"command": ["/bin/sh", "-c", "exit 1"]}, "periodSeconds": 1}
+    sidecar = {"name": "s", "image": step["image"], "script": script, "readinessProbe": probe}
+    found["taskSpec"]["sidecars"] = [sidecar]
+    return found
+
+
+def test_the_time_limit_of_a_task_holds_while_a_sidecar_is_not_ready(world, doc):
+    result = world.run(doc(with_probe(world, "sleep 60", timeout="1s")))
+    assert result.tasks[0].reason == "TaskRunTimeout"
+    assert "stepped" not in world.observer.said("a")
+
+
+def test_a_sidecar_that_has_ended_keeps_nobody_waiting(world, doc):
+    result = world.run(doc(with_probe(world, "exit 0")))
+    assert result.phase is Phase.SUCCEEDED
+    assert "stepped" in world.observer.said("a")

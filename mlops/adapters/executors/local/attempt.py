@@ -94,7 +94,7 @@ class Attempt:
         starting = Starting(self._work, files)
         self._starting = starting
         starting.find_images()
-        with sidecars.started(self._work.task.spec.sidecars, starting) as up:
+        with sidecars.started(self._work.task.spec.sidecars, starting, self._deadline) as up:
             done = self._run_steps(starting)
             if done.phase is not Phase.FAILED:
                 return done
@@ -118,6 +118,8 @@ class Attempt:
         """One step; how the attempt ends by it, None where it goes on."""
         if self._work.stop.set:
             return Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
+        if self._over():
+            return self._timed_out()
         whole = starting.scope(step, self._results.scope())
         if not stepping.wanted(step.when, whole):
             self._set(index, Phase.SKIPPED, exit_code=0, reason="Skipped")
@@ -134,9 +136,7 @@ class Attempt:
             message = f"step {step.name} was stopped: {last.removeprefix('mlops: stopped: ')}"
             return Attempted(Phase.FAILED, "PodEvicted", message)
         if ended.cause is Cause.TIMEOUT and self._over():
-            limit = quantities.duration(self._work.task.timeout or 0.0)
-            message = f"it failed to finish within {limit}"
-            return Attempted(Phase.FAILED, "TaskRunTimeout", message)
+            return self._timed_out()
         if not found.good and not goes_on:
             message = stepping.complaint(step, ended, found, last)
             reason = "StepOOM" if ended.oom else "StepFailed"
@@ -148,6 +148,10 @@ class Attempt:
         if values:
             self._set(index, self._states[index].phase, results=values)
         return None
+
+    def _timed_out(self) -> Attempted:
+        limit = quantities.duration(self._work.task.timeout or 0.0)
+        return Attempted(Phase.FAILED, "TaskRunTimeout", f"it failed to finish within {limit}")
 
     def _over(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline

@@ -76,11 +76,14 @@ class Sidecars:
 
 
 @contextmanager
-def started(containers: Sequence[Container], starting: Starting) -> Iterator[Sidecars]:
+def started(
+    containers: Sequence[Container], starting: Starting, deadline: float | None
+) -> Iterator[Sidecars]:
     """Start all of them, and end them afterwards.
 
-    Comes back once each is ready by its probes, or the attempt was told to stop. Raises what kept
-    one from starting, ExecutorError where one does not become ready.
+    Comes back once each is ready by its probes or has ended, the attempt was told to stop, or its
+    `deadline` (of time.monotonic) has passed. Raises what kept one from starting, ExecutorError where
+    one does not become ready.
     """
     stop = Stop()
     sidecars: list[_Sidecar] = []
@@ -100,7 +103,7 @@ def started(containers: Sequence[Container], starting: Starting) -> Iterator[Sid
             _pause(_SETTLE, starting.work.stop)
         for sidecar in sidecars:
             for probe in sidecar.container.probes:
-                _await(sidecar, probe, starting.work.stop)
+                _await(sidecar, probe, starting.work.stop, deadline)
         yield Sidecars(sidecars)
     finally:
         stop.tell()
@@ -109,16 +112,12 @@ def started(containers: Sequence[Container], starting: Starting) -> Iterator[Sid
         stop.close()
 
 
-def _await(sidecar: _Sidecar, probe: Probe, stop: Stop) -> None:
-    """Ask until a sidecar is ready; returns early where the attempt is to stop."""
+def _await(sidecar: _Sidecar, probe: Probe, stop: Stop, deadline: float | None) -> None:
+    """Ask until a sidecar is ready. One that has ended is ready too, as Tekton has it."""
     until = time.monotonic() + _READY
     _pause(probe.delay, stop)
     good = 0
-    while not stop.set:
-        if sidecar.ended is not None:
-            raise ExecutorError(
-                f"sidecar {sidecar.container.name} ended with code {sidecar.ended.code} before it was ready"
-            )
+    while not stop.set and sidecar.ended is None and not _passed(deadline):
         good = good + 1 if _answers(sidecar, probe) else 0
         if good >= probe.successes:
             return
@@ -128,6 +127,10 @@ def _await(sidecar: _Sidecar, probe: Probe, stop: Stop) -> None:
                 hint=f"Its probe stands at {probe.at}",
             )
         _pause(min(probe.period, 1.0), stop)
+
+
+def _passed(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
 
 
 def _pause(seconds: float, stop: Stop) -> None:
