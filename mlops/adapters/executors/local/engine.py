@@ -12,6 +12,7 @@ import os
 import resource
 import secrets
 import shutil
+import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from mlops.adapters import process
 from mlops.adapters.executors.local import archive
-from mlops.adapters.executors.local.launch import Inside, Launch, Mount
+from mlops.adapters.executors.local.launch import Inside, Launch, Mount, opened
 from mlops.adapters.executors.local.proctree import MARK
 from mlops.adapters.rootfs import Image
 from mlops.errors import ExecutorError, OutsideError
@@ -32,6 +33,13 @@ _LARGEST_SHM = 1 << 30  # bytes
 _PROCESSES = 32_000  # below what kernels let a user have who may not raise it
 _NOT_FOUND = 127  # an engine's exit code where the command is not in the image
 _NOBODY = "/no/such/program"
+# what changes an engine's own program, or what that starts: none of it is handed over
+_HEEDED = (
+    *("BUILDAH", "CNI", "CONMON", "CONTAINER", "DBUS", "DOCKER", "GCONV", "GIO", "GLIB", "GO"),
+    *("HOME", "LANG", "LC_", "LD_", "LIBPOD", "LISTEN", "LOCPATH", "MALLOC", "NETAVARK", "NLSPATH"),
+    *("NOTIFY", "PATH", "PODMAN", "REGISTR", "RES_OPTIONS", "HOSTALIASES", "SSL", "STORAGE"),
+    *("SYSTEMD", "TERM", "TMPDIR", "TZ", "XDG", "_"),
+)
 
 
 @dataclass(slots=True)
@@ -162,7 +170,7 @@ class EngineContainer:
             *("--entrypoint", "", self.known, *inside.argv),
         )
         if _user(inside, self.image) not in ("", "0", "root"):
-            _open(inside.mounts)
+            _open(inside.mounts, scratch.parents[4])
         at_once = ("--time", "0") if self.name == "podman" else ()
         return Launch(
             argv,
@@ -192,6 +200,8 @@ def _settings(name: str, inside: Inside, image: Image) -> Iterator[str]:
         yield from (f"--memory={inside.memory}", f"--memory-swap={inside.memory}")
     if inside.cpu is not None:
         yield f"--cpus={inside.cpu:g}"
+    for mount in inside.mounts:
+        os.close(opened(mount))  # refused where a link stands in the way
     for mount in sorted(inside.mounts, key=lambda each: each.target.count("/")):
         yield from ("--mount", _mount(mount))
 
@@ -200,13 +210,19 @@ def _user(inside: Inside, image: Image) -> str:
     return image.user.partition(":")[0] if inside.user is None else str(inside.user)
 
 
-def _open(mounts: Sequence[Mount]) -> None:
-    """Let another user write to the directories of ours that it is given, as emptyDirs do: an engine
-    leaves them root's."""
+def _open(mounts: Sequence[Mount], run: Path) -> None:
+    """Let another user write to the directories of the run that it is given, as emptyDirs do: an engine
+    leaves them root's. Never to directories of somebody's own."""
     for mount in mounts:
-        ours = mount.source.is_dir() and mount.source.stat().st_uid == os.getuid()
-        if mount.writable and ours:
-            mount.source.chmod(0o777)
+        if mount.writable and mount.source.is_relative_to(run):
+            way = mount.source.relative_to(run)
+            descriptor = opened(Mount(run / way, mount.target, root=run))
+            try:
+                found = os.fstat(descriptor)
+                if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+                    Path(f"/proc/self/fd/{descriptor}").chmod(0o777)
+            finally:
+                os.close(descriptor)
 
 
 def _identity(inside: Inside, image: Image) -> Iterator[str]:
@@ -236,23 +252,15 @@ def _csv(text: str) -> str:
 
 
 def _parted(env: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Variables that the engine's program is handed, and those that stand in a file: what would change
-    that program itself. No value stands in a command line, where others could read it."""
-    handed = {key: value for key, value in env.items() if not _own(key)}
-    written = {key: value for key, value in env.items() if key not in handed}
-    for key, value in written.items():
-        if "\n" in value or "\r" in value:
+    """Variables of several lines, which the engine's program is handed, and all others, which stand in
+    a file that it reads. No value stands in a command line, where others could read it."""
+    handed = {key: value for key, value in env.items() if "\n" in value or "\r" in value}
+    for key in handed:
+        if key.upper().startswith(_HEEDED) or key.upper().endswith("_PROXY"):
             raise ExecutorError(
                 f"the value of {key} has several lines, which no engine can be told"
             )
-    return handed, written
-
-
-def _own(name: str) -> bool:
-    """Whether an engine's program, or what it starts, heeds the variable."""
-    return name in ("PATH", "HOME", "TMPDIR") or name.startswith(
-        ("DOCKER_", "CONTAINER", "BUILDAH_", "XDG_", "PODMAN_", "LD_", "GO", "_")
-    )
+    return handed, {key: value for key, value in env.items() if key not in handed}
 
 
 def disks(engine: Engine) -> Sequence[Path]:

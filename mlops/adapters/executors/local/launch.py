@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from mlops.errors import ExecutorError
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,11 @@ class Mount:
     target: str
     writable: bool = True
     root: Path | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The way from `root`; empty without one."""
+        return () if self.root is None else self.source.relative_to(self.root).parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,11 @@ class Launch:
     is to be bound there first, no link followed. Elsewhere all are empty, and the program is watched.
 
     `cpus` are the processors that it may use (empty: all); `group` and `groups` are those of a root
+    in the sandbox.
+
+    `enter` is what comes before a command that is to run in the container later. Of an engine's
+    program: `ask` is the command that tells of the container, run where the exit code may be the
+    engine's own; `kill` ends the container; `after` removes it, run in any case.
     """
 
     argv: tuple[str, ...]
@@ -75,6 +89,28 @@ class Launch:
     ask: tuple[str, ...] = ()
     kill: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+
+
+def opened(mount: Mount) -> int:
+    """A descriptor of what is mounted, found without following a link below its root.
+
+    Raises ExecutorError where one stands in the way.
+    """
+    kept = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    here = os.open(mount.source if mount.root is None else mount.root, os.O_PATH | os.O_CLOEXEC)
+    try:
+        for part in mount.parts:
+            inner = os.open(part, kept, dir_fd=here)
+            os.close(here)
+            here = inner
+            if stat.S_ISLNK(os.fstat(here).st_mode):
+                raise NotADirectoryError(part)
+    except OSError as exc:
+        os.close(here)
+        raise ExecutorError(
+            f"{mount.source} is a link or gone: a step put something there"
+        ) from exc
+    return here
 
 
 class Runtime(Protocol):
