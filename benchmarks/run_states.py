@@ -17,10 +17,10 @@ from pathlib import Path
 
 from measure import compiled, write
 
-from mlops.adapters.executors.local.journal import Journal
-from mlops.adapters.executors.local.logs import StepLog
-from mlops.adapters.executors.local.pieces import Reader
-from mlops.adapters.executors.local.states import run_to_json, task_to_json
+from mlops.adapters.executors.local.record.journal import Journal
+from mlops.adapters.executors.local.record.logs import StepLog
+from mlops.adapters.executors.local.record.pieces import Reader
+from mlops.adapters.executors.local.record.states import run_to_json, task_to_json
 from mlops.domain.run import Phase, RunResult, StepState, TaskState
 
 TASKS = 2000

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.executors.local import sandbox
-from mlops.adapters.executors.local.launch import Inside, Launch, Mount
+from mlops.adapters.executors.local.runtime import sandbox
+from mlops.adapters.executors.local.runtime.launch import Inside, Launch, Mount
 from mlops.adapters.rootfs import RootFilesystems, read_image, remove
 from mlops.domain.digest import Digest
 from mlops.errors import BuildError

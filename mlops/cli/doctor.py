@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlops.adapters import process
 from mlops.adapters.checkout import Checkout
-from mlops.adapters.executors.local import sandbox
+from mlops.adapters.executors.local.runtime import sandbox
 from mlops.adapters.git.command import discover
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.kustomize import Kustomize

@@ -92,7 +92,7 @@ def _json(line: LogLine) -> str:
 
 def _text(line: LogLine, *, bare: bool, timestamps: bool) -> str:
     """A line for people; `bare` into a file or pipe is what the step wrote, a long line whole."""
-    from mlops.adapters.executors.local.logs import plain  # noqa: PLC0415 - loaded anyhow by now
+    from mlops.adapters.executors.local.record.logs import plain  # noqa: PLC0415 - loaded anyhow by now
 
     time = f"{instant(line.time) or '-':<24} " if timestamps else ""
     where = "" if bare else f"{line.task}/{line.step} | "

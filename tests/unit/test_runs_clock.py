@@ -3,8 +3,8 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from mlops.adapters.executors.local import clock
-from mlops.adapters.executors.local.clock import Clock
+from mlops.adapters.executors.local.record import clock
+from mlops.adapters.executors.local.record.clock import Clock
 
 NOON = datetime(2019, 7, 16, 12, tzinfo=UTC)
 

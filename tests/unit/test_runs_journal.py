@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mlops.adapters.executors.local import journal
-from mlops.adapters.executors.local.journal import Journal, Tail
+from mlops.adapters.executors.local.record import journal
+from mlops.adapters.executors.local.record.journal import Journal, Tail
 from mlops.domain.run import Condition, Phase, RunResult, StepState, TaskState
 from mlops.errors import ExecutorError
 

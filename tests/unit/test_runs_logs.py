@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mlops.adapters.executors.local import logs, pieces
-from mlops.adapters.executors.local.pieces import Pieces, Reader
+from mlops.adapters.executors.local.record import logs, pieces
+from mlops.adapters.executors.local.record.pieces import Pieces, Reader
 
 NOON = datetime(2019, 7, 16, 12, tzinfo=UTC)
 

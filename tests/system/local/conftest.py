@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from mlops.adapters.executors.local import HostTool, LocalExecutor, proctree
-from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local import HostTool, LocalExecutor
+from mlops.adapters.executors.local.record.rundir import RunDirectory
+from mlops.adapters.executors.local.runtime import proctree
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.imagename import ImageMap
 from mlops.domain.run import RunResult, TaskState

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops.adapters.executors.local import logs, pieces, warden
+from mlops.adapters.executors.local.record import logs, pieces
+from mlops.adapters.executors.local.runtime import warden
 from mlops.domain.run import Phase
 
 EATS = "head -c 400M /dev/zero | tail"  # tail keeps what it reads

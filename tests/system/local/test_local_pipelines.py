@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from mlops.adapters.executors.local import proctree
+from mlops.adapters.executors.local.runtime import proctree
 from mlops.domain.run import Phase
 from mlops.errors import ConfigError, ExecutorError, RegistryError
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mlops.adapters.executors.local import HostTool, sandbox
-from mlops.adapters.executors.local.running import Stop
+from mlops.adapters.executors.local import HostTool
+from mlops.adapters.executors.local.runtime import sandbox
+from mlops.adapters.executors.local.runtime.running import Stop
 from mlops.adapters.executors.local.serve import LocalImages
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.run import Phase

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops.adapters.executors.local import proctree
-from mlops.adapters.executors.local.journal import Journal
+from mlops.adapters.executors.local.record.journal import Journal
+from mlops.adapters.executors.local.runtime import proctree
 from mlops.domain.run import Phase
 
 # Carries a document out in a process of its own, told by its stdin.

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mlops.adapters.executors.local import LocalExecutor, control, journal
+from mlops.adapters.executors.local import LocalExecutor
 from mlops.adapters.executors.local.carrying import Limits
 from mlops.adapters.executors.local.places import Places
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.running import Stop
+from mlops.adapters.executors.local.record import control, journal
+from mlops.adapters.executors.local.record.rundir import RunDirectory
+from mlops.adapters.executors.local.runtime.running import Stop
 from mlops.domain.run import Ending, Phase
 from mlops.errors import ExecutorError, RefusedError, UsageError
 
@@ -433,7 +434,7 @@ def test_a_killed_process_gives_its_place_back(tmp_path):
     script = (
         "import sys, time; from pathlib import Path\n"
         "from mlops.adapters.executors.local.places import Places\n"
-        "from mlops.adapters.executors.local.running import Stop\n"
+        "from mlops.adapters.executors.local.runtime.running import Stop\n"
         "with Places(Path(sys.argv[1]), 1).taken(Stop(), int, int): print('has it', flush=True); time.sleep(1000)\n"
     )
     process = subprocess.Popen(

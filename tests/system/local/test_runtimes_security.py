@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mlops.adapters.executors.local import disk
+from mlops.adapters.executors.local.runtime import disk
 from mlops.domain.run import Phase
 
 

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlops.adapters.executors.local import runtimes, sandbox, wards
-from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.runtime import runtimes, sandbox, wards
+from mlops.adapters.executors.local.runtime.runtimes import Runtimes
 from mlops.domain.run import Phase
 from mlops.errors import ExecutorError, UsageError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlops.adapters.executors.local import results, sidecars, stepping, storage
 from mlops.adapters.executors.local.resolving import Files
-from mlops.adapters.executors.local.running import Cause, Ended
+from mlops.adapters.executors.local.runtime.running import Cause, Ended
 from mlops.adapters.executors.local.starting import TOOL, Starting, Work
 from mlops.adapters.executors.local.stepping import StepResults, Verdict
 from mlops.domain.run import Phase, StepState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.runtime.runtimes import Runtimes
 from mlops.errors import RegistryError, UnreachableError
 from mlops.tekton.place import Place
 

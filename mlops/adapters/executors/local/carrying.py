@@ -32,8 +32,8 @@ from mlops.adapters.executors.local.reasons import (
     TASKS_LATE,
     TIMEOUT,
 )
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.record.rundir import RunDirectory
+from mlops.adapters.executors.local.runtime.runtimes import Runtimes
 from mlops.adapters.executors.local.standing import Standing
 from mlops.adapters.executors.local.tasking import Tasking, Worker
 from mlops.domain.run import Ending, Phase, RunResult

@@ -12,21 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mlops import documents
-from mlops.adapters.executors.local import (
-    beforehand,
-    control,
-    following,
-    places,
-    resolving,
-    scope,
-    standby,
-)
+from mlops.adapters.executors.local import beforehand, places, resolving, scope
 from mlops.adapters.executors.local.audience import Audience
 from mlops.adapters.executors.local.carrying import Carrying, Limits
-from mlops.adapters.executors.local.host import HostTool
 from mlops.adapters.executors.local.places import Places
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.record import control, following, standby
+from mlops.adapters.executors.local.record.rundir import RunDirectory
+from mlops.adapters.executors.local.runtime.host import HostTool
+from mlops.adapters.executors.local.runtime.runtimes import Runtimes
 from mlops.domain.imagename import ImageMap, ImageName
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ConfigError, ExecutorError, RefusedError, UsageError

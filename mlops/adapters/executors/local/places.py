@@ -15,8 +15,8 @@ import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mlops.adapters.executors.local import proctree
-from mlops.adapters.executors.local.running import Stop
+from mlops.adapters.executors.local.runtime import proctree
+from mlops.adapters.executors.local.runtime.running import Stop
 from mlops.errors import ExecutorError
 
 _EACH_CORE = 8  # tasks for each core, where nobody says otherwise

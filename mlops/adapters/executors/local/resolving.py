@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.adapters.executors.local import environment, scope, storage
-from mlops.adapters.executors.local.launch import Inside, Mount
+from mlops.adapters.executors.local.runtime.launch import Inside, Mount
 from mlops.adapters.executors.local.scope import TaskScope
 from mlops.adapters.executors.local.storage import Place
 from mlops.errors import ConfigError

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mlops.adapters.executors.local.launch import Inside, Mount
-from mlops.adapters.executors.local.proctree import mark_of
-from mlops.adapters.executors.local.running import Running, Stop
-from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.runtime.launch import Inside, Mount
+from mlops.adapters.executors.local.runtime.proctree import mark_of
+from mlops.adapters.executors.local.runtime.running import Running, Stop
+from mlops.adapters.executors.local.runtime.runtimes import Runtimes
 from mlops.adapters.rootfs import remove
 from mlops.domain.digest import ImageRef
 from mlops.errors import ExecutorError

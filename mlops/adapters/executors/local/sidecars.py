@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mlops.adapters.executors.local.running import Ended, Running, Stop
+from mlops.adapters.executors.local.runtime.running import Ended, Running, Stop
 from mlops.adapters.executors.local.starting import Starting
 from mlops.errors import ExecutorError, MlopsError
 from mlops.tekton.pod import Container, Probe

@@ -12,10 +12,10 @@ from typing import Any
 
 from mlops.adapters.executors.local import concluding
 from mlops.adapters.executors.local.audience import Audience
-from mlops.adapters.executors.local.clock import Clock
 from mlops.adapters.executors.local.concluding import End
-from mlops.adapters.executors.local.journal import Journal
-from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.record.clock import Clock
+from mlops.adapters.executors.local.record.journal import Journal
+from mlops.adapters.executors.local.record.rundir import RunDirectory
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.substitution import Parts

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from mlops.adapters.executors.local import processors, resolving
+from mlops.adapters.executors.local import resolving
 from mlops.adapters.executors.local.audience import Hearing
-from mlops.adapters.executors.local.disk import Disk
-from mlops.adapters.executors.local.launch import Inside, Launch
-from mlops.adapters.executors.local.logs import StepLog
+from mlops.adapters.executors.local.record.logs import StepLog
+from mlops.adapters.executors.local.record.rundir import RunDirectory
 from mlops.adapters.executors.local.resolving import Files
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.running import Running, Stop
-from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.runtime import processors
+from mlops.adapters.executors.local.runtime.disk import Disk
+from mlops.adapters.executors.local.runtime.launch import Inside, Launch
+from mlops.adapters.executors.local.runtime.running import Running, Stop
+from mlops.adapters.executors.local.runtime.runtimes import Runtimes
 from mlops.adapters.executors.local.scope import TaskScope
 from mlops.domain.digest import ImageRef
 from mlops.errors import RegistryError, UsageError

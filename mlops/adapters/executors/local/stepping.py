@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mlops.adapters.executors.local import results
 from mlops.adapters.executors.local.resolving import Files
-from mlops.adapters.executors.local.running import Cause, Ended
+from mlops.adapters.executors.local.runtime.running import Cause, Ended
 from mlops.tekton import quantities, substitution
 from mlops.tekton.pod import Container, TaskSpec
 from mlops.tekton.substitution import Parts, Scope

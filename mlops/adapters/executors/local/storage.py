@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.record.rundir import RunDirectory
 from mlops.errors import ConfigError, ExecutorError
 from mlops.tekton import names, substitution
 from mlops.tekton.document import Binding, PipelineRun, PipelineTask

@@ -11,9 +11,9 @@ from mlops.adapters.executors.local.attempt import Attempt, Attempted
 from mlops.adapters.executors.local.audience import Audience, Hearing
 from mlops.adapters.executors.local.fanning import Node
 from mlops.adapters.executors.local.places import Places
-from mlops.adapters.executors.local.rundir import RunDirectory
-from mlops.adapters.executors.local.running import Stop
-from mlops.adapters.executors.local.runtimes import Runtimes
+from mlops.adapters.executors.local.record.rundir import RunDirectory
+from mlops.adapters.executors.local.runtime.running import Stop
+from mlops.adapters.executors.local.runtime.runtimes import Runtimes
 from mlops.adapters.executors.local.scope import TaskScope
 from mlops.adapters.executors.local.standing import Standing
 from mlops.adapters.executors.local.starting import Work

@@ -9,7 +9,7 @@ import select
 import signal
 from pathlib import Path
 
-from mlops.adapters.executors.local.warden import descendants
+from mlops.adapters.executors.local.runtime.warden import descendants
 
 __all__ = [
     "MARK",

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.executors.local import warden
-from mlops.adapters.executors.local.launch import Launch
+from mlops.adapters.executors.local.runtime import warden
+from mlops.adapters.executors.local.runtime.launch import Launch
 from mlops.errors import ExecutorError
 
 _PATIENCE = 30.0  # seconds that a warden may take to come up

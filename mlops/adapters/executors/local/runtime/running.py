@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlops.adapters import process
-from mlops.adapters.executors.local import proctree
-from mlops.adapters.executors.local.disk import Disk
-from mlops.adapters.executors.local.launch import Launch
-from mlops.adapters.executors.local.wards import Ward, Wards
+from mlops.adapters.executors.local.runtime import proctree
+from mlops.adapters.executors.local.runtime.disk import Disk
+from mlops.adapters.executors.local.runtime.launch import Launch
+from mlops.adapters.executors.local.runtime.wards import Ward, Wards
 from mlops.errors import ExecutorError, OutsideError
 
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mlops.adapters.executors.local.pieces import Pieces, amount
+from mlops.adapters.executors.local.record.pieces import Pieces, amount
 
 FOLLOWED = 16 << 20  # bytes that are followed live
 LONGEST = 4096  # characters of a line that is followed

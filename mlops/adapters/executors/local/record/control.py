@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mlops.adapters.executors.local.rundir import RunDirectory, replace
+from mlops.adapters.executors.local.record.rundir import RunDirectory, replace
 from mlops.domain.run import Ending
 from mlops.errors import ExecutorError
 

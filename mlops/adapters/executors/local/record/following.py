@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlops.adapters.executors.local import standby
-from mlops.adapters.executors.local.journal import Tail
-from mlops.adapters.executors.local.pieces import Reader
-from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.record import standby
+from mlops.adapters.executors.local.record.journal import Tail
+from mlops.adapters.executors.local.record.pieces import Reader
+from mlops.adapters.executors.local.record.rundir import RunDirectory
 from mlops.domain.run import LogLine, Phase, RunResult, TaskState
 from mlops.errors import ExecutorError
 

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlops.adapters.executors.local.launch import Inside, Launch
-from mlops.adapters.executors.local.processors import processors
-from mlops.adapters.executors.local.proctree import MARK
+from mlops.adapters.executors.local.runtime.launch import Inside, Launch
+from mlops.adapters.executors.local.runtime.processors import processors
+from mlops.adapters.executors.local.runtime.proctree import MARK
 from mlops.adapters.rootfs import Image, RootFilesystems
 from mlops.domain.digest import ImageRef
 from mlops.errors import ExecutorError

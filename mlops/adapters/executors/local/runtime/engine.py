@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.executors.local import archive
-from mlops.adapters.executors.local.launch import Inside, Launch, Mount, opened
-from mlops.adapters.executors.local.proctree import MARK
+from mlops.adapters.executors.local.runtime import archive
+from mlops.adapters.executors.local.runtime.launch import Inside, Launch, Mount, opened
+from mlops.adapters.executors.local.runtime.proctree import MARK
 from mlops.adapters.rootfs import Image
 from mlops.errors import ExecutorError, OutsideError
 from mlops.ports import ImageFiles

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.executors.local.launch import Inside, Launch
-from mlops.adapters.executors.local.processors import processors
-from mlops.adapters.executors.local.proctree import MARK
-from mlops.adapters.executors.local.wards import Wards
+from mlops.adapters.executors.local.runtime.launch import Inside, Launch
+from mlops.adapters.executors.local.runtime.processors import processors
+from mlops.adapters.executors.local.runtime.proctree import MARK
+from mlops.adapters.executors.local.runtime.wards import Wards
 from mlops.adapters.rootfs import Image, RootFilesystems, remove
 from mlops.errors import ExecutorError, OutsideError
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlops.adapters.executors.local import states
+from mlops.adapters.executors.local.record import states
 from mlops.domain.run import RunResult, TaskState
 from mlops.errors import ExecutorError
 

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mlops.adapters.executors.local import engine, sandbox
-from mlops.adapters.executors.local.engine import ENGINES, Engine
-from mlops.adapters.executors.local.host import HostTool, image_process, tool_process
-from mlops.adapters.executors.local.launch import Runtime
-from mlops.adapters.executors.local.wards import Wards
+from mlops.adapters.executors.local.runtime import engine, sandbox
+from mlops.adapters.executors.local.runtime.engine import ENGINES, Engine
+from mlops.adapters.executors.local.runtime.host import HostTool, image_process, tool_process
+from mlops.adapters.executors.local.runtime.launch import Runtime
+from mlops.adapters.executors.local.runtime.wards import Wards
 from mlops.adapters.images import Found, Images, ImagesOfRun
 from mlops.adapters.rootfs import Image, RootFilesystems, read_image, remove
 from mlops.domain.digest import Digest, ImageRef

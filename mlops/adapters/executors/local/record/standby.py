@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from mlops.adapters.executors.local.clock import Clock
-from mlops.adapters.executors.local.journal import Journal
-from mlops.adapters.executors.local.rundir import RunDirectory
+from mlops.adapters.executors.local.record.clock import Clock
+from mlops.adapters.executors.local.record.journal import Journal
+from mlops.adapters.executors.local.record.rundir import RunDirectory
 from mlops.domain.run import Phase, RunResult, StepState, TaskState
 from mlops.errors import RefusedError
 from mlops.tekton.document import PipelineRun

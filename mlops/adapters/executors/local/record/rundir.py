@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops import documents
-from mlops.adapters.executors.local import journal, proctree
+from mlops.adapters.executors.local.record import journal
+from mlops.adapters.executors.local.runtime import proctree
 from mlops.adapters.rootfs import remove
 from mlops.domain.run import RunResult
 from mlops.errors import ExecutorError
