@@ -354,6 +354,15 @@ def test_an_environment_of_the_host_runs_as_processes(hosted, doc, monkeypatch):
     assert result.notes[0].startswith("WARNING: steps run as plain processes")
 
 
+def test_who_a_process_is_cannot_be_chosen_and_it_says_so(hosted, doc):
+    step = {"securityContext": {"runAsUser": 4321}}
+    hosted.run(doc(hosted.task("a", "id -u", step=step), hosted.task("b", "id -u")))
+    note, user = hosted.observer.said("a")
+    assert note.startswith("mlops: securityContext has no effect here")
+    assert user == str(os.getuid())
+    assert hosted.observer.said("b") == [user]
+
+
 def test_the_network_of_processes_stays_on_and_the_record_says_so(hosted, doc):
     task = hosted.task(
         "a", "true", spec={"metadata": {"annotations": {"dev.mlops/network": "none"}}}

@@ -79,6 +79,13 @@ def test_nothing_of_the_host_is_seen(world, doc, either, monkeypatch):
     assert not {"home", "root"} & set(said)
 
 
+@pytest.mark.parametrize("spec", [{}, NETWORK_OFF])
+def test_the_machines_name_is_the_tasks(world, doc, spec):
+    result = world.run(doc(world.task("a", "cat /etc/hostname; hostname", spec=spec)))
+    assert result.phase is Phase.SUCCEEDED, world.observer.lines
+    assert world.observer.said("a") == ["a", "a"]
+
+
 def test_the_image_is_never_written(world, doc):
     task = world.task("a", "echo changed > /usr/marker; rm /etc/passwd; cat /usr/marker")
     assert world.run(doc(task)).phase is Phase.SUCCEEDED

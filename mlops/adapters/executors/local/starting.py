@@ -18,11 +18,12 @@ from mlops.adapters.executors.local.scope import TaskScope
 from mlops.domain.digest import ImageRef
 from mlops.errors import RegistryError, UsageError
 from mlops.tekton.document import PipelineRun, PipelineTask
-from mlops.tekton.pod import Container
+from mlops.tekton.pod import Container, Security
 from mlops.tekton.substitution import Parts
 from mlops.tekton.values import Value
 
 TOOL = "host-tool"
+_UNHELD = "securityContext has no effect here: a plain process is yours, and may write what you may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,11 @@ class Starting:
         log = StepLog(work.directory.log(work.node, name), hear, work.hearing.now)
         if work.number > 1:
             log.note(f"attempt {work.number}")
-        for text in (self.notes[name], processors.note(container.limits.cpu)):
-            if text and not launch.ask:
-                log.note(text)
+        on_host = work.runtimes.on_host(self.images[name])
+        unheld = _UNHELD if on_host and container.security != Security() else ""
+        rounded = "" if launch.ask else processors.note(container.limits.cpu)
+        for text in filter(None, (self.notes[name], rounded, unheld)):
+            log.note(text)
         running = Running(launch, work.runtimes.wards, log, stop, memory=container.limits.memory)
         running.disk = self._disk(container)
         if grace is not None:

@@ -92,8 +92,9 @@ class Runtimes:
                 self._answered.append(asked.reasons())
         if self._answered[0]:
             raise ExecutorError(
-                f"the runtime {asked.name} is not available here: {'; '.join(self._answered[0])}",
-                hint=f"Install and start {asked.name}, or set runtime: auto",
+                f"the runtime {asked.name} is not available here: "
+                + "; ".join(each.rstrip(".?") for each in self._answered[0]),
+                hint=f"Install and start {asked.name}, or take another runtime",
             )
 
     def _told(self) -> str:

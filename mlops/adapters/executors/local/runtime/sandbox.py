@@ -300,14 +300,15 @@ def _in_memory(options: Sequence[str]) -> int:
 
 
 def _prepare(upper: Path, layers: Sequence[Path], inside: Inside) -> None:
-    """Lay into the writable directory what the network needs, over links that may stand there."""
-    if not inside.network or any(_is_other(layer / "etc") for layer in layers):
+    """Lay into the writable directory the machine's name, and what the network needs, over links that
+    may stand there."""
+    if any(_is_other(layer / "etc") for layer in layers):
         return
-    for name in _FROM_HOST:
+    (upper / "etc").mkdir()
+    (upper / "etc/hostname").write_text(f"{inside.host_name[:63]}\n")
+    for name in _FROM_HOST if inside.network else ():
         with contextlib.suppress(OSError):
-            content = Path("/", name).read_bytes()
-            (upper / name).parent.mkdir(exist_ok=True)
-            (upper / name).write_bytes(content)
+            (upper / name).write_bytes(Path("/", name).read_bytes())
 
 
 def _is_other(path: Path) -> bool:
