@@ -97,18 +97,18 @@ def submit(
     programs = asked.programs(place.root.parent / "claims")
     choice = runs_choice.chosen(image or (), image_map, runtime)
     kept = runs_place.executor(place, choice=choice, jobs=jobs)
+    for program in programs:
+        _new(kept, program.name)
     if dry_run:
         runs_dry.answer(programs, output)
         return 0
-    for program in programs:
-        _new(kept, program.name)
     for program in programs:
         choice.keep(kept.path(program.name))
     if detach:
         return _detach(kept, programs, ["--jobs", str(jobs), "--repo", str(repo.absolute())])
     found = []
     for program in programs:
-        carry = partial(kept.submit, program)
+        carry = partial(kept.submit, program, new=True)
         found.append(runs_carry.carry_out(kept, program.name, carry, logs=logs))
         if found[-1].phase is Phase.CANCELLED:
             break
@@ -154,16 +154,22 @@ def _new(kept: LocalExecutor, name: str) -> None:
     """Raises UsageError where there is a run of that name: as a cluster does."""
     there = kept.status(name)
     if there is not None:
+        over = there.phase.done
+        what = (
+            f"Go on with it: mlops runs retry {name}"
+            if over
+            else f"Follow it: mlops runs logs -f {name}"
+        )
         raise UsageError(
             f"there is a run {name} already: {there.phase}",
-            hint=f"Go on with it: mlops runs retry {name}; or choose another name: --name",
+            hint=f"{what}; or choose another name: --name",
         )
 
 
 def _detach(kept: LocalExecutor, programs: Sequence[PipelineRun], flags: Sequence[str]) -> int:
     """Lay the runs down as pending, and start each in a session of its own."""
     for program in programs:
-        kept.submit(dataclasses.replace(program, status=_PENDING), runs_carry.Silent())
+        kept.submit(dataclasses.replace(program, status=_PENDING), runs_carry.Silent(), new=True)
         argv = [sys.executable, "-m", "mlops", "runs", "start", program.name, *flags]
         pid = process.start_detached(argv, kept.path(program.name) / "executor.log")
         render.line(program.name)

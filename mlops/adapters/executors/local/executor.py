@@ -70,8 +70,8 @@ class LocalExecutor:
         """Carry one self-contained document out and wait; otherwise as `submit`."""
         return self.submit(runs.of_document(document), observer)
 
-    def submit(self, run: PipelineRun, observer: RunObserver) -> RunResult:
-        """Carry a run out and wait.
+    def submit(self, run: PipelineRun, observer: RunObserver, *, new: bool = False) -> RunResult:
+        """Carry a run out and wait; with `new`, raise UsageError where there is one of its name.
 
         In the main thread, SIGINT and SIGTERM cancel: everything is killed, `finally` is left out,
         the phase is Cancelled; the second one kills at once. A run whose `status` is
@@ -83,6 +83,8 @@ class LocalExecutor:
         notes = () if pending else self._check(run)
         directory = self._directory(run.name)
         with directory.held() as token:
+            if new and directory.read() is not None:  # asked under the lock: two may come at once
+                raise UsageError(f"there is a run {run.name} already")
             directory.begin(run.documents)
             if pending:
                 return standby.pend(directory, run)
