@@ -93,6 +93,7 @@ def submit(
     if executor != "local":
         raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
     place = runs_place.here(repo)
+    runs_place.make(place)
     asked = _Asked(tuple(file), tuple(param or ()), tuple(workspace or ()), name)
     programs = asked.programs(place.root.parent / "claims")
     choice = runs_choice.chosen(image or (), image_map, runtime)

@@ -137,6 +137,13 @@ def test_a_run_is_submitted_where_there_is_no_project(shell):
     assert (row["name"], row["phase"], row["release"]) == ("spam", "Succeeded", None)
 
 
+def test_a_place_that_cannot_be_written_is_named(shell):
+    shell.env["XDG_STATE_HOME"] = "/proc/nope"
+    for args in ([], ["--image", "a=b"]):
+        done = shell("submit", "-f", two(shell), *args, code=3)
+        assert "cannot write to /proc/nope/mlops/runs" in done.stderr
+
+
 def test_where_the_state_is_kept_can_be_said(shell, tmp_path):
     shell.env["XDG_STATE_HOME"] = str(tmp_path / "state")
     shell("submit", "-f", two(shell))
