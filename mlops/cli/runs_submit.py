@@ -108,7 +108,7 @@ def submit(
         return _detach(kept, programs, ["--jobs", str(jobs), "--repo", str(repo.absolute())])
     found = []
     for program in programs:
-        carry = partial(kept.submit, program)
+        carry = partial(kept.submit, program, new=True)
         found.append(runs_carry.carry_out(kept, program.name, carry, logs=logs))
         if found[-1].phase is Phase.CANCELLED:
             break
@@ -163,7 +163,7 @@ def _new(kept: LocalExecutor, name: str) -> None:
 def _detach(kept: LocalExecutor, programs: Sequence[PipelineRun], flags: Sequence[str]) -> int:
     """Lay the runs down as pending, and start each in a session of its own."""
     for program in programs:
-        kept.submit(dataclasses.replace(program, status=_PENDING), runs_carry.Silent())
+        kept.submit(dataclasses.replace(program, status=_PENDING), runs_carry.Silent(), new=True)
         argv = [sys.executable, "-m", "mlops", "runs", "start", program.name, *flags]
         pid = process.start_detached(argv, kept.path(program.name) / "executor.log")
         render.line(program.name)
