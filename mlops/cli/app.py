@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import errno
 import importlib
 import io
 import os
@@ -149,6 +151,9 @@ def _listing() -> bool:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(
             stream, io.TextIOWrapper
@@ -175,11 +180,26 @@ def run() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as exc:  # a disk that is full, a directory that cannot be made, a closed stdout
+        return _outside(exc)
     except Exception as exc:  # noqa: BLE001 - the last wall: a bug becomes one line, a log and exit 4
         return _other(exc, verbose=verbose)
     if result == _INTERRUPTED:  # typer's own answer to Ctrl-C
         return _interrupted()
     return result if isinstance(result, int) else 0
+
+
+def _outside(exc: OSError) -> int:
+    with contextlib.suppress(OSError):
+        where = f"{exc.filename}: " if exc.filename else ""
+        render.fail(f"{where}{exc.strerror or exc}")
+    if exc.errno in (
+        errno.ENOSPC,
+        errno.EBADF,
+        errno.EIO,
+    ):  # what is buffered cannot be written either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 3
 
 
 def _interrupted() -> int:

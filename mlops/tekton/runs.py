@@ -216,13 +216,14 @@ def _pipeline(
 def _timeouts(raw: Raw, at: Place, faults: Faults) -> Timeouts:
     whole = parts.seconds(raw, "pipeline")
     own, final = parts.seconds(raw, "tasks"), parts.seconds(raw, "finally")
+    than = "the pipeline's timeout" if whole is not None else "the 1h that a run has by default"
     whole = taskruns.HOUR if whole is None else whole
     if whole:
         for key, limit in (("tasks", own), ("finally", final)):
             if limit is not None and (limit > whole or limit == 0):
-                faults.add(at / key, "is longer than the pipeline's timeout")
+                faults.add(at / key, f"is longer than {than}")
         if own and final and own + final > whole:
-            faults.add(at / "tasks", "tasks and finally together take longer than pipeline")
+            faults.add(at / "tasks", f"tasks and finally together take longer than {than}")
         if own is None and final:
             own = whole - final
     return Timeouts(whole or None, own or None, final or None)

@@ -71,7 +71,7 @@ class LocalExecutor:
         return self.submit(runs.of_document(document), observer)
 
     def submit(self, run: PipelineRun, observer: RunObserver, *, new: bool = False) -> RunResult:
-        """Carry a run out and wait; with `new`, raise UsageError where there is one of its name.
+        """Carry a run out and wait; with `new`, UsageError is raised where there is one of its name.
 
         In the main thread, SIGINT and SIGTERM cancel: everything is killed, `finally` is left out,
         the phase is Cancelled; the second one kills at once. A run whose `status` is
@@ -82,9 +82,11 @@ class LocalExecutor:
         pending = run.status == standby.PENDING
         notes = () if pending else self._check(run)
         directory = self._directory(run.name)
+        if new and directory.alive():
+            raise _taken(run.name)
         with directory.held() as token:
-            if new and directory.read() is not None:  # asked under the lock: two may come at once
-                raise UsageError(f"there is a run {run.name} already")
+            if new and directory.document.exists():  # decided while nobody else can decide it
+                raise _taken(run.name)
             directory.begin(run.documents)
             if pending:
                 return standby.pend(directory, run)
@@ -334,3 +336,8 @@ def _image(container: Container, values: substitution.Scope) -> ImageName | None
         return None
     except UsageError as exc:
         raise ConfigError((container.at / "image").complaint(exc.message), hint=exc.hint) from exc
+
+
+def _taken(name: str) -> UsageError:
+    hint = f"Look at it: mlops runs show {name}; or choose another name: --name"
+    return UsageError(f"there is a run {name} already", hint=hint)
