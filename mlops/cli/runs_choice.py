@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlops import documents
 from mlops.domain.imagename import ImageMap
-from mlops.errors import UsageError
+from mlops.errors import OutsideError, UsageError
 
 _FILE = "choice.json"  # in the directory of a run
 _RUNTIMES = ("auto", "sandbox", "podman", "docker", "process")
@@ -41,11 +41,12 @@ class Choice:
         """Write it down for `recall`."""
         if self == Choice():
             return
-        directory.mkdir(
-            mode=0o700, parents=True, exist_ok=True
-        )  # it may hold what others must not see
         value = {"images": self.images, "runtime": self.runtime}
-        (directory / _FILE).write_text(json.dumps(value))
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # not for others' eyes
+            (directory / _FILE).write_text(json.dumps(value))
+        except OSError as exc:
+            raise OutsideError(f"cannot write to {directory}: {exc.strerror}") from exc
 
 
 def recall(directory: Path) -> Choice:

@@ -14,7 +14,7 @@ from mlops.cli.runs_choice import Choice
 from mlops.cli.wiring import Opened
 from mlops.domain.run import RunResult
 from mlops.domain.source import Commit
-from mlops.errors import GitUsageError, UsageError
+from mlops.errors import GitUsageError, OutsideError, UsageError
 
 if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
@@ -43,6 +43,15 @@ def here(start: Path) -> Place:
         home = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
         return Place(home / "mlops" / "runs", None)
     return Place(opened.state / "runs", opened)
+
+
+def make(place: Place) -> None:
+    """Make the directory of the runs. Raises OutsideError, naming it, where that cannot be."""
+    try:
+        place.root.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        hint = "" if place.opened is not None else "XDG_STATE_HOME says where runs are kept"
+        raise OutsideError(f"cannot write to {place.root}: {exc.strerror}", hint=hint) from exc
 
 
 def executor(

@@ -93,15 +93,16 @@ def submit(
     if executor != "local":
         raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
     place = runs_place.here(repo)
+    runs_place.make(place)
     asked = _Asked(tuple(file), tuple(param or ()), tuple(workspace or ()), name)
     programs = asked.programs(place.root.parent / "claims")
     choice = runs_choice.chosen(image or (), image_map, runtime)
     kept = runs_place.executor(place, choice=choice, jobs=jobs)
+    for program in programs:
+        _new(kept, program.name)
     if dry_run:
         runs_dry.answer(programs, output)
         return 0
-    for program in programs:
-        _new(kept, program.name)
     for program in programs:
         choice.keep(kept.path(program.name))
     if detach:
@@ -154,9 +155,15 @@ def _new(kept: LocalExecutor, name: str) -> None:
     """Raises UsageError where there is a run of that name: as a cluster does."""
     there = kept.status(name)
     if there is not None:
+        over = there.phase.done
+        what = (
+            f"Go on with it: mlops runs retry {name}"
+            if over
+            else f"Follow it: mlops runs logs -f {name}"
+        )
         raise UsageError(
             f"there is a run {name} already: {there.phase}",
-            hint=f"Go on with it: mlops runs retry {name}; or choose another name: --name",
+            hint=f"{what}; or choose another name: --name",
         )
 
 

@@ -137,6 +137,13 @@ def test_a_run_is_submitted_where_there_is_no_project(shell):
     assert (row["name"], row["phase"], row["release"]) == ("spam", "Succeeded", None)
 
 
+def test_a_place_that_cannot_be_written_is_named(shell):
+    shell.env["XDG_STATE_HOME"] = "/proc/nope"
+    for args in ([], ["--image", "a=b"]):
+        done = shell("submit", "-f", two(shell), *args, code=3)
+        assert "cannot write to /proc/nope/mlops/runs" in done.stderr
+
+
 def test_where_the_state_is_kept_can_be_said(shell, tmp_path):
     shell.env["XDG_STATE_HOME"] = str(tmp_path / "state")
     shell("submit", "-f", two(shell))
@@ -395,6 +402,11 @@ def test_a_name_that_is_taken_is_refused(shell):
     path = two(shell)
     shell("submit", "-f", path)
     assert "there is a run spam already: Succeeded" in shell("submit", "-f", path, code=2).stderr
+    assert "there is a run spam already" in shell("submit", "-f", path, "--dry-run", code=2).stderr
+    both = [shell.begin("submit", "-f", path, "--name", "same") for _ in range(2)]
+    codes = sorted(process.wait(60) for process in both)
+    assert codes[0] == 0
+    assert codes[1] in (2, 3), "of two that come at once one is refused"
     shell("submit", "-f", path, "--name", "spam-2")
 
 
@@ -546,7 +558,11 @@ def test_a_live_tree_on_a_terminal(shell):
     assert "\x1b[2J" not in said, "the screen is never cleared"
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said)
     assert "1 running" in plain
-    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) < 140
+    drawn = [
+        line for line in re.split(r"[\r\n]+", plain) if line.startswith(("├", "└", "│", "spam  "))
+    ]
+    assert drawn
+    assert max(map(len, drawn)) <= 70
     assert plain.rstrip().splitlines()[-1].startswith("the logs of spam: mlops runs logs spam")
     assert "spam: Failed" in plain
 
