@@ -22,6 +22,7 @@ from mlops.cli import (
     runs_options,
     runs_place,
 )
+from mlops.cli.runs_choice import Choice
 from mlops.domain.run import Phase
 from mlops.errors import UsageError
 from mlops.tekton import bundle, runs
@@ -103,13 +104,12 @@ def submit(
     if dry_run:
         runs_dry.answer(programs, output)
         return 0
-    for program in programs:
-        choice.keep(kept.path(program.name))
     if detach:
-        return _detach(kept, programs, ["--jobs", str(jobs), "--repo", str(repo.absolute())])
+        flags = ["--jobs", str(jobs), "--repo", str(repo.absolute())]
+        return _detach(kept, programs, choice, flags)
     found = []
     for program in programs:
-        carry = partial(kept.submit, program, new=True)
+        carry = partial(kept.submit, program, new=True, keep=choice.keep)
         found.append(runs_carry.carry_out(kept, program.name, carry, logs=logs))
         if found[-1].phase is Phase.CANCELLED:
             break
@@ -167,10 +167,13 @@ def _new(kept: LocalExecutor, name: str) -> None:
         )
 
 
-def _detach(kept: LocalExecutor, programs: Sequence[PipelineRun], flags: Sequence[str]) -> int:
+def _detach(
+    kept: LocalExecutor, programs: Sequence[PipelineRun], choice: Choice, flags: Sequence[str]
+) -> int:
     """Lay the runs down as pending, and start each in a session of its own."""
     for program in programs:
-        kept.submit(dataclasses.replace(program, status=_PENDING), runs_carry.Silent(), new=True)
+        pending = dataclasses.replace(program, status=_PENDING)
+        kept.submit(pending, runs_carry.Silent(), new=True, keep=choice.keep)
         argv = [sys.executable, "-m", "mlops", "runs", "start", program.name, *flags]
         pid = process.start_detached(argv, kept.path(program.name) / "executor.log")
         render.line(program.name)

@@ -70,8 +70,17 @@ class LocalExecutor:
         """Carry one self-contained document out and wait; otherwise as `submit`."""
         return self.submit(runs.of_document(document), observer)
 
-    def submit(self, run: PipelineRun, observer: RunObserver, *, new: bool = False) -> RunResult:
+    def submit(
+        self,
+        run: PipelineRun,
+        observer: RunObserver,
+        *,
+        new: bool = False,
+        keep: Callable[[Path], None] = lambda _: None,
+    ) -> RunResult:
         """Carry a run out and wait; with `new`, UsageError is raised where there is one of its name.
+
+        `keep` writes into the run's directory what belongs to it besides, once the name is ours.
 
         In the main thread, SIGINT and SIGTERM cancel: everything is killed, `finally` is left out,
         the phase is Cancelled; the second one kills at once. A run whose `status` is
@@ -87,6 +96,7 @@ class LocalExecutor:
         with directory.held() as token:
             if new and directory.document.exists():  # decided while nobody else can decide it
                 raise _taken(run.name)
+            keep(directory.path)
             directory.begin(run.documents)
             if pending:
                 return standby.pend(directory, run)
