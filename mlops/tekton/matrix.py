@@ -38,7 +38,11 @@ def _shares(combination: Combination, extra: Combination) -> bool:
 
 
 def count(params: Sequence[tuple[str, Sequence[str]]], include: Sequence[Combination]) -> int:
-    """How many combinations there are at most; counted, not made: a stranger may ask for 10^40."""
+    """How many combinations Tekton's webhook counts; not made, for a stranger may ask for 10^40.
+
+    There may be as many more as are included: of two that differ in a parameter of their own alone, the
+    second one becomes a combination too.
+    """
     if not params:
         return len(include)
     known = dict(params)

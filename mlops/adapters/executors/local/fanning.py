@@ -10,7 +10,7 @@ from mlops.adapters.executors.local.scope import TaskScope
 from mlops.domain.run import Condition
 from mlops.errors import ConfigError
 from mlops.tekton import matrix, substitution
-from mlops.tekton.document import PipelineTask
+from mlops.tekton.document import Matrix, PipelineTask
 from mlops.tekton.substitution import Scope
 
 
@@ -53,15 +53,19 @@ def nodes(task: PipelineTask, known: Scope) -> list[Node]:
     ]
     if any(not values for _, values in params):
         return []
-    number = matrix.count(params, include)
-    if number > matrix.MOST:
-        message = f"makes {number} combinations, and {matrix.MOST} are allowed"
-        raise ConfigError(task.matrix.at.complaint(message))
+    _check(task.matrix, matrix.count(params, include))
     found = matrix.combinations(params, include)
+    _check(task.matrix, len(found))
     return [
         Node(task, f"{task.name}.{index}", index, each, goes_on=lenient)
         for index, each in enumerate(found)
     ]
+
+
+def _check(asked: Matrix, number: int) -> None:
+    if number > matrix.MOST:
+        message = f"makes {number} combinations, and {matrix.MOST} are allowed"
+        raise ConfigError(asked.at.complaint(message))
 
 
 def goes_on(task: PipelineTask, known: Scope) -> bool:
