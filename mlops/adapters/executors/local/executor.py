@@ -249,10 +249,6 @@ class LocalExecutor:
         ]
         return tuple(each for each in found if isinstance(each, Mapping))
 
-    def log_path(self, run: str, task: str, step: str) -> Path:
-        """Where a step's log is, or would be."""
-        return self._directory(run).log(task, step)
-
     @contextlib.contextmanager
     def _cancelling(self, cancel: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:
         """In the main thread, let SIGINT and SIGTERM cancel, and the second of them kill; elsewhere
