@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops import documents
-from mlops.tekton import names
+from mlops.tekton import names, parts
 from mlops.tekton.checking import inspect, spelt
 from mlops.tekton.parts import Faults, Raw
 from mlops.tekton.place import Place, refuse
@@ -26,6 +26,7 @@ _VERSIONS = {
     "ConfigMap": ("v1",),
     "Secret": ("v1",),
     "PersistentVolumeClaim": ("v1",),
+    "ServiceAccount": ("v1",),
 }
 _RUNS = ("PipelineRun", "TaskRun")
 _CLUSTER_ONLY = frozenset(
@@ -37,7 +38,6 @@ _CLUSTER_ONLY = frozenset(
         "ResourceQuota",
         "Role",
         "RoleBinding",
-        "ServiceAccount",
     }
 )
 _LARGEST_CONFIG = 1 << 20  # bytes of a ConfigMap or Secret, as Kubernetes has it
@@ -54,13 +54,14 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What some files hold. `configs` are by kind and name. `others` are all documents but
-    the runs. `notes` name what stays without effect."""
+    """What some files hold. `configs` are by kind and name, `accounts` name the Secrets of each.
+    `others` are all documents but the runs. `notes` name what stays without effect."""
 
     runs: tuple[Submitted, ...] = ()
     library: Library = field(default_factory=Library)
     configs: Mapping[tuple[str, str], Config] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()
+    accounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     others: tuple[Raw, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -92,12 +93,6 @@ def _bundle(found: Iterable[tuple[Any, Place]]) -> Bundle:
     return gathering.bundle()
 
 
-def _is_credential(value: Raw) -> bool:
-    """Whether Tekton would lay a Secret into steps, as credentials of a service account."""
-    annotations = (value.get("metadata") or {}).get("annotations") or {}
-    return any(key.startswith(("tekton.dev/git-", "tekton.dev/docker-")) for key in annotations)
-
-
 class _Gathering:
     """Documents as they come."""
 
@@ -109,6 +104,7 @@ class _Gathering:
         }
         self._configs: dict[tuple[str, str], Config] = {}
         self._claims: set[str] = set()
+        self._accounts: dict[str, tuple[str, ...]] = {}
         self._others: list[Raw] = []
         self._notes: list[str] = []
 
@@ -147,16 +143,17 @@ class _Gathering:
             return
         name = self._name(kind, value, at)
         self._others.append(value)
-        if kind == "Secret" and _is_credential(value):
-            self._notes.append(
-                at.complaint(f"{kind} {name}: a service account's credentials reach no step here")
-            )
         if kind in self._specs:
             if name in self._specs[kind]:
                 self.faults.add(at / "metadata" / "name", f"the {kind} {name!r} is there twice")
             self._specs[kind][name] = value.get("spec") or {}, at / "spec"
         elif kind == "PersistentVolumeClaim":
             self._claims.add(name)
+        elif kind == "ServiceAccount":
+            self._accounts[name] = tuple(
+                parts.text(item, "name", place, self.faults)
+                for item, place in parts.items(value, "secrets", at)
+            )
         else:
             self._configs[kind, name] = self._config(kind, value, at)
 
@@ -182,7 +179,10 @@ class _Gathering:
             except (binascii.Error, ValueError):
                 self.faults.add(at / encoded / key, "is not base64")
         texts = {key: text.encode() for key, text in (value.get(plain) or {}).items()}
-        found = Config({**decoded, **texts}) if kind == "Secret" else Config(texts, decoded)
+        found = Config(texts, decoded)
+        if kind == "Secret":
+            annotations = (value.get("metadata") or {}).get("annotations") or {}
+            found = Config({**decoded, **texts}, {}, value.get("type") or "", annotations)
         for key in found.files:
             if not names.is_key(key):
                 self.faults.add(at / plain / key, f"{key!r} cannot be a key")
@@ -196,6 +196,7 @@ class _Gathering:
             Library(self._specs["Task"], self._specs["Pipeline"], self._specs["StepAction"]),
             self._configs,
             frozenset(self._claims),
+            self._accounts,
             tuple(self._others),
             tuple(self._notes),
         )

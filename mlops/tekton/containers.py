@@ -37,7 +37,7 @@ _RESERVED = "tekton-log-results"
 @dataclass(frozen=True, slots=True)
 class Overrides:
     """What a run lays over the containers of its tasks: `limits` by the container's name, `whole`
-    for every step; `env`, `security` and `volumes` of the pod template."""
+    for every step; `env`, `security` and `volumes` of the pod template; `account`."""
 
     whole: Limits = field(default_factory=Limits)
     limits: Mapping[str, Limits] = field(default_factory=dict)
@@ -45,6 +45,7 @@ class Overrides:
     env: tuple[Env, ...] = ()
     security: Security = field(default_factory=Security)
     volumes: tuple[Volume, ...] = ()
+    account: str = ""
 
 
 Actions = Mapping[str, tuple[Raw, Place]]

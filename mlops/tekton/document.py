@@ -62,7 +62,7 @@ class PipelineTask:
     `embedded` tells that the spec stands in the run's own document, so that parameters and
     workspaces reach it without being handed on; else `task_name` is the Task's name. `timeout` in
     seconds for each attempt, None without one. `on_error` may hold a reference. `literal`: its
-    parameters are a run's own, in which nothing is replaced.
+    parameters are a run's own, in which nothing is replaced. `account` is its service account.
     """
 
     name: str
@@ -81,6 +81,7 @@ class PipelineTask:
     final: bool = False
     display_name: str = ""
     literal: bool = False
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ class Timeouts:
 class PipelineRun:
     """All that there is to carry out; a TaskRun (`kind`) is a run of one task.
 
-    `configs` are the ConfigMaps and Secrets of the files, by kind and name. `status` is
+    `configs` are the ConfigMaps and Secrets of the files, by kind and name; `accounts` the Secrets of
+    each service account. `status` is
     `spec.status` as submitted, `status_message` what a TaskRun says to it. `documents` are the run,
     name filled in, and whatever it refers to.
     """
@@ -121,6 +123,7 @@ class PipelineRun:
     status_message: str = ""
     configs: Mapping[tuple[str, str], Config] = field(default_factory=dict)
     claims: frozenset[str] = frozenset()
+    accounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     documents: tuple[Mapping[str, Any], ...] = ()
 

@@ -81,6 +81,7 @@ _DURATION = Field(Support.HONOURED, Kind.DURATION)
 _ANY = Field(Support.HONOURED, Kind.ANY)
 
 _A_DIRECTORY = "a claim is a directory, whatever its size and class"
+_ACCOUNT = "its Secrets for git and docker, where it is among the files"
 _CLUSTER = "only a cluster has it"
 _ALPHA = "Tekton refuses it too while its alpha features are off, as they are by default"
 _RESOLVER = "a resolver fetches from elsewhere; put the document among the files"
@@ -163,7 +164,7 @@ _SPECS = {
     "sidecarSpecs": _list("ContainerSpec"),
     "computeResources": _one("Resources"),
     "timeout": _DURATION,
-    "serviceAccountName": _moot(_CLUSTER, Kind.TEXT),
+    "serviceAccountName": Field(Support.HONOURED, Kind.TEXT, why=_ACCOUNT),
     "podTemplate": _one("PodTemplate"),
 }
 _CONFIG_SOURCE = {
@@ -192,6 +193,18 @@ PARTS: Mapping[str, Mapping[str, Field]] = {
         "data": _MAP,
         "binaryData": _MAP,
         "immutable": _moot(),
+    },
+    "ServiceAccount": {
+        **_TOP,
+        "secrets": _list("SecretReference"),
+        "imagePullSecrets": _moot("images are pulled with this user's own logins"),
+        "automountServiceAccountToken": _moot(_CLUSTER, Kind.FLAG),
+    },
+    "SecretReference": {
+        "name": _TEXT,
+        **dict.fromkeys(
+            ("apiVersion", "fieldPath", "kind", "namespace", "resourceVersion", "uid"), _moot()
+        ),
     },
     "Secret": {**_TOP, "data": _MAP, "stringData": _MAP, "type": _TEXT, "immutable": _moot()},
     "PersistentVolumeClaim": {
@@ -252,7 +265,7 @@ PARTS: Mapping[str, Mapping[str, Field]] = {
         "metadata": _one("TaskMetadata"),
     },
     "TaskRunTemplate": {
-        "serviceAccountName": _moot(_CLUSTER, Kind.TEXT),
+        "serviceAccountName": Field(Support.HONOURED, Kind.TEXT, why=_ACCOUNT),
         "podTemplate": _one("PodTemplate"),
     },
     "PodTemplate": {

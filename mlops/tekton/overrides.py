@@ -1,4 +1,4 @@
-"""What a run lays over its tasks: pod templates, limits of steps and sidecars, timeouts."""
+"""What a run lays over its tasks: pod templates, accounts, limits of steps and sidecars, timeouts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def of_tasks(
     """What the run lays over all tasks, over some of them, and their timeouts."""
     template = (spec.get("taskRunTemplate") or {}).get("podTemplate") or {}
     default = of_pod(template, at / "taskRunTemplate" / "podTemplate", faults)
+    account = (spec.get("taskRunTemplate") or {}).get("serviceAccountName") or ""
+    default = replace(default, account=account)
     found: dict[str, Overrides] = {}
     limits: dict[str, float | None] = {}
     for item, place in parts.items(spec, "taskRunSpecs", at):
@@ -97,4 +99,5 @@ def of_task(raw: Raw, at: Place, default: Overrides, faults: Faults) -> Override
         whole=containers.limits_of(raw.get("computeResources")),
         limits=named("stepSpecs"),
         sidecar_limits=named("sidecarSpecs"),
+        account=raw.get("serviceAccountName") or default.account,
     )

@@ -40,10 +40,12 @@ class ConfigFiles:
 @dataclass(frozen=True, slots=True)
 class Config:
     """What a ConfigMap or Secret holds: key → content. `binary` is seen as files alone, never as
-    variables."""
+    variables. `type` and `annotations` are a Secret's."""
 
     data: Mapping[str, bytes]
     binary: Mapping[str, bytes] = field(default_factory=dict)
+    type: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> Mapping[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -64,11 +64,20 @@ def program(
         run,
         configs=bundle.configs,
         claims=bundle.claims,
-        notes=bundle.notes,
+        accounts=bundle.accounts,
+        notes=(*bundle.notes, *_strangers(run, bundle)),
         documents=(raw, *bundle.others),
     )
     validate.validate(run)
     return run
+
+
+def _strangers(run: PipelineRun, bundle: Bundle) -> Iterator[str]:
+    """Service accounts that no file holds: their credentials reach no step."""
+    named = {task.account: task for task in run.all_tasks if task.account}
+    for name in named:
+        if name not in bundle.accounts:
+            yield f"there is no ServiceAccount {name} among the files: its Secrets reach no step"
 
 
 def of_document(document: Mapping[str, Any]) -> PipelineRun:

@@ -93,4 +93,5 @@ def _the_task(
         retries=max(0, retries),
         timeout=HOUR if limit is None else limit or None,
         literal=True,
+        account=over.account,
     )

@@ -125,6 +125,7 @@ def _task(
         timeout=parts.seconds(raw, "timeout") or None,
         on_error=on_error,
         final=final,
+        account=over.account,
         display_name=raw.get("displayName") or "",
     )
 

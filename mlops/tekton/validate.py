@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlops.tekton import defaults, fitting, graph, matrix, specs
+from mlops.errors import ConfigError
+from mlops.tekton import credentials, defaults, fitting, graph, matrix, specs
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.meaning import Meaning, PipelineMeaning, check
 from mlops.tekton.place import Fault, refuse
@@ -31,6 +32,7 @@ def _faults(run: PipelineRun) -> Iterator[Fault]:
     yield from _names(run)
     yield from graph.faults(run)
     yield from _given(run)
+    yield from _accounts(run)
     for task in run.all_tasks:
         yield from _pipeline_task(task, run, outer)
         yield from specs.task_spec(task, TaskMeaning(task, outer), run)
@@ -43,6 +45,22 @@ def _faults(run: PipelineRun) -> Iterator[Fault]:
                 if not any(each == reference.text for reference in references(each)):
                     yield Fault(text.at, f"{each}: is no result of a task")
             yield from check(text, outer.in_result)
+
+
+def _accounts(run: PipelineRun) -> Iterator[Fault]:
+    """Secrets of service accounts that are missing, or are not what their type says."""
+    for account in {task.account or credentials.DEFAULT: None for task in run.all_tasks}:
+        for name in run.accounts.get(account, ()):
+            if ("Secret", name) not in run.configs:
+                message = (
+                    f"the ServiceAccount {account!r} names the Secret {name!r}, which no file holds"
+                )
+                yield Fault(run.at, message)
+                return
+        try:
+            credentials.of(run, account)
+        except ConfigError as exc:
+            yield Fault(run.at, str(exc))
 
 
 def _names(run: PipelineRun) -> Iterator[Fault]:

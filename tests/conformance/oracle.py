@@ -11,9 +11,7 @@ from typing import Self
 
 PROGRAM = Path(__file__).parents[2] / ".cache" / "bin" / "oracle"
 # of these Tekton knows nothing, and what they hold has no effect on one machine
-OTHERS = frozenset(
-    {"ClusterRole", "ClusterRoleBinding", "LimitRange", "Role", "RoleBinding", "ServiceAccount"}
-)
+OTHERS = frozenset({"ClusterRole", "ClusterRoleBinding", "LimitRange", "Role", "RoleBinding"})
 
 
 @dataclass(frozen=True, slots=True)

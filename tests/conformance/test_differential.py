@@ -32,6 +32,7 @@ EARLIER: dict[str, str] = {
     r"no such result|there is no result": "a result that is never written",
     r"there is no (ConfigMap|Secret|Task|Pipeline|StepAction|claim|volume)": "a reference to nothing",
     r"has no (key|item)": "a key that is not there",
+    r"which no file holds|holds no logins|is no (URL|host) that": "credentials that cannot be laid into a step",
     r"there is no (step|workspace|pipeline task|task|such parameter|such value|such key)": "a reference to nothing",
     r"no such step": "a reference to nothing",
     r"(the task|the pipeline) has no workspace": "a workspace that is not declared",
@@ -60,7 +61,7 @@ EARLIER: dict[str, str] = {
 }
 
 # what Tekton refuses and we do not: inside fields that are without effect here nothing is looked at
-UNSEEN = r"[aA]ffinity|nodeSelector"
+UNSEEN = r"[aA]ffinity|nodeSelector|imagePullSecrets"
 
 
 @pytest.fixture(scope="module")

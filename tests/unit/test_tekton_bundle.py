@@ -178,7 +178,7 @@ def test_a_list_holds_documents_and_what_only_a_cluster_has_is_noted():
 apiVersion: v1
 kind: List
 items:
-- {apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}}
+- {apiVersion: v1, kind: LimitRange, metadata: {name: small}}
 - {apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {key: value}}
 - apiVersion: tekton.dev/v1
   kind: TaskRun
@@ -192,7 +192,7 @@ items:
     (volume,) = run.tasks[0].spec.volumes
     assert isinstance(volume.source, ConfigFiles)
     assert volume.source.items == (("key", "a/b", None),)
-    assert run.notes[0].endswith("ServiceAccount: without effect on one machine")
+    assert run.notes[0].endswith("LimitRange: without effect on one machine")
     assert "'settings' has no key 'lost'" in refused(text.replace("{key: key", "{key: lost"))
     assert "there is no ConfigMap 'other'" in refused(
         text.replace("{name: settings, items", "{name: other, items")

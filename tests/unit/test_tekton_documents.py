@@ -118,6 +118,7 @@ def test_every_part_of_the_tables_is_reached_and_known():
         "Pipeline",
         "PipelineRun",
         "Secret",
+        "ServiceAccount",
         "StepAction",
         "Task",
         "TaskRun",
@@ -134,7 +135,7 @@ def test_fields_without_effect_are_reported_once_each():
     first = "spec.pipelineSpec.tasks[0].taskSpec.steps[0].imagePullPolicy"
     assert run.notes == (
         f"{first}: without effect on one machine: an image is fetched once for each digest (2 times)",
-        "spec.taskRunTemplate.serviceAccountName: without effect on one machine: only a cluster has it",
+        "there is no ServiceAccount robot among the files: its Secrets reach no step",
     )
 
 

@@ -44,6 +44,7 @@ var configuration = map[string]func() metav1.Object{
 	"v1 ConfigMap":             func() metav1.Object { return &corev1.ConfigMap{} },
 	"v1 Secret":                func() metav1.Object { return &corev1.Secret{} },
 	"v1 PersistentVolumeClaim": func() metav1.Object { return &corev1.PersistentVolumeClaim{} },
+	"v1 ServiceAccount":        func() metav1.Object { return &corev1.ServiceAccount{} },
 }
 
 // judge admits one document, or says why not. An error of kind or name comes with both empty.

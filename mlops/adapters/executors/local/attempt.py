@@ -14,7 +14,7 @@ from mlops.adapters.executors.local.starting import TOOL, Starting, Work
 from mlops.adapters.executors.local.stepping import StepResults, Verdict
 from mlops.domain.run import Phase, StepState
 from mlops.errors import ConfigError, MlopsError, RegistryError
-from mlops.tekton import names, quantities, substitution
+from mlops.tekton import credentials, names, quantities, substitution
 from mlops.tekton.pod import Container
 from mlops.tekton.substitution import Parts, UnresolvedError
 from mlops.tekton.values import Value
@@ -54,6 +54,7 @@ class Attempt:
         try:
             files = self._files()
             files.make(self._work.task.spec)
+            files.lay(credentials.of(self._work.run, self._work.task.account))
             self._results = StepResults(files, self._work.task.spec)
             done = self._with_sidecars(files)
         except OSError as exc:
@@ -65,7 +66,7 @@ class Attempt:
         except (MlopsError, UnresolvedError, substitution.SubstitutionError) as exc:
             done = Attempted(Phase.FAILED, "LocalExecutorError", str(exc))
         finally:
-            for part in ("scratch", "home", "volumes", "bound", "workspace"):
+            for part in ("scratch", "home", "creds", "volumes", "bound", "workspace"):
                 self._work.runtimes.remove(self._root / part)
         self._skip_rest()
         runtime, network = self._where()

@@ -7,6 +7,7 @@ removes the container when the program ends, when we want an end, and when we ar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -211,8 +212,8 @@ def _user(inside: Inside, image: Image) -> str:
 
 
 def _open(mounts: Sequence[Mount], run: Path) -> None:
-    """Let another user write to the directories of the run that it is given, as emptyDirs do: an engine
-    leaves them root's. Never to directories of somebody's own."""
+    """Let another user write to the directories of the run that it is given, as emptyDirs do, and read
+    the keys in them: an engine leaves them root's. Never to directories of somebody's own."""
     for mount in mounts:
         if mount.writable and mount.source.is_relative_to(run):
             way = mount.source.relative_to(run)
@@ -221,8 +222,22 @@ def _open(mounts: Sequence[Mount], run: Path) -> None:
                 found = os.fstat(descriptor)
                 if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
                     Path(f"/proc/self/fd/{descriptor}").chmod(0o777)
+                    _open_keys(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def _open_keys(home: int) -> None:
+    """Let others read the keys of ssh in a directory, where it has any; no link is followed."""
+    kept = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with contextlib.ExitStack() as closing, contextlib.suppress(OSError):
+        directory = os.open(".ssh", kept | os.O_DIRECTORY, dir_fd=home)
+        closing.callback(os.close, directory)
+        for name in os.listdir(directory):  # noqa: PTH208  Path takes no descriptor
+            key = os.open(name, kept, dir_fd=directory)
+            closing.callback(os.close, key)
+            if name.startswith("id_") and stat.S_ISREG(os.fstat(key).st_mode):
+                os.fchmod(key, 0o644)
 
 
 def _identity(inside: Inside, image: Image) -> Iterator[str]:
