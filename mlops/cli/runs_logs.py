@@ -35,8 +35,19 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on until the run is over.")
     ] = False,
-    task: Annotated[str, typer.Option(help="One task; default: all of them.")] = "",
-    step: Annotated[str, typer.Option(help="One step or sidecar; default: all of them.")] = "",
+    task: Annotated[
+        str,
+        typer.Option(
+            help="One task; default: all of them.", autocompletion=runs_place.offered_tasks
+        ),
+    ] = "",
+    step: Annotated[
+        str,
+        typer.Option(
+            help="One step or sidecar; default: all of them.",
+            autocompletion=runs_place.offered_steps,
+        ),
+    ] = "",
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Begin each line with its time.")
     ] = False,

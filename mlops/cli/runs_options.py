@@ -9,6 +9,7 @@ import typer
 
 from mlops.cli import runs_place
 
+_RUNTIMES = ("auto", "sandbox", "podman", "docker", "process")
 Name = Annotated[
     str,
     typer.Argument(
@@ -36,6 +37,9 @@ Runtime = Annotated[
         "--runtime",
         metavar="RUNTIME",
         help="Where steps run: sandbox, podman, docker, process, or auto.",
+        autocompletion=lambda incomplete: [
+            each for each in _RUNTIMES if each.startswith(incomplete)
+        ],
         show_default=False,
     ),
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from mlops.cli import opening, wiring
 from mlops.cli.runs_choice import Choice
@@ -99,6 +101,34 @@ def _listed(names: Sequence[str]) -> str:
         return "There are none: mlops runs submit -f FILE"
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"There is: {', '.join(names[:_SHOWN])}{more}"
+
+
+def offered_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For completion: the tasks of the run that was named before, its matrix's combinations too."""
+    return _of_run(ctx, incomplete, lambda run: [n for t in run.tasks for n in (t.of, t.name)])
+
+
+def offered_steps(ctx: typer.Context, incomplete: str) -> list[str]:
+    """For completion: the steps of the task that was named before, else of all."""
+    words = [*ctx.args, ""]  # a command line that is not whole stays unread
+    task = words[words.index("--task") + 1] if "--task" in words else ctx.params.get("task")
+
+    def names(run: RunResult) -> list[str]:
+        told = [each for each in run.tasks if not task or task in (each.of, each.name)]
+        return [step.name for each in told for step in each.steps]
+
+    return _of_run(ctx, incomplete, names)
+
+
+def _of_run(
+    ctx: typer.Context, incomplete: str, names: Callable[[RunResult], list[str]]
+) -> list[str]:
+    try:
+        name = ctx.params.get("name") or next(word for word in ctx.args if word[:1] != "-")
+        run = find(executor(here(Path())), name)
+        return [each for each in dict.fromkeys(names(run)) if each.startswith(incomplete)]
+    except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's typing helps nobody
+        return []
 
 
 def offered(incomplete: str) -> list[str]:

@@ -575,17 +575,30 @@ def test_a_dumb_terminal_gets_plain_lines(shell):
     assert "first: Succeeded in" in said
 
 
-def test_names_are_offered_to_the_shell(shell):
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("mlops runs show s", "spam"),
+        ("mlops runs logs spam --task fi", "first"),
+        ("mlops runs logs spam --step ma", "main"),
+        ("mlops runs logs spam --task first --step ma", "main"),
+        ("mlops runs logs spam --task nobody --step ma", ""),
+        ("mlops runs logs nobody --task fi", ""),
+        ("mlops runs submit --runtime po", "podman"),
+    ],
+)
+def test_names_are_offered_to_the_shell(shell, typed, offered):
     shell("submit", "-f", two(shell))
     env = {
         **shell.env,
         "_MLOPS_COMPLETE": "complete_bash",
-        "COMP_WORDS": "mlops runs show s",
-        "COMP_CWORD": "3",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
     }
     bare = shutil.which("mlops", path=str(Path(sys.executable).parent))
     assert bare
     done = subprocess.run(
         [bare], env=env, cwd=shell.clone, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == ["spam"]
+    assert done.stdout.split() == offered.split()
+    assert done.stderr == ""
