@@ -179,8 +179,7 @@ bring_servers() {
     missing=
     has podman || missing="$missing podman"
     has runc || missing="$missing runc"
-    has docker || missing="$missing docker.io"
-    docker version >/dev/null 2>&1 || has dockerd || missing="$missing docker.io"
+    has docker && { has dockerd || docker version >/dev/null 2>&1; } || missing="$missing docker.io"
     has faketime || missing="$missing faketime"
     has docker-registry || missing="$missing docker-registry"
     [ -x /usr/sbin/sshd ] || has sshd || missing="$missing openssh-server"

@@ -19,7 +19,10 @@ NEEDED = (
 )
 
 
-SERVERS = ("faketime", "docker-registry", "openssl", "sshd")  # what tests alone need
+SERVERS = (  # what tests alone need
+    *("faketime", "docker-registry", "openssl", "sshd"),
+    *("podman", "runc", "docker", "dockerd"),
+)
 
 
 def call(directory: Path, *argv: str, code: int = 0, env: dict[str, str] | None = None) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from mlops.errors import ExecutorError
 
 _EACH_CORE = 8  # tasks for each core, where nobody says otherwise
 _LOOK = 0.05  # seconds between looks
+_MOMENTS, _MOMENT = (
+    10,
+    0.002,
+)  # how often, and after how many seconds, we look whether it is our turn
 
 
 def usual() -> int:
@@ -61,6 +66,10 @@ class Places:
     ) -> int | None:
         line = self._open("line")
         try:
+            for _ in range(_MOMENTS):
+                if _locked(line):
+                    break
+                time.sleep(_MOMENT)  # somebody takes a place: that is soon over
             place = self._look(line)
             if place is not None:
                 return place
