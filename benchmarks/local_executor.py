@@ -20,12 +20,13 @@ from typing import Any
 from measure import median_ratio, write
 
 from mlops.adapters.executors.local import LocalExecutor
+from mlops.adapters.executors.local.runtime.engine import ENGINES, Engine
 from mlops.adapters.layout import OciLayout
 from mlops.adapters.uv import Uv
 from mlops.build import host
 from mlops.domain.run import TaskState
 
-ROUNDS, STEPS, PARALLEL, GRAPH, LOG = 5, 40, 200, 2000, 1 << 30
+ROUNDS, STEPS, FEW, PARALLEL, GRAPH, LOG = 5, 40, 8, 200, 2000, 1 << 30
 BWRAP = [
     *("bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"),
     *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--"),
@@ -47,8 +48,9 @@ class Machine:
         self.number = 0
         self._executors = {
             name: LocalExecutor(self.runs, store, name, base / "cache")
-            for name in ("process", "sandbox")
+            for name in ("process", "sandbox", *ENGINES)
         }
+        self.engines = [name for name in ENGINES if not Engine(name, store).reasons()]
 
     def run(self, runtime: str, tasks: Sequence[dict[str, Any]]) -> float:
         """Seconds for a run of these tasks. Raises where it fails."""
@@ -95,16 +97,20 @@ def measured(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, lis
 def step(machine: Machine) -> None:
     """What a step costs: of one task with many, the cost of a task with one taken off."""
 
-    def steps(runtime: str) -> float:
-        many = machine.run(runtime, [machine.task("t", [["true"]] * (STEPS + 1))])
+    def steps(runtime: str, count: int = STEPS) -> float:
+        many = machine.run(runtime, [machine.task("t", [["true"]] * (count + 1))])
         one = machine.run(runtime, [machine.task("t", [["true"]])])
-        return (many - one) / STEPS
+        return (many - one) / count
+
+    def engine(name: str) -> Callable[[], float]:
+        return lambda: steps(name, FEW)
 
     ways = {
         "`true`": lambda: plainly(["true"], STEPS) / STEPS,
         "`true` in bubblewrap alone": lambda: plainly([*BWRAP, "true"], STEPS) / STEPS,
         "a step, runtime process": lambda: steps("process"),
         "a step, sandbox": lambda: steps("sandbox"),
+        **{f"a step, {name}": engine(name) for name in machine.engines},
     }
     times = measured(ways, ROUNDS)
     plain = times["`true`"]
@@ -117,7 +123,8 @@ def step(machine: Machine) -> None:
         )
         for name, took in times.items()
     ]
-    remark = f"{STEPS} steps in one task, the cost of a task with one taken off; {ROUNDS} rounds in turn."
+    many = f"{STEPS} steps in one task ({FEW} with an engine)"
+    remark = f"{many}, the cost of a task with one taken off; {ROUNDS} rounds in turn."
     headings = ("what", "ms", "beyond the process, ms", "ratio to bubblewrap alone")
     write("local_step", "A step of the local executor", headings, rows, remark)
 
