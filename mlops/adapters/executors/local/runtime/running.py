@@ -160,7 +160,7 @@ class Running:
     def _patience(self) -> float | None:
         """Milliseconds until there is something to look at; None without end."""
         moments = [each for each in (self.deadline, self._kill_at, self._give_up_at) if each]
-        if self.disk is not None:
+        if self.disk is not None and self._cause is Cause.NONE:
             moments.append(self.disk.next_look)
         seconds = [moment - time.monotonic() for moment in moments]
         if self.memory is not None:
@@ -190,8 +190,11 @@ class Running:
             self._kill_at = None
             self._kill()
         if self._give_up_at is not None and now >= self._give_up_at:
+            pid = self._told.first or self._told.pid
             raise ExecutorError(
-                f"process {self._told.first or self._told.pid} cannot be killed",
+                f"process {pid} cannot be killed"
+                if pid
+                else "the warden does not tell what it starts",
                 hint="It waits for the kernel: a disk or a network file system does not answer",
             )
         if self.memory is not None:
@@ -226,10 +229,12 @@ class Running:
         return proctree.descendants(self._told.first) if self._told.first else []
 
     def _kill(self) -> None:
+        now = time.monotonic()
         if not self._told.pid:  # the warden is just starting it
-            self._kill_at = time.monotonic() + _LOOK
+            self._kill_at = now + _LOOK
+            self._give_up_at = self._give_up_at or now + _LAST
             return
-        self._give_up_at = time.monotonic() + (_LAST_OF_ENGINE if self.launch.ask else _LAST)
+        self._give_up_at = now + (_LAST_OF_ENGINE if self.launch.ask else _LAST)
         if self.launch.status is None:
             self._close_lifeline()
         else:

@@ -182,13 +182,14 @@ def _take(link: socket.socket, libc: Any, begin: Callable[..., None], told: dict
     if pid == 0:
         try:
             _become(libc, own)
+            # by itself, and first: bubblewrap tells in pieces, between which ours must not come
+            _tell(descriptors[2], {"pid": os.getpid()})
             begin(libc, *(_aside(each) for each in descriptors))
         except BaseException as exc:  # noqa: BLE001  it must not go on as a second server
             _complain(f"cannot start a container: {exc!r}")
         finally:
             os._exit(NOT_EXECUTABLE)
     told[pid] = descriptors[2]
-    _tell(descriptors[2], {"pid": pid})
     for descriptor in descriptors:
         if descriptor != descriptors[2]:
             os.close(descriptor)
