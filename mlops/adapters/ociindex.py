@@ -9,6 +9,7 @@ from typing import Any
 from mlops.domain.digest import Digest
 from mlops.errors import RegistryError, UsageError
 
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 REF_NAME = "org.opencontainers.image.ref.name"
 REPOSITORY = "dev.mlops.repository"

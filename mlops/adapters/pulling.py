@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from mlops.adapters.layout import OciLayout
 from mlops.adapters.registry import Registry
+from mlops.adapters.registry.images import blobs as image_blobs
 from mlops.adapters.rootfs import INDEXES, for_this_machine
 from mlops.domain.digest import Digest
-from mlops.errors import RegistryError, UsageError
+from mlops.errors import RegistryError
 
 LARGEST = 64 << 30  # bytes of an image's blobs, compressed
 SPARED = 1 << 30  # bytes that a pull leaves free on the disk
-_MOST_LAYERS = 256
+_AT_ONCE = 4  # blobs on their way together
 
 
 def pull(
@@ -58,21 +61,6 @@ def _is_index(document: Mapping[str, Any]) -> bool:
     return document.get("mediaType") in INDEXES or "manifests" in document
 
 
-def _blobs(manifest: Mapping[str, Any], digest: Digest) -> Iterator[tuple[Digest, int]]:
-    """Config and layers with their sizes in bytes."""
-    try:
-        described = [manifest["config"], *manifest["layers"]]
-        if len(described) > _MOST_LAYERS:
-            raise RegistryError(f"image {digest} has over {_MOST_LAYERS} layers")
-        for each in described:
-            size = each["size"]
-            if not isinstance(size, int) or size < 0:
-                raise TypeError(size)
-            yield Digest.parse(each["digest"]), size
-    except (KeyError, TypeError, UsageError) as exc:
-        raise RegistryError(f"{digest} is no image that can be run") from exc
-
-
 def _bring(
     registry: Registry,
     digest: Digest,
@@ -81,7 +69,7 @@ def _bring(
     wanted: Callable[[], bool],
 ) -> None:
     document = _parse(content, digest)
-    _bring_blobs(registry, dict(_blobs(document, digest)), into, wanted)
+    _bring_blobs(registry, image_blobs(document, digest), into, wanted)
     into.put_manifest(content, str(document.get("mediaType", "")), registry.location)
 
 
@@ -102,13 +90,21 @@ def _bring_blobs(
                 f"the image takes {needed >> 20} MiB, of {free >> 20} MiB that are free on the disk",
                 hint=f"Make room for {into.root}, or set MLOPS_CACHE to another directory",
             )
-        for digest, size in missing.items():
+        failed = threading.Event()
+
+        def bring(digest: Digest, size: int) -> None:
             path = staging / digest.hex
-            registry.fetch(digest, size, path, wanted)
-            _check(path.stat().st_size, size, digest, registry)
+            registry.fetch(digest, size, path, lambda: wanted() and not failed.is_set())
+            registry.check(path, digest)
             into.put_blob(path, digest)
 
-
-def _check(found: int, size: int, digest: Digest, registry: Registry) -> None:
-    if found != size:
-        raise RegistryError(f"{registry.location} has {found} bytes for {digest}, not {size}")
+        order = sorted(missing.items(), key=lambda each: -each[1])
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            doing = [pool.submit(bring, digest, size) for digest, size in order]
+            try:
+                for done in as_completed(doing):
+                    done.result()
+            except BaseException:
+                failed.set()  # the others end at their next piece
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise

@@ -55,7 +55,10 @@ def show(
 def _attestations(opened: wiring.Opened, release: ReleaseId) -> list[str] | None:
     """The digests of what is attached to the image; None where the registry cannot be asked."""
     try:
-        return [str(each.get("digest")) for each in opened.images.referrers(release.digest)]
+        return [
+            str(each.get("digest"))
+            for each in opened.images_of(release.model).referrers(release.digest)
+        ]
     except MlopsError as exc:
         render.warn(f"attestations were not looked up: {exc}")
         return None

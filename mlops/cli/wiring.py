@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
     from mlops.engine.tags import Answers, Overlays
-    from mlops.ports import ImageReader, RunObserver
+    from mlops.ports import ImageReader, ImageStore, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
@@ -104,25 +104,41 @@ class Opened:
         return DvcStore(self.repository, self.root, self.state / "cache" / "dvc")
 
     @cached_property
-    def images(self) -> OciLayout:
+    def local_images(self) -> OciLayout:
+        """The images on this machine: the embedded layout, else the machine's cache."""
         from mlops.adapters.layout import OciLayout  # noqa: PLC0415
+        from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
 
         layout = self.project.layout
-        if layout is None:
-            raise UsageError(
-                f"the registry {self.project.registry} is not supported yet",
-                hint="Use the embedded one: registry: oci:.mlops/registry",
-            )
-        return OciLayout(self.root / layout)
+        return OciLayout(machine_cache() / "images" if layout is None else self.root / layout)
+
+    @cached_property
+    def images(self) -> ImageStore:
+        """Where bases are kept, and the tool image."""
+        from mlops.build import host  # noqa: PLC0415
+
+        return self._store(host.REPOSITORY, TOOL)
+
+    def images_of(self, model: str) -> ImageStore:
+        """Where the images of a model are kept."""
+        return self._store(model, f"{model}-env")
+
+    def _store(self, *names: str) -> ImageStore:
+        if self.project.layout is not None:
+            return self.local_images
+        from mlops.adapters.registry.store import RegistryStore  # noqa: PLC0415
+        from mlops.cli import render  # noqa: PLC0415
+
+        return RegistryStore(self.project.registry, self.local_images, names, render.note)
+
+    @property
+    def registry_host(self) -> str:
+        """The host of the project's own registry; empty with the embedded layout."""
+        return self.project.registry.partition("/")[0] if self.project.layout is None else ""
 
     def reader(self, model: str) -> ImageReader:
-        """Where the images of a model can be asked for: the embedded layout, or its repository in
-        the registry of mlops.yaml."""
-        if self.project.layout is not None:
-            return self.images
-        from mlops.adapters.registry import Registry  # noqa: PLC0415
-
-        return Registry(f"{self.project.registry}/{model}")
+        """Where the images of a model can be asked for."""
+        return self.images_of(model)
 
     @property
     def apart(self) -> bool:
@@ -136,7 +152,9 @@ class Opened:
 
         place = Place(
             repository=str(self.root),
-            registry=f"oci:{self.root / (self.project.layout or '.mlops/registry')}",
+            registry=self.project.registry
+            if self.project.layout is None
+            else f"oci:{self.root / self.project.layout}",
             gitops_url=self.project.gitops.url,
             gitops_branch=self.branch,
             gitops_path=self.project.gitops.path,
@@ -165,7 +183,16 @@ class Opened:
             host = HostTool(ImageRef(TOOL, tool.digest), (sys.executable, "-m", "mlops"), {})
         runtime = runtime or self.project.runtime
         runs, cache = self.state / "runs", machine_cache()
-        return LocalExecutor(runs, self.images, runtime, cache, host, at_once(jobs), mapping)
+        return LocalExecutor(
+            runs,
+            self.local_images,
+            runtime,
+            cache,
+            host,
+            at_once(jobs),
+            mapping,
+            ours=self.registry_host,
+        )
 
     @cached_property
     def executor(self) -> LocalExecutor:
@@ -226,17 +253,13 @@ class Opened:
         from mlops.cli import render  # noqa: PLC0415
 
         images = LocalImages(
-            self.state / "runs", self.images, self.project.runtime, machine_cache()
+            self.state / "runs", self.local_images, self.project.runtime, machine_cache()
         )
         for text in images.notes():
             render.note(text)
         chosen = port or self.project.model(release.model).serve.port
         _free(chosen)
-        if not self.images.has_manifest(release.digest):
-            raise RegistryError(
-                f"{release} is not in {self.images.location}, the registry of this clone",
-                hint="Serve it in the clone where it was built, or build it here: mlops run COMMIT --again",
-            )
+        self._bring(release)
         render.note(f"starting {release.short} on port {chosen}; stop it with Ctrl-C")
         image = ImageRef(release.model, release.digest)
         code = images.serve(image, {"MLOPS_RELEASE": str(release)}, chosen)
@@ -245,6 +268,23 @@ class Opened:
         if code:
             raise OutsideError(f"the server of {release.short} ended with exit code {code}")
         return 0
+
+    def _bring(self, release: ReleaseId) -> None:
+        """Bring a release's image to this machine. Raises RegistryError where it is not to be had."""
+        if self.project.layout is None:
+            from mlops.adapters.pulling import pull  # noqa: PLC0415
+            from mlops.adapters.registry import Registry  # noqa: PLC0415
+
+            pull(
+                Registry(f"{self.project.registry}/{release.model}"),
+                release.digest,
+                self.local_images,
+            )
+        elif not self.local_images.has_manifest(release.digest):
+            raise RegistryError(
+                f"{release} is not in {self.local_images.location}, the registry of this clone",
+                hint="Serve it in the clone where it was built, or build it here: mlops run COMMIT --again",
+            )
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file of the work tree: beside its target, synced and renamed."""
@@ -369,7 +409,7 @@ def answers(opened: Opened) -> Answers:
     from mlops.adapters.registry import Registry  # noqa: PLC0415
     from mlops.engine.tags import Answers  # noqa: PLC0415
 
-    own = opened.project.registry.partition("/")[0] if opened.project.layout is None else ""
+    own = opened.registry_host
     return Answers(lambda name: Registry(name, ours=name.partition("/")[0] == own))
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops.adapters.layout import OciLayout
 from mlops.domain.digest import Digest, ReleaseId
+from mlops.ports import ImageStore
 from mlops.steps.circumstances import Circumstances
 from mlops.steps.images import open_store
 from mlops.steps.sources import Source, open_source
@@ -33,7 +33,7 @@ def run(env: Mapping[str, str]) -> None:
     statement = state(source, release)
     source.state.write("statement.json", statement)
     content = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
-    stored = attach(open_store(source.inputs), release, content)
+    stored = attach(open_store(source), release, content)
     say(f"attested by {stored}, unsigned")
 
 
@@ -87,7 +87,7 @@ def _sha256(text: str) -> dict[str, str]:
     return {"sha256": text.rpartition("sha256:")[2]}
 
 
-def attach(store: OciLayout, release: ReleaseId, statement: bytes) -> Digest:
+def attach(store: ImageStore, release: ReleaseId, statement: bytes) -> Digest:
     """Store the statement as an artifact whose subject is the release (OCI image-spec 1.1)."""
     subject = store.manifest(release.digest)
     document = json.loads(subject)
@@ -107,7 +107,7 @@ def attach(store: OciLayout, release: ReleaseId, statement: bytes) -> Digest:
     return store.put_manifest(content, _MANIFEST, release.model)
 
 
-def _put(store: OciLayout, content: bytes, media_type: str) -> dict[str, Any]:
+def _put(store: ImageStore, content: bytes, media_type: str) -> dict[str, Any]:
     digest = Digest.of(content)
     with tempfile.TemporaryDirectory(prefix="mlops-attest-") as directory:
         path = Path(directory) / digest.hex

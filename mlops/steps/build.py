@@ -10,7 +10,7 @@ from mlops.adapters.rootfs import machine_cache
 from mlops.adapters.uv import Uv
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, build_environment
 from mlops.errors import ConfigError
-from mlops.steps.images import open_store
+from mlops.steps.images import open_store, prefix
 from mlops.steps.sources import Source, open_source
 from mlops.steps.telling import say
 
@@ -18,7 +18,7 @@ from mlops.steps.telling import say
 def run(env: Mapping[str, str]) -> None:
     """Build the environment image, or find it built; result `environment`."""
     source = open_source(env)
-    store = open_store(source.inputs)
+    store = open_store(source)
     place = source.home or source.state.root
     request = EnvironmentRequest(
         model=source.model.name,
@@ -27,6 +27,7 @@ def run(env: Mapping[str, str]) -> None:
         project=place,
         server=not source.model.serve.command,
         allow_builds=source.model.build.allow_sdist,
+        prefix=prefix(source),
         rebuild=source.inputs.flag("rebuild"),
     )
     # the user's own settings of uv (package indexes) hold

@@ -5,18 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlops.adapters.layout import OciLayout
-from mlops.errors import UsageError
-from mlops.steps.inputs import Inputs
+from mlops.adapters.registry.store import RegistryStore
+from mlops.adapters.rootfs import machine_cache
+from mlops.build import host
+from mlops.ports import ImageStore
+from mlops.steps.sources import Source
+from mlops.steps.telling import say
 
 _LAYOUT = "oci:"
 
 
-def open_store(inputs: Inputs) -> OciLayout:
-    """The store that the parameter `registry` names. Raises UsageError where it is none we know."""
-    registry = inputs.text("registry")
-    if not registry.startswith(_LAYOUT):
-        raise UsageError(
-            f"the registry {registry} is not supported yet",
-            hint="Use the embedded one: registry: oci:.mlops/registry",
-        )
-    return OciLayout(Path(registry.removeprefix(_LAYOUT)))
+def open_store(source: Source) -> ImageStore:
+    """The store that the parameter `registry` names: a layout, or a registry with its copies in the
+    machine's cache. Raises UsageError where it names none."""
+    registry = source.inputs.text("registry")
+    if registry.startswith(_LAYOUT):
+        return OciLayout(Path(registry.removeprefix(_LAYOUT)))
+    model = source.model.name
+    names = (model, f"{model}-env", host.REPOSITORY)
+    return RegistryStore(registry, OciLayout(machine_cache() / "images"), names, say)
+
+
+def prefix(source: Source) -> str:
+    """What stands before the names of images in the store: empty in a layout."""
+    registry = source.inputs.text("registry")
+    return "" if registry.startswith(_LAYOUT) else f"{registry}/"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlops.build.strategy import BuiltImage, ReleaseRequest, build_release
 from mlops.domain.digest import ImageRef, ReleaseId
-from mlops.steps.images import open_store
+from mlops.steps.images import open_store, prefix
 from mlops.steps.sources import Source, open_source
 from mlops.steps.state import emptied
 from mlops.steps.telling import say
@@ -20,7 +20,7 @@ def run(env: Mapping[str, str]) -> None:
     """Assemble the image; results `IMAGE_DIGEST`, `IMAGE_URL` and `release`."""
     source = open_source(env)
     tree = assemble(source)
-    built = build_release(open_store(source.inputs), _request(source, tree))
+    built = build_release(open_store(source), _request(source, tree))
     shutil.rmtree(tree)
     release = ReleaseId(source.model.name, built.ref.digest)
     source.state.write("release.json", _described(release, built))
@@ -60,6 +60,7 @@ def _request(source: Source, tree: Path) -> ReleaseRequest:
         artifact=source.state.read("artifact.json")["path"],
         command=model.serve.command,
         port=model.serve.port,
+        prefix=prefix(source),
     )
 
 

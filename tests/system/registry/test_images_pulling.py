@@ -12,9 +12,9 @@ import pytest
 
 from mlops.adapters import images as adapter
 from mlops.adapters import pulling
-from mlops.adapters import registry as client
 from mlops.adapters.images import Images, ImagesOfRun
 from mlops.adapters.layout import OciLayout
+from mlops.adapters.registry import client, wire
 from mlops.adapters.rootfs import _MACHINES, RootFilesystems, read_image
 from mlops.domain.digest import Digest
 from mlops.domain.imagename import ImageMap
@@ -26,8 +26,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(client, "_PAUSE", 0.01)
-    monkeypatch.setattr(client, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(wire, "_sleep", lambda _: None)
 
 
 @pytest.fixture

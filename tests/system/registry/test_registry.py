@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from mlops.adapters import registry as adapter
-from mlops.adapters.registry import LARGEST, Registry, Repository
+from mlops.adapters.registry import LARGEST, Registry, Repository, wire
+from mlops.adapters.registry.client import KINDS
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.engine.imagecheck import missing
 from mlops.engine.preflight import Mark, Preflight
@@ -22,8 +22,7 @@ ABSENT = Digest("0" * 64)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(adapter, "_PAUSE", 0.01)
-    monkeypatch.setattr(adapter, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(wire, "_sleep", lambda _: None)
 
 
 class TestAReal:
@@ -43,9 +42,9 @@ class TestAReal:
     def test_an_index_is_found_and_looked_through(self, registry):
         digest = registry.image("ml/many", "one", b"layer")
         entry = {"mediaType": "x", "digest": str(digest), "size": 1}
-        document = {"schemaVersion": 2, "mediaType": adapter._KINDS[0], "manifests": [entry]}
-        document["manifests"][0]["mediaType"] = adapter._KINDS[1]
-        index = registry.manifest("ml/many", document, "all", adapter._KINDS[0])
+        document = {"schemaVersion": 2, "mediaType": KINDS[0], "manifests": [entry]}
+        document["manifests"][0]["mediaType"] = KINDS[1]
+        index = registry.manifest("ml/many", document, "all", KINDS[0])
         images = Registry(f"{registry.host}/ml/many")
         assert missing(images, index) == ""
         registry.remove_blob("ml/many", Digest.of(b"layer"))
@@ -166,7 +165,7 @@ class TestMisbehaviour:
             with pytest.raises(UnreachableError, match="answers 503") as raised:
                 server.images().has_blob(ABSENT)
             assert raised.value.retryable
-            assert len(server.seen) == 3
+            assert len(server.seen) == wire.TRIES
 
     def test_forbidden(self):
         with Strange((403, {}, b"")) as server:
@@ -240,7 +239,7 @@ class TestMisbehaviour:
             assert len(server.seen) == 1
 
     def test_a_body_that_trickles(self, monkeypatch):
-        monkeypatch.setattr(adapter, "_LONGEST_ANSWER", -1.0)
+        monkeypatch.setattr(wire, "_LONGEST_ANSWER", -1.0)
         with Strange(OK) as server, pytest.raises(UnreachableError, match="to answer"):
             server.images().resolve("v1")
 
@@ -272,7 +271,7 @@ class TestMisbehaviour:
     ],
 )
 def test_where_a_name_leads(text, base):
-    assert Repository.parse(text).base == base
+    assert str(Registry(text).wire.base) + Repository.parse(text).path == base
 
 
 @pytest.mark.parametrize(
@@ -312,7 +311,7 @@ def test_what_names_no_repository(text):
     ],
 )
 def test_where_a_registry_elsewhere_may_lead_us(url, private):
-    assert Registry("registry.example.com/ml/spam")._private(httpx.URL(url)) is private
+    assert Registry("registry.example.com/ml/spam").wire.private(httpx.URL(url)) is private
 
 
 def test_preflight_asks_the_registry(registry):
