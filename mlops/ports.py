@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlops.domain.digest import Digest, ImageRef
+from mlops.domain.digest import Digest, ImageRef, ReleaseId
 from mlops.domain.lock import LockedImage
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
@@ -302,6 +302,20 @@ class ImageStore(ImageFiles, ImageReader, Protocol):
     def resolve(self, repository: str, tag: str) -> Digest | None: ...
     def referrers(self, subject: Digest) -> tuple[Mapping[str, Any], ...]:
         """Descriptors of the manifests that name `subject` (OCI distribution-spec 1.1)."""
+        ...
+
+
+class ImageCopies(Protocol):
+    """Images of releases on their way into the registry of an environment. `sources` are registries
+    that are looked into where the project's own has the image no more."""
+
+    def needed(self, release: ReleaseId, into: str, sources: Sequence[str] = ()) -> str:
+        """What would be copied, in words; empty where all is there. Raises RegistryError."""
+        ...
+
+    def bring(self, release: ReleaseId, into: str, sources: Sequence[str] = ()) -> None:
+        """Copy image or index and all that refers to it, digest-exact. Raises RegistryError, and
+        the image is not there then."""
         ...
 
 

@@ -9,7 +9,7 @@ import typer
 from mlops.cli import completion, opening, options, pins, render
 from mlops.engine.promote import Left, PromoteOrder, Promoter
 from mlops.engine.publishing import Settled
-from mlops.errors import ConfigError, UsageError
+from mlops.errors import MlopsError, UsageError
 from mlops.policy.promotion import Promotion
 
 Answer = Settled[tuple[Promotion, ...]]
@@ -57,9 +57,9 @@ def promote(
             "no release is named", hint="Name one: mlops promote spam@dev; or use --auto"
         )
     opened = opening.open_project(repo)
-    promoter = Promoter(pins.publisher(opened), opened.repository)
+    promoter = Promoter(pins.publisher(opened), opened.repository, opened.copies())
     left: tuple[Left, ...] = ()
-    unread: list[ConfigError] = []
+    unread: list[MlopsError] = []
     if auto:
         settled, left = promoter.automatic(dry_run=dry_run, unread=unread.append)
     else:

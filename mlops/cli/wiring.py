@@ -6,6 +6,7 @@ Heavy libraries load here, inside the factories, when a command first needs them
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -38,11 +39,12 @@ if TYPE_CHECKING:
     from mlops.adapters.dvc import DvcStore
     from mlops.adapters.executors.local import LocalExecutor
     from mlops.adapters.layout import OciLayout
+    from mlops.adapters.registry.store import RegistryStore
     from mlops.engine.lock import Locker
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
     from mlops.engine.tags import Answers, Overlays
-    from mlops.ports import ImageReader, ImageStore, RunObserver
+    from mlops.ports import ImageCopies, ImageReader, ImageStore, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
 LOCK_FILE = "mlops.lock"
@@ -136,9 +138,27 @@ class Opened:
         """The host of the project's own registry; empty with the embedded layout."""
         return self.project.registry.partition("/")[0] if self.project.layout is None else ""
 
-    def reader(self, model: str) -> ImageReader:
-        """Where the images of a model can be asked for."""
-        return self.images_of(model)
+    def reader(self, model: str, registry: str = "") -> ImageReader:
+        """Where the images of a model can be asked for: the project's store, or an environment's
+        registry."""
+        return self._in_registry(registry, model) if registry else self.images_of(model)
+
+    def copies(self) -> ImageCopies:
+        """What brings images into the registries of environments."""
+        from mlops.adapters.registry.copies import Copies  # noqa: PLC0415
+        from mlops.cli import render  # noqa: PLC0415
+
+        return Copies(self.images_of, self._in_registry, render.note)
+
+    def _in_registry(self, registry: str, model: str) -> RegistryStore:
+        from mlops.adapters.layout import OciLayout  # noqa: PLC0415
+        from mlops.adapters.registry.store import RegistryStore  # noqa: PLC0415
+        from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
+        from mlops.cli import render  # noqa: PLC0415
+
+        ours = registry.partition("/")[0] == self.registry_host
+        local = OciLayout(machine_cache() / "images")
+        return RegistryStore(registry, local, (model,), render.note, ours=ours)
 
     @property
     def apart(self) -> bool:
@@ -270,21 +290,34 @@ class Opened:
         return 0
 
     def _bring(self, release: ReleaseId) -> None:
-        """Bring a release's image to this machine. Raises RegistryError where it is not to be had."""
-        if self.project.layout is None:
-            from mlops.adapters.pulling import pull  # noqa: PLC0415
-            from mlops.adapters.registry import Registry  # noqa: PLC0415
+        """Bring a release's image to this machine, from the project's registry or else that of an
+        environment. Raises RegistryError where it is not to be had."""
+        if self.local_images.has_manifest(release.digest):
+            return None
+        from mlops.adapters.pulling import pull  # noqa: PLC0415
 
-            pull(
-                Registry(f"{self.project.registry}/{release.model}"),
-                release.digest,
-                self.local_images,
-            )
-        elif not self.local_images.has_manifest(release.digest):
-            raise RegistryError(
-                f"{release} is not in {self.local_images.location}, the registry of this clone",
-                hint="Serve it in the clone where it was built, or build it here: mlops run COMMIT --again",
-            )
+        own = "" if self.project.layout is not None else self.project.registry
+        fault: RegistryError | None = None
+        for registry in filter(None, (own, *self._environment_registries())):
+            home = self._in_registry(registry, release.model).repository(release.model)
+            try:
+                return pull(home, release.digest, self.local_images)
+            except RegistryError as exc:
+                fault = fault or exc
+        raise fault or RegistryError(
+            f"{release} is not in {self.local_images.location}, the registry of this clone",
+            hint="Serve it in the clone where it was built, or build it here: mlops run COMMIT --again",
+        )
+
+    def _environment_registries(self) -> tuple[str, ...]:
+        from mlops.engine.state import Environments  # noqa: PLC0415
+
+        environments = Environments.load(self.gitops, self.gitops.tip(), self.project, self.now())
+        found: dict[str, None] = {}
+        for name in environments.names:
+            with contextlib.suppress(ConfigError):
+                found[environments.policy(name).registry] = None
+        return tuple(found)
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file of the work tree: beside its target, synced and renamed."""

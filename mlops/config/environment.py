@@ -14,6 +14,7 @@ from mlops.config.fields import (
     Duration,
     Name,
     NameOrAll,
+    RemoteRegistry,
     Text,
     Time,
     moment,
@@ -48,6 +49,11 @@ class EnvironmentSection(Section):
     )
     require: Annotated[tuple[Text, ...], Distinct] = Field(
         default=(), description="what the record of a release must show"
+    )
+    registry: RemoteRegistry | None = Field(
+        default=None,
+        description="where the images of its releases lie, HOST[:PORT]/PATH: copied there before a"
+        " release is pinned; default: the project's registry",
     )
 
     @property
@@ -150,6 +156,7 @@ def parse_environment(
         seconds(section.soak),
         tuple(gate.frozen() for gate in section.gates),
         section.require,
+        section.registry or "",
     )
 
 

@@ -99,6 +99,12 @@ def _registry(text: str) -> str:
     return _shape(_REGISTRY, "expected oci:DIRECTORY or HOST[:PORT]/PATH")(text).rstrip("/")
 
 
+def _remote(text: str) -> str:
+    if text.startswith("oci:"):
+        raise ValueError("expected HOST[:PORT]/PATH: a cluster pulls from a registry")
+    return _registry(text)
+
+
 def _base(text: str) -> str:
     scheme, _, place = text.partition(":")
     if scheme in ("oci", "oci-archive") and place:
@@ -217,6 +223,7 @@ Branch = Annotated[str, AfterValidator(_plain_branch)]
 BranchGlob = Annotated[str, AfterValidator(_branch)]
 GitUrl = Annotated[str, AfterValidator(_url)]
 Registry = Annotated[str, AfterValidator(_registry)]
+RemoteRegistry = Annotated[str, AfterValidator(_remote)]
 BaseImage = Annotated[str, AfterValidator(_base)]
 Duration = Annotated[str, AfterValidator(_duration), Field(examples=["30m", "1h", "2d"])]
 Timeout = Annotated[str, AfterValidator(_positive), Field(examples=["30m", "1h", "2d"])]

@@ -70,7 +70,8 @@ class GateRule:
 @dataclass(frozen=True, slots=True)
 class EnvironmentPolicy:
     """environment.yaml: how releases may enter; `soak` is in seconds. `sources` (`from:`) are the
-    environments that a release must have stood in before, each of them."""
+    environments that a release must have stood in before, each of them. `registry` is where images
+    of its releases lie, `host[:port]/prefix`; empty where that is the project's."""
 
     name: str
     sources: tuple[str, ...] = ()
@@ -78,3 +79,4 @@ class EnvironmentPolicy:
     soak: float = 0.0
     gates: tuple[GateRule, ...] = ()
     require: tuple[str, ...] = ()
+    registry: str = ""

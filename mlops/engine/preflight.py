@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 
 from mlops.domain.digest import ReleaseId
 from mlops.domain.release import ReleaseRecord
+from mlops.engine import placing
 from mlops.engine.imagecheck import missing
 from mlops.engine.state import Environments
 from mlops.errors import MlopsError, OutsideError, RegistryError, UnreachableError, UsageError
@@ -59,12 +60,13 @@ Check = tuple[str, str, Callable[[], tuple[Verdict, ...]]]
 class Preflight:
     """The outside systems that checks ask; None where there is none.
 
-    `images` gives the store of a model's images. `own` names the registry where it belongs to this
+    `images` gives the store of a model's images, in an environment's registry where one is named and
+    not empty. `own` names the registry where it belongs to this
     clone alone: an image that another clone built is not in it, and that says nothing against the
     image.
     """
 
-    images: Callable[[str], ImageReader] | None = None
+    images: Callable[[str, str], ImageReader] | None = None
     renderer: Renderer | None = None
     data: Callable[[], DataStore] | None = None
     deadline: float = DEADLINE
@@ -90,13 +92,22 @@ class Preflight:
         """As `inspect`, of several environments at once, under the one deadline."""
         checks: list[Check] = []
         verdicts: dict[Verdict, None] = {}
+        targets = {name: tuple(named) for name, named in targets.items()}
         releases = dict.fromkeys(release for each in targets.values() for release in each)
         for name, named in targets.items():
             for release in named:
                 verdicts |= dict.fromkeys(_at_hand(environments, name, release))
+        places = dict.fromkeys(
+            (release, placing.standing(environments, name, release.model))
+            for name, named in targets.items()
+            for release in named
+        )
+        for release, registry in places:
+            checks.append(
+                ("image", release.short, lambda r=release, at=registry: self._image(r, at))  # type: ignore[misc]
+            )
         for release in releases:
             record = environments.sound(release)
-            checks.append(("image", release.short, lambda r=release: self._image(r)))  # type: ignore[misc]
             if record is not None and record.objects:
                 checks.append(("data", release.short, lambda r=record: self._data(r)))  # type: ignore[misc]
         tree = _tree(environments)
@@ -108,15 +119,15 @@ class Preflight:
             )
         return (*verdicts, *_together(checks, self.deadline))
 
-    def _image(self, release: ReleaseId) -> tuple[Verdict, ...]:
+    def _image(self, release: ReleaseId, registry: str) -> tuple[Verdict, ...]:
         def verdict(mark: Mark, detail: str = "") -> tuple[Verdict, ...]:
             return (Verdict("image", release.short, mark, detail),)
 
         if self.images is None:
             return verdict(Mark.UNKNOWN, "there is no image store")
         try:
-            images = self.images(release.model)
-            if self.own and not images.has_manifest(release.digest):
+            images = self.images(release.model, registry)
+            if self.own and not registry and not images.has_manifest(release.digest):
                 return verdict(
                     Mark.UNKNOWN, f"the registry {self.own} belongs to the clone that built it"
                 )

@@ -12,17 +12,25 @@ from mlops.domain.history import PROMOTE, PinRow
 from mlops.domain.message import MODEL, PREVIOUS, REASON, RUN, SOURCE
 from mlops.domain.project import Project
 from mlops.domain.release import GateVerdict, ReleaseRecord
-from mlops.engine import references
+from mlops.engine import placing, references
 from mlops.engine.history import kustomization_path
 from mlops.engine.hold import holds_file, kept_holds
+from mlops.engine.placing import Placement
 from mlops.engine.publishing import Change, Publisher, Settled, topic
 from mlops.engine.state import Environments
-from mlops.errors import ConfigError, GitError, RefusedError, UsageError
+from mlops.errors import (
+    ConfigError,
+    GitError,
+    MlopsError,
+    RefusedError,
+    RegistryError,
+    UsageError,
+)
 from mlops.manifests import kustomization
 from mlops.policy import promotion as policy
 from mlops.policy.promotion import Direction, Entry, Promotion
 from mlops.policy.refusal import Refusal
-from mlops.ports import SourceReader
+from mlops.ports import ImageCopies, SourceReader
 
 Files = dict[str, bytes | None]
 
@@ -50,10 +58,12 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Promoter:
-    """The use case; `reader` tells which of two sources is the older."""
+    """The use case; `reader` tells which of two sources is the older, `copies` brings images into
+    the registries of environments."""
 
     publisher: Publisher
     reader: SourceReader
+    copies: ImageCopies | None = None
 
     def promote(
         self, order: PromoteOrder, *, dry_run: bool = False
@@ -66,6 +76,7 @@ class Promoter:
         """
         named: list[ReleaseId] = []
         target = [order.target]
+        placement = Placement(self.copies, self.publisher.note)
 
         def decide(environments: Environments) -> tuple[tuple[Promotion, ...], Change | None]:
             if not named:
@@ -78,25 +89,26 @@ class Promoter:
                 for release in named
             ]
             moves = tuple(_allowed(found))
+            placement.bring(environments, _moving(moves), dry_run=dry_run)
             return moves, self._change(environments, moves, order.reason)
 
         return self.publisher.settle(decide, dry_run=dry_run)
 
     def automatic(
-        self, *, dry_run: bool = False, unread: Callable[[ConfigError], None] | None = None
+        self, *, dry_run: bool = False, unread: Callable[[MlopsError], None] | None = None
     ) -> tuple[tuple[Settled[tuple[Promotion, ...]], ...], tuple[Left, ...]]:
         """Move what policy lets automation move: one commit for each environment, in promotion
         order. What stays, and why, is the second part of the answer.
 
-        `unread` hears of each environment that cannot be read, and the others go on; without it
-        the first one's ConfigError ends the sweep.
+        `unread` hears of each environment that cannot be read or whose images cannot be copied, and
+        the others go on; without it the first one's error ends the sweep.
         """
         settled, left = [], []
         for name in self.publisher.project.environments:
             stayed: list[Left] = []
             try:
-                done = self.publisher.settle(self._sweep(name, stayed), dry_run=dry_run)
-            except ConfigError as exc:
+                done = self.publisher.settle(self._sweep(name, stayed, dry_run), dry_run=dry_run)
+            except (ConfigError, RegistryError) as exc:
                 if unread is None:
                     raise
                 unread(exc)
@@ -107,8 +119,10 @@ class Promoter:
         return tuple(settled), tuple(left)
 
     def _sweep(
-        self, name: str, stayed: list[Left]
+        self, name: str, stayed: list[Left], dry_run: bool
     ) -> Callable[[Environments], tuple[tuple[Promotion, ...], Change | None]]:
+        placement = Placement(self.copies, self.publisher.note)
+
         def decide(environments: Environments) -> tuple[tuple[Promotion, ...], Change | None]:
             stayed.clear()
             policies = [environments.policy(name)]
@@ -121,6 +135,7 @@ class Promoter:
                     stayed.append(Left(candidate.release, name, found))
                 else:
                     moves.append(found)
+            placement.bring(environments, _moving(moves), dry_run=dry_run)
             return tuple(moves), self._change(environments, moves, "")
 
         return decide
@@ -190,7 +205,7 @@ class Promoter:
         names = tuple(dict.fromkeys(move.environment for move in moved))
         for name in names:
             to = {m.release.model: m.release.digest for m in moved if m.environment == name}
-            files |= pinned_files(environments, name, to)
+            files |= pinned_files(environments, name, to, anew=True)
             files |= holds_file(environments, name, kept_holds(environments, name, to))
         shown = dict.fromkeys(move.release.short for move in moved)
         pairs = dict.fromkeys((move.release, move.previous) for move in moved)
@@ -204,13 +219,16 @@ class Promoter:
         return Change(files, message, topic("promote", names, (m.release.model for m in moved)))
 
 
-def pinned_files(environments: Environments, environment: str, to: Mapping[str, Digest]) -> Files:
-    """The environment's kustomization with each model of `to` pinned to its digest."""
+def pinned_files(
+    environments: Environments, environment: str, to: Mapping[str, Digest], *, anew: bool = False
+) -> Files:
+    """The environment's kustomization with each model of `to` pinned to its digest.
+
+    `anew`: in the environment's own registry, whatever stood there; else `newName` stays."""
     path = kustomization_path(environments.gitops, environment)
     content = environments.state(environment).kustomization
     for model in sorted(to):
-        new_name = _new_name(environments.project, model)
-        content = kustomization.with_pin(content, model, to[model], path, new_name)
+        content = _with_pin(environments, environment, ReleaseId(model, to[model]), content, anew)
     return {path: content}
 
 
@@ -229,9 +247,21 @@ def pin_trailers(
     return found
 
 
-def _new_name(project: Project, model: str) -> str | None:
-    """Where the image lies; the embedded layout has no valid image name to write."""
-    return None if project.layout is not None else f"{project.registry}/{model}"
+def _with_pin(
+    environments: Environments, environment: str, release: ReleaseId, content: bytes, anew: bool
+) -> bytes:
+    path = kustomization_path(environments.gitops, environment)
+    model = release.model
+    if not anew:
+        name = placing.kept_name(environments, environment, model)
+        return kustomization.with_pin(content, model, release.digest, path, name)
+    name = placing.new_name(environments, environment, model)
+    own = bool(environments.policy(environment).registry)
+    return kustomization.with_pin(content, model, release.digest, path, name, anew=own)
+
+
+def _moving(moves: Iterable[Promotion]) -> list[tuple[str, ReleaseId]]:
+    return [(move.environment, move.release) for move in moves if not move.unchanged]
 
 
 def _named(environments: Environments, order: PromoteOrder) -> list[ReleaseId]:

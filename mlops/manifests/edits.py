@@ -38,6 +38,12 @@ def applied(text: str, changes: Sequence[Edit]) -> str:
     return text
 
 
+def renamed(text: str, entry: Node, name: str) -> list[Edit]:
+    """Give an entry another newName in place of the one that it has."""
+    own = entry.get("newName")
+    return [] if own is None else [_replaced(text, own[1], name)]
+
+
 def pin_entry(text: str, entry: Node, digest: str, fields: Sequence[Field]) -> list[Edit]:
     """Give an entry this digest, and `fields` that it lacks."""
     own, tag = entry.get("digest"), entry.get("newTag")

@@ -131,14 +131,27 @@ def _fault(entry: dict[str, Any], count: int) -> str:
     return "it stands there more than once" if count > 1 else ""
 
 
+def place_of(content: bytes, model: str, origin: str) -> str:
+    """Where the image of a model lies by its `newName`; empty where there is none."""
+    images = _read(content, origin)
+    place = images.place(model)
+    return "" if place is None else str(images.entries[place].get("newName") or "")
+
+
 def with_pin(
-    content: bytes, model: str, digest: Digest, origin: str, new_name: str | None = None
+    content: bytes,
+    model: str,
+    digest: Digest,
+    origin: str,
+    new_name: str | None = None,
+    *,
+    anew: bool = False,
 ) -> bytes:
     """The file with `model` pinned to `digest`, every other byte as it was.
 
     A `newTag` that stood in place of a digest gives way to it; one beside a digest stays. `new_name`
-    is written where the model has no `newName` yet. Raises ConfigError where this form of file
-    cannot be edited safely.
+    is written where the model has no `newName` yet, and `anew` where it has another. Raises
+    ConfigError where this form of file cannot be edited safely.
     """
     images = _read(content, origin)
     place = images.place(model)
@@ -153,14 +166,24 @@ def with_pin(
         if "digest" not in entry:
             entry.pop("newTag", None)
     missing = [("newName", new_name)] if new_name and not entry.get("newName") else []
-    entry |= {"digest": str(digest), **dict(missing)}
+    other = (
+        new_name if new_name and anew and entry.get("newName") not in (None, "", new_name) else ""
+    )
+    entry |= {"digest": str(digest), **dict(missing), **({"newName": other} if other else {})}
     goal = _Goal(images, expected, path, f"write `digest: {digest}` for {model} under images")
     document = images.document
     if place is None:
         fields = [("name", model), *missing, ("digest", str(digest))]
         return _edited(content, goal, lambda text: edits.add_entry(text, document.root, fields))
     node = document.node(path)
-    return _edited(content, goal, lambda text: edits.pin_entry(text, node, str(digest), missing))
+    return _edited(
+        content,
+        goal,
+        lambda text: [
+            *edits.pin_entry(text, node, str(digest), missing),
+            *(edits.renamed(text, node, other) if other else ()),
+        ],
+    )
 
 
 def without_pin(content: bytes, model: str, origin: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlops.adapters.layout import OciLayout
+from mlops.adapters.registry.copies import Copies
 from mlops.adapters.registry.store import RegistryStore
 from mlops.adapters.rootfs import machine_cache
 from mlops.build import host
@@ -24,6 +25,18 @@ def open_store(source: Source) -> ImageStore:
     model = source.model.name
     names = (model, f"{model}-env", host.REPOSITORY)
     return RegistryStore(registry, OciLayout(machine_cache() / "images"), names, say)
+
+
+def copies_of(source: Source) -> Copies:
+    """What brings the run's release into the registry of an environment."""
+    own = source.inputs.text("registry").partition("/")[0]
+    local = OciLayout(machine_cache() / "images")
+
+    def other(registry: str, model: str) -> RegistryStore:
+        ours = registry.partition("/")[0] == own
+        return RegistryStore(registry, local, (model,), say, ours=ours)
+
+    return Copies(lambda _: open_store(source), other, say)
 
 
 def prefix(source: Source) -> str:

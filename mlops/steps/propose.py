@@ -27,6 +27,7 @@ from mlops.ports import LostRace, Proposed, Published
 from mlops.steps import record as records
 from mlops.steps import tags
 from mlops.steps.gitops import Target, open_branch, record_at, target_at
+from mlops.steps.images import copies_of
 from mlops.steps.sources import Source, open_source
 from mlops.steps.tags import Tag
 from mlops.steps.telling import say
@@ -41,7 +42,8 @@ _LONGEST_NOTE = 1000  # characters: a task's results share 4 KB
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What one commit is to hold. `pinned` tells that the environment pins the release after it;
-    `topic` is the branch it goes to in pull-request mode."""
+    `topic` is the branch it goes to in pull-request mode; `registry` the environment's own, where
+    the image must be before."""
 
     changes: Mapping[str, bytes | None]
     message: str
@@ -49,6 +51,7 @@ class Proposal:
     note: str = ""
     refs: Mapping[str, Commit] = field(default_factory=dict)
     topic: str = ""
+    registry: str = ""
 
 
 def run(env: Mapping[str, str]) -> None:
@@ -79,10 +82,14 @@ def publish(
     source: Source, branch: GitOpsBranch, made: ReleaseRecord, tag: Tag | None
 ) -> tuple[Proposal, Commit]:
     """Decide on the fresh tip and publish, until it stands. Raises GitError after many lost races."""
+    brought: set[str] = set()
     for attempt in range(_TRIES):
         with branch.turn() if attempt else nullcontext():
             tip = branch.refresh()
             proposal = decide(source, branch, tip, made, tag)
+            if proposal.registry and proposal.registry not in brought:
+                copies_of(source).bring(made.release, proposal.registry)
+                brought.add(proposal.registry)
             match _pushed(source, branch, tip, proposal):
                 case Published(commit):
                     return proposal, commit
@@ -216,9 +223,15 @@ def _pinned(
 ) -> Proposal:
     environment = answer.environment
     project = source.project
-    new_name = f"{project.registry}/{release.model}" if project.layout is None else None
+    own = target.policy.registry
+    registry = own or (project.registry if project.layout is None else "")
     content = kustomization.with_pin(
-        target.kustomization, release.model, release.digest, target.path, new_name
+        target.kustomization,
+        release.model,
+        release.digest,
+        target.path,
+        f"{registry}/{release.model}" if registry else None,
+        anew=bool(own),
     )
     trailers = [(message.ENVIRONMENT, environment)]
     if answer.previous is not None:
@@ -231,7 +244,7 @@ def _pinned(
     )
     topic = f"run/{environment}/{release.model}"  # the next release takes its place
     pinned = {**changes, target.path: content}
-    return Proposal(pinned, words, pinned=True, refs=refs, topic=topic)
+    return Proposal(pinned, words, pinned=True, refs=refs, topic=topic, registry=own)
 
 
 def _trailers(source: Source, release: ReleaseId) -> list[tuple[str, str]]:

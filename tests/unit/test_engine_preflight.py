@@ -77,7 +77,7 @@ def test_all_is_well():
     name = f"releases/spam/{target.digest.hex}.json"
     document = {"release": str(target), "source": {"commit": "0" * 40}}
     estate.write(name, json.dumps(document).encode())
-    found = verdicts(estate, target, images=lambda _: store, renderer=Renders())
+    found = verdicts(estate, target, images=lambda *_: store, renderer=Renders())
     assert set(found.values()) == {Mark.PASS}
     assert set(found) == {"record", "quarantine", "image", "render"}
 
@@ -86,16 +86,16 @@ def test_a_missing_layer_config_or_manifest_fails_by_name():
     for gone in ("b", "config"):
         store, target = stored("a", "b")
         store.blobs.remove(digest(gone))
-        found = Preflight(images=lambda _, s=store: s).inspect(
+        found = Preflight(images=lambda *_, s=store: s).inspect(
             Estate().environments(), "prod", [target], {}
         )
         (image,) = [verdict for verdict in failed(found) if verdict.check == "image"]
         assert str(digest(gone)) in image.detail
-    assert verdicts(Estate(), release("A"), images=Store)["image"] is Mark.FAIL
+    assert verdicts(Estate(), release("A"), images=lambda *_: Store())["image"] is Mark.FAIL
 
 
 def test_an_image_that_this_clone_has_not_built_is_not_checked():
-    found = Preflight(images=lambda _: Store(), own=".mlops/registry").inspect(
+    found = Preflight(images=lambda *_: Store(), own=".mlops/registry").inspect(
         Estate().environments(), "prod", [release("A")], {}
     )
     (image,) = [verdict for verdict in found if verdict.check == "image"]
@@ -103,11 +103,11 @@ def test_an_image_that_this_clone_has_not_built_is_not_checked():
     assert image.detail == "the registry .mlops/registry belongs to the clone that built it"
     store, target = stored("a", "b")
     store.blobs.remove(digest("b"))
-    assert verdicts(Estate(), target, images=lambda _: store, own="x")["image"] is Mark.FAIL
+    assert verdicts(Estate(), target, images=lambda *_: store, own="x")["image"] is Mark.FAIL
     good, gone = store.image("a"), digest("gone")
     index = store.put({"manifests": [{"digest": str(good)}, {"digest": str(gone)}]})
     partly = ReleaseId("spam", index)
-    assert verdicts(Estate(), partly, images=lambda _: store, own="x")["image"] is Mark.FAIL
+    assert verdicts(Estate(), partly, images=lambda *_: store, own="x")["image"] is Mark.FAIL
 
 
 def test_every_manifest_of_an_index_is_looked_at():
@@ -115,11 +115,11 @@ def test_every_manifest_of_an_index_is_looked_at():
     good, bad = store.image("a"), store.image("b")
     index = store.put({"manifests": [{"digest": str(good)}, {"digest": str(bad)}]})
     assert (
-        verdicts(Estate(), ReleaseId("spam", index), images=lambda _: store)["image"] is Mark.PASS
+        verdicts(Estate(), ReleaseId("spam", index), images=lambda *_: store)["image"] is Mark.PASS
     )
     store.blobs.remove(digest("b"))
     assert (
-        verdicts(Estate(), ReleaseId("spam", index), images=lambda _: store)["image"] is Mark.FAIL
+        verdicts(Estate(), ReleaseId("spam", index), images=lambda *_: store)["image"] is Mark.FAIL
     )
 
 
@@ -127,16 +127,16 @@ def test_a_store_that_lies_or_is_away_is_a_failed_check_and_no_crash():
     store, _ = stored()
     junk = [store.put({"config": {}}), store.put({"layers": 7}), store.put({"manifests": [1]})]
     for each in junk:
-        found = verdicts(Estate(), ReleaseId("spam", each), images=lambda _: store)
+        found = verdicts(Estate(), ReleaseId("spam", each), images=lambda *_: store)
         assert found["image"] is Mark.FAIL
 
-    def away(_model):
+    def away(*_):
         raise UnreachableError("connection refused")
 
-    def lies(_model):
+    def lies(*_):
         raise RegistryError("other bytes")
 
-    def unsupported(_model):
+    def unsupported(*_):
         raise UsageError("this registry is not supported yet")
 
     assert verdicts(Estate(), release("A"), images=away)["image"] is Mark.UNKNOWN
@@ -180,7 +180,7 @@ def test_what_did_not_render_before_either_does_not_speak_against_going_back():
 def test_what_hangs_is_not_checked_and_does_not_hold_anybody_up():
     release_it = threading.Event()
 
-    def hangs(_model):
+    def hangs(*_):
         release_it.wait(60)
         return Store()
 
@@ -193,7 +193,7 @@ def test_what_hangs_is_not_checked_and_does_not_hold_anybody_up():
 def test_checks_run_at_once():
     both = threading.Barrier(2, timeout=30)
 
-    def images(_model):
+    def images(*_):
         both.wait()
         return Store()
 

@@ -32,7 +32,8 @@ class Source(Protocol):
     location: str
 
     def manifest(self, digest: Digest) -> bytes: ...
-    def blob(self, digest: Digest, size: int) -> Path:
+    def has_manifest(self, digest: Digest) -> bool: ...
+    def blob_path(self, digest: Digest) -> Path:
         """A file with the blob's bytes, brought here where it is not. Raises RegistryError."""
         ...
 
@@ -128,7 +129,7 @@ def push_blobs(
         if into.has_blob(digest):
             return "there"
         having = (each for each in from_there if into.beside(each).has_blob(digest))
-        return uploads.push(into, digest, partial(source.blob, digest, size), next(having, ""))
+        return uploads.push(into, digest, partial(_file, source, digest, size), next(having, ""))
 
     order = sorted(wanted.items(), key=lambda each: -each[1])
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -143,9 +144,16 @@ def push_blobs(
             raise
 
 
+def _file(source: Source, digest: Digest, size: int) -> Path:
+    path = source.blob_path(digest)
+    found = path.stat().st_size
+    if found != size:
+        raise RegistryError(f"{source.location} has {found} bytes for {digest}, not {size}")
+    return path
+
+
 def attached(source: Source, subject: Digest) -> tuple[Digest, ...]:
-    """What refers to an image, and what refers to that in turn; each before what it is about is
-    no matter: a subject need not be there. Raises RegistryError."""
+    """What refers to an image, and what refers to that in turn. Raises RegistryError."""
     found: dict[Digest, None] = {}
     asked = [subject]
     while asked:
@@ -171,6 +179,9 @@ def copy(
     then referrers. What is there is left. Raises RegistryError."""
     push(source, top, into, mounts=mounts, say=say)
     for digest in attached(source, top):
+        if not source.has_manifest(digest):
+            say(f"{digest.short} is listed as referring to {top.short}, and is not there: left out")
+            continue
         push(source, digest, into, mounts=mounts, say=say)
 
 

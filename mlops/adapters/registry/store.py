@@ -70,13 +70,6 @@ class RegistryStore:
             self._bring(home, digest, home.blob_size(digest))
         return self.local.blob_path(digest)
 
-    def blob(self, digest: Digest, size: int) -> Path:
-        """As `blob_path`, of a blob that must have `size` bytes (see `images.Source`)."""
-        path = self.blob_path(digest)
-        if path.stat().st_size != size:
-            raise RegistryError(f"{digest} has {path.stat().st_size} bytes, not {size}")
-        return path
-
     def resolve(self, repository: str, tag: str) -> Digest | None:
         home = self.repository(repository)
         found = home.resolve(tag)
@@ -117,9 +110,18 @@ class RegistryStore:
 
     # -- where things are
 
+    @property
+    def host(self) -> str:
+        return self._wire.host
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The repositories that are looked into, by their paths on the host."""
+        return tuple(self.repository(name).repository.path for name in self._names)
+
     def _mounts(self) -> tuple[str, ...]:
         homes = {home.repository.path: None for home in self._homes.values()}
-        return (*homes, *(self.repository(name).repository.path for name in self._names))
+        return (*homes, *self.paths)
 
     def _found(self, digest: Digest, has: Callable[[Registry], bool]) -> Registry | None:
         known = self._homes.get(digest)

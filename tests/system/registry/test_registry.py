@@ -320,7 +320,7 @@ def test_preflight_asks_the_registry(registry):
     release = ReleaseId("spam", digest)
 
     def image(host):
-        preflight = Preflight(lambda model: Registry(f"{host}/ml/{model}"))
+        preflight = Preflight(lambda model, _: Registry(f"{host}/ml/{model}"))
         found = preflight.inspect(estate.environments(), "prod", [release], {})
         return next(verdict for verdict in found if verdict.check == "image")
 
