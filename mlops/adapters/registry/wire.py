@@ -26,7 +26,7 @@ from mlops.errors import RegistryError, UnreachableError
 
 LARGEST = 4 << 20  # bytes of a manifest: what registries commonly take at most
 TRIES = 4
-_TIMEOUT = httpx.Timeout(8.0, connect=3.0)  # seconds
+_CONNECT, _READ = 3.0, 8.0  # seconds until there is a connection, and between two pieces
 _PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds
 _LONGEST_ASKED = 30.0  # seconds that we wait because a registry asks for it
 _REDIRECTS = 5
@@ -73,7 +73,7 @@ class Wire:
     @cached_property
     def _client(self) -> httpx.Client:
         client = httpx.Client(
-            timeout=_TIMEOUT,
+            timeout=httpx.Timeout(_READ, connect=_CONNECT),
             headers={"User-Agent": f"mlops/{__version__}"},
             verify=self._settings.context(),
             limits=httpx.Limits(max_connections=16),
@@ -170,7 +170,7 @@ class Wire:
                 at,
                 headers=headers,
                 content=call.body() if call.body is not None else None,
-                timeout=httpx.Timeout(max(8.0, call.slow), connect=3.0),
+                timeout=httpx.Timeout(max(_READ, call.slow), connect=_CONNECT),
             )
             answer = self._client.send(request, stream=True)
             status = answer.status_code

@@ -71,7 +71,8 @@ def _free_port() -> int:
         return trial.getsockname()[1]
 
 
-def start(directory: Path, htpasswd: str) -> Iterator[Running]:
+def start(directory: Path, htpasswd: str = "", tls: str = "") -> Iterator[Running]:
+    """A registry with its files in `directory`; `tls` are lines of its configuration below `tls:`."""
     port = _free_port()
     auth = ""
     headers = {}
@@ -84,7 +85,7 @@ def start(directory: Path, htpasswd: str) -> Iterator[Running]:
     config.write_text(
         "version: 0.1\nlog:\n  level: error\n"
         f"storage:\n  filesystem:\n    rootdirectory: {directory / 'data'}\n  delete:\n    enabled: true\n"
-        f"http:\n  addr: 127.0.0.1:{port}\n{auth}"
+        f"http:\n  addr: 127.0.0.1:{port}\n{tls}{auth}"
     )
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -92,20 +93,20 @@ def start(directory: Path, htpasswd: str) -> Iterator[Running]:
         )
     try:
         host = f"127.0.0.1:{port}"
-        _wait(host, process, directory / "log")
+        _wait(port, process, directory / "log")
         yield Running(host, headers)
     finally:
         process.terminate()
         process.wait(timeout=30)
 
 
-def _wait(host: str, process: subprocess.Popen, log: Path) -> None:
+def _wait(port: int, process: subprocess.Popen, log: Path) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         assert process.poll() is None, log.read_text()
         try:
-            httpx.get(f"http://{host}/v2/")
-        except httpx.TransportError:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
             time.sleep(0.05)
         else:
             return
