@@ -1,11 +1,12 @@
 """One repository of a registry: its manifests, blobs and tags.
 
-Follows OCI distribution-spec 1.1. Every manifest is checked against its digest here; blobs are by
-whoever stores them. Raises RegistryError, and UnreachableError where it could not be asked.
+Follows OCI distribution-spec 1.1. Every manifest and blob is checked against its digest.
+Raises RegistryError, and UnreachableError where it could not be asked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,9 +109,9 @@ class Registry:
     ) -> None:
         """Write a blob to the file `into`, going on where a broken connection left it.
 
-        Its bytes are not checked here. Raises RegistryError where it is absent or larger than `size`
-        bytes, or the disk is full; UnreachableError where it does not come whole, or nobody wants it
-        any more."""
+        Raises RegistryError where it is absent, not what its digest names, larger than `size` bytes,
+        or the disk is full; UnreachableError where it does not come whole, or nobody wants it any
+        more."""
         for number in range(TRIES):
             try:
                 self._more(digest, size, into, wanted)
@@ -130,7 +131,7 @@ class Registry:
     def _more(self, digest: Digest, size: int, into: Path, wanted: Callable[[], bool]) -> None:
         have = into.stat().st_size if into.exists() else 0
         if have == size and size:
-            return
+            return self._check(file_digest(into), digest, into)
         call = Call("GET", f"{self._path}/blobs/{digest}", self._scopes())
         if have:
             call = replace(
@@ -146,10 +147,12 @@ class Registry:
                     into.unlink(missing_ok=True)  # from the start, then
                     raise UnreachableError(f"{self.location} does not go on with {digest}")
                 have = 0  # it does not know ranges
+            total = _begun(into) if have else hashlib.sha256()
             with into.open("r+b" if have else "wb") as file:
                 file.seek(have)
                 for piece in answer.iter_raw():
                     have += len(piece)
+                    total.update(piece)
                     if have > size:
                         raise RegistryError(
                             f"{self.location} sent more than {size} bytes of {digest}"
@@ -159,6 +162,12 @@ class Registry:
                         raise UnreachableError(f"fetching {digest} was given up")
         if have < size:
             raise UnreachableError(f"{self.location} sent {have} of {size} bytes of {digest}")
+        return self._check(Digest(total.hexdigest()), digest, into)
+
+    def _check(self, found: Digest, digest: Digest, into: Path) -> None:
+        if found != digest:
+            into.unlink(missing_ok=True)
+            raise RegistryError(f"{self.location} gave other bytes than {digest} names")
 
     def blob_size(self, digest: Digest) -> int:
         """A blob's size in bytes, as the registry tells it. Raises RegistryError where it does not."""
@@ -167,11 +176,6 @@ class Registry:
             if answer.status_code == 404 or not told.isdigit():
                 raise RegistryError(f"{self.location} does not tell the size of {digest}")
         return int(told)
-
-    def check(self, path: Path, digest: Digest) -> None:
-        """Hold a fetched blob against its digest. Raises RegistryError."""
-        if file_digest(path) != digest:
-            raise RegistryError(f"{self.location} gave other bytes than {digest} names")
 
     # -- writing
 
@@ -296,6 +300,12 @@ class Registry:
         if said.startswith("sha256:") and said != str(Digest.of(content)):
             raise RegistryError(f"{self.location} announced {said} and sent other bytes")
         return content
+
+
+def _begun(path: Path) -> hashlib._Hash:
+    """The sha256 of what a file has so far, to go on with."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
 
 
 def _begins(answer: httpx.Response, start: int) -> bool:

@@ -188,7 +188,7 @@ def _machine():
 class TestAbsent:
     def test_a_tag_that_is_not_there(self, registry, here):
         with pytest.raises(RegistryError, match="has no tag v9") as raised:
-            here().find(f"{registry.host}/ml/spam:v9")
+            here().find(f"{registry.host}/ml/absent:v9")
         assert "--image FROM=TO" in raised.value.hint
 
     def test_a_digest_that_is_not_there(self, registry, here, tmp_path):
