@@ -182,6 +182,7 @@ bring_servers() {
     has docker && { has dockerd || docker version >/dev/null 2>&1; } || missing="$missing docker.io"
     has faketime || missing="$missing faketime"
     has docker-registry || missing="$missing docker-registry"
+    has skopeo || missing="$missing skopeo"
     [ -x /usr/sbin/sshd ] || has sshd || missing="$missing openssh-server"
     has openssl || missing="$missing openssl"
     # shellcheck disable=SC2086 - a list of names

@@ -117,9 +117,10 @@ class Opened:
     @cached_property
     def images(self) -> ImageStore:
         """Where bases are kept, and the tool image."""
+        from mlops.adapters import bases  # noqa: PLC0415
         from mlops.build import host  # noqa: PLC0415
 
-        return self._store(host.REPOSITORY, TOOL)
+        return self._store(host.REPOSITORY, bases.REPOSITORY, TOOL)
 
     def images_of(self, model: str) -> ImageStore:
         """Where the images of a model are kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlops.adapters import bases
 from mlops.adapters.layout import OciLayout
 from mlops.adapters.registry.copies import Copies
 from mlops.adapters.registry.store import RegistryStore
@@ -23,7 +24,7 @@ def open_store(source: Source) -> ImageStore:
     if registry.startswith(_LAYOUT):
         return OciLayout(Path(registry.removeprefix(_LAYOUT)))
     model = source.model.name
-    names = (model, f"{model}-env", host.REPOSITORY)
+    names = (model, f"{model}-env", host.REPOSITORY, bases.REPOSITORY)
     return RegistryStore(registry, OciLayout(machine_cache() / "images"), names, say)
 
 

@@ -48,7 +48,7 @@ def test_promotion_copies_image_and_referrers_then_pins(live, target, tmp_path):
     live.mlops("run", "--quiet")
     told = live.mlops("promote", "spam@dev", "--dry-run")
     assert f"to {target.host}/staging:" in told.stderr
-    assert " MB" in told.stderr
+    assert "blobs, " in told.stderr
     assert httpx.get(f"http://{target.host}/v2/_catalog").json() == {"repositories": []}
     live.mlops("promote", "spam@dev")
     digest = live.pinned("staging")

@@ -5,7 +5,7 @@ import pytest
 from mlops.domain.environment import GateRule, Hold, QuarantineEntry
 from mlops.domain.project import ModelConfig, Project
 from mlops.engine.promote import PromoteOrder, Promoter
-from mlops.errors import ConfigError, RefusedError, UsageError
+from mlops.errors import ConfigError, RefusedError, RegistryError, UsageError
 from mlops.manifests.overlay import dump_holds, dump_quarantine
 from tests.fakes.estate import Estate, digest, release
 from tests.fakes.gitops import START
@@ -287,3 +287,77 @@ def test_automation_goes_on_past_an_environment_that_cannot_be_read():
     assert [str(each).partition(":")[0] for each in unread] == [
         "environments/staging/kustomization.yaml"
     ]
+
+
+class Copied:
+    """What was brought where, and with which pins standing; `down` are registries that refuse."""
+
+    def __init__(self, estate: Estate, *down: str) -> None:
+        self.estate, self.down, self.seen = estate, down, []
+
+    def needed(self, release, into, sources=()):
+        self.seen.append(("asked", release.digest, into, tuple(sources)))
+        return "2 blobs, 3.0 MB"
+
+    def bring(self, release, into, sources=()):
+        if into in self.down:
+            raise RegistryError(f"{into} is down")
+        self.seen.append(("brought", release.digest, into, self.estate.pins("staging")))
+
+
+def with_registry(estate: Estate, environment: str, registry: str, more: str = "") -> None:
+    text = f"apiVersion: mlops/v1\nkind: Environment\nregistry: {registry}\n{more}"
+    estate.write(f"{environment}/environment.yaml", text.encode())
+
+
+def overlay(estate: Estate, environment: str) -> str:
+    tip = estate.gitops.tip()
+    return estate.gitops.read(tip, f"environments/{environment}/kustomization.yaml").decode()
+
+
+def test_the_image_is_where_the_environment_wants_it_before_the_pin():
+    estate = released("A")
+    with_registry(estate, "staging", "r.example.com/staging")
+    copied = Copied(estate)
+    Promoter(estate.publisher, LINE, copied).promote(PromoteOrder(("spam@dev",)))
+    assert copied.seen == [("brought", digest("A"), "r.example.com/staging", {})]
+    assert "newName: r.example.com/staging/spam" in overlay(estate, "staging").replace('"', "")
+    with_registry(estate, "staging", "other.example.com/ml")
+    estate.released("B", to=("dev",))
+    Promoter(estate.publisher, LINE, copied).promote(PromoteOrder(("spam@dev",)))
+    text = overlay(estate, "staging").replace('"', "")
+    assert "newName: other.example.com/ml/spam" in text
+    assert "r.example.com/staging" not in text
+
+
+def test_an_image_that_cannot_be_brought_moves_no_pin():
+    estate = released("A")
+    with_registry(estate, "staging", "r.example.com/staging")
+    tip = estate.gitops.tip()
+    promoter = Promoter(estate.publisher, LINE, Copied(estate, "r.example.com/staging"))
+    with pytest.raises(RegistryError, match="is down"):
+        promoter.promote(PromoteOrder(("spam@dev",)))
+    assert estate.gitops.tip() == tip
+
+
+def test_a_dry_run_asks_and_copies_nothing():
+    estate = released("A")
+    with_registry(estate, "staging", "r.example.com/staging")
+    with_registry(estate, "prod", "r.example.com/prod", "from: staging\n")
+    copied = Copied(estate)
+    Promoter(estate.publisher, LINE, copied).promote(PromoteOrder(("spam@dev",)), dry_run=True)
+    others = ("r.example.com/prod",)
+    assert copied.seen == [("asked", digest("A"), "r.example.com/staging", others)]
+    assert estate.pins("staging") == {}
+
+
+def test_automation_goes_on_where_one_registry_is_down():
+    estate = released("A")
+    for name in ("staging", "prod"):
+        more = "from: dev\nauto: true\n"
+        with_registry(estate, name, f"r.example.com/{name}", more)
+    unread = []
+    copied = Copied(estate, "r.example.com/staging")
+    Promoter(estate.publisher, LINE, copied).automatic(unread=unread.append)
+    assert [str(each) for each in unread] == ["r.example.com/staging is down"]
+    assert (estate.pins("staging"), estate.pins("prod")) == ({}, {"spam": digest("A")})

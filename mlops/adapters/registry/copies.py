@@ -31,7 +31,7 @@ class Copies:
         absent, manifest = images.lacking(source, release.digest, target)
         if absent:
             blobs = "1 blob" if len(absent) == 1 else f"{len(absent)} blobs"
-            return f"{blobs}, {sum(absent.values()) / 1e6:.1f} MB"
+            return f"{blobs}, {images.told_size(sum(absent.values()))}"
         return "its manifest" if manifest else ""
 
     def bring(self, release: ReleaseId, into: str, sources: Sequence[str] = ()) -> None:

@@ -138,10 +138,15 @@ def push_blobs(
             for done in as_completed(doing):
                 digest, size = doing[done]
                 if done.result() == "pushed":
-                    say(f"pushed {digest.short} ({size / 1e6:.1f} MB)")
+                    say(f"pushed {digest.short} ({told_size(size)})")
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def told_size(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
 
 
 def _file(source: Source, digest: Digest, size: int) -> Path:
