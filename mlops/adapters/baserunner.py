@@ -50,6 +50,10 @@ class SandboxedBase:
         with self._scratch() as scratch:
             return _finish(self._launch(manifest, inside, scratch), stdin, doing, timeout)
 
+    def root(self, manifest: Digest) -> Path:
+        """The unpacked root filesystem, shared and only to be read. Raises RegistryError."""
+        return RootFilesystems(self.images, self.cache).merged(read_image(self.images, manifest))
+
     def _launch(self, manifest: Digest, inside: Inside, scratch: Path) -> Launch:
         probe = sandbox.probe(self.cache, scratch.parent)
         if probe.reasons:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from mlops.adapters import process
+from mlops.adapters import process, uvcomplaints
 from mlops.errors import BuildError
 from mlops.ports import Resolution, Target
 
@@ -22,6 +22,7 @@ _COMPILE = (
 # the glibc versions that uv has a platform for
 _MANYLINUX = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
 _MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+_SECRET = ("_PASSWORD", "_USERNAME", "_TOKEN")  # of an index, and for publishing
 
 
 class Uv:
@@ -56,33 +57,55 @@ class Uv:
         return Path(self._uv(["cache", "dir"], "asking for its cache").strip())
 
     def install(
-        self, python: Path, requirements: Path, venv: Path, allow_builds: Sequence[str] = ()
-    ) -> None:
+        self,
+        python: Path,
+        requirements: Path,
+        venv: Path,
+        *,
+        target: Target | None = None,
+        sources: Sequence[str] = (),
+    ) -> Sequence[str]:
         """Meets `build.toolchain.Installer`."""
         create = ["venv", "--quiet", "--no-project", "--python", str(python)]
         self._uv([*create, str(venv)], "creating a virtual environment")
         # links into uv's cache will do: what is installed here is read once, and goes
         argv = self.arguments(
-            str(venv / "bin" / "python"), str(requirements), allow_builds, link_mode="hardlink"
+            str(venv / "bin" / "python"), str(requirements), sources, link_mode="hardlink"
         )
-        self.offline_first(argv, f"installing {requirements.name}", _INSTALL_TIMEOUT)
+        if target is not None:
+            argv = [*argv, *_target_arguments(target)]
+        try:
+            done = self._offline_first(argv, f"installing {requirements.name}", _INSTALL_TIMEOUT)
+        except BuildError as exc:
+            raise self.explained(exc, target) from None
+        return uvcomplaints.withdrawn(done.stderr.decode(errors="replace"))
+
+    def explained(self, error: BuildError, target: Target | None) -> BuildError:
+        """Meets `build.toolchain.Installer`."""
+        if target is None:
+            return uvcomplaints.explained(error, "this machine's Python")
+        wanted = f"{target.platform}, Python {target.python}, glibc {target.libc}"
+        return uvcomplaints.explained(error, wanted)
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What the environment says to uv; paths of this machine are left out."""
+        """What the environment says to uv, for strangers: paths of this machine and passwords left
+        out."""
         return {
-            name: value
+            name: uvcomplaints.without_passwords(value)
             for name, value in os.environ.items()
-            if (name.startswith("UV_") or name.lower().endswith("_proxy")) and "/" not in value[:1]
+            if (name.startswith("UV_") or name.lower().endswith("_proxy"))
+            and "/" not in value[:1]
+            and not name.endswith(_SECRET)
         }
 
     def arguments(
-        self, python: str, requirements: str, allow_builds: Sequence[str], *, link_mode: str
+        self, python: str, requirements: str, sources: Sequence[str], *, link_mode: str
     ) -> Sequence[str]:
-        """Meets `build.toolchain.Installer`: wheels alone, except for the names allowed."""
-        argv = ["pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps"]
+        """Meets `build.toolchain.Installer`."""
+        argv = ["pip", "install", "--python", python, "--require-hashes", "--no-deps"]
         argv += ["--link-mode", link_mode, "--requirement", requirements, "--only-binary", ":all:"]
-        for name in allow_builds:
+        for name in sources:
             argv += ["--no-binary", name]
         return argv
 
@@ -126,28 +149,38 @@ class Uv:
         text = self._uv([*argv, "--directory", directory], f"reading {path}")
         return tuple(line for line in text.splitlines() if line.strip())
 
-    def offline_first(self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT) -> str:
-        """Run uv against its cache, and with the network where that fails; its stdout."""
+    def _offline_first(
+        self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT
+    ) -> process.Completed:
+        """Run uv against its cache, and with the network where that fails."""
         try:
-            return self._uv(["--offline", *argv], doing, timeout)
+            return self._run(["--offline", *argv], doing, timeout)
         except BuildError:
             if os.environ.get("UV_OFFLINE", "") not in ("", "0", "false"):
                 raise
-        return self._uv(argv, doing, timeout)
+        return self._run(argv, doing, timeout)
 
     def _uv(self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT) -> str:
+        return self._run(argv, doing, timeout).text
+
+    def _run(
+        self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT
+    ) -> process.Completed:
         dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT")
         env = {name: value for name, value in os.environ.items() if name not in dropped}
         env |= {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
-        done = process.run(
-            [str(self.program), *argv],
-            doing=doing,
-            cwd=self._directory,
-            env=env,
-            timeout=timeout,
-            error=BuildError,
-        )
-        return done.text
+        try:
+            return process.run(
+                [str(self.program), *argv],
+                doing=doing,
+                cwd=self._directory,
+                env=env,
+                timeout=timeout,
+                error=BuildError,
+            )
+        except BuildError as exc:
+            text = uvcomplaints.without_passwords(exc.message)
+            raise BuildError(text, hint=exc.hint, retryable=exc.retryable) from None
 
 
 def _target_arguments(target: Target) -> list[str]:

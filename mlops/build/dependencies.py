@@ -1,15 +1,24 @@
-"""The dependencies layer: locked wheels, installed by the base's own interpreter at /opt/venv."""
+"""The dependencies layers: locked packages as a virtual environment of the base's Python at /opt/venv.
+
+Wheels are chosen for the base and laid out by an installer of this machine, with this machine's
+credentials: the base, a stranger, never runs with them. What must be built from source is built
+inside the base, and hears of the indexes without their passwords.
+"""
 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops.build import bytecode, environment
+from packaging.utils import canonicalize_name
+
+from mlops.build import bytecode, distributions, environment, locked
 from mlops.build.interpreter import Interpreter
+from mlops.build.locked import Pin
 from mlops.build.tar import Entry
 from mlops.build.toolchain import BaseRunner, Installer
 from mlops.domain.digest import Digest
@@ -17,39 +26,55 @@ from mlops.errors import BuildError
 from mlops.ports import Bind
 
 _REQUIREMENTS = "requirements.lock"
+_SOURCES = "sources.lock"
 _INSIDE = "/mnt/mlops"  # where a base sees what it is lent
-_CACHE = "/mnt/uv-cache"
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where an environment is installed: the base, its interpreter, and the tools.
+    """Where an environment is installed: the base, its platform and interpreter, and the tools.
 
     `runner` is None for `base: host`, whose interpreter is this machine's own.
     """
 
     base: Digest
+    platform: str
     interpreter: Interpreter
     installer: Installer
     runner: BaseRunner | None
 
 
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An environment as a tree, without bytecode, and what there is to say about its packages."""
+
+    tree: dict[str, Entry]
+    notes: tuple[str, ...] = ()
+
+
 def install(
     site: Site, requirements: bytes, allow_builds: Sequence[str], scratch: Path
-) -> dict[str, Entry]:
-    """Install hashed requirements; the environment as a tree, with bytecode.
+) -> Installed:
+    """Install hashed requirements.
 
     The tree's files lie below `scratch`, which must outlive it. Raises BuildError.
     """
+    pins = locked.parse(requirements)
+    allowed = {canonicalize_name(name) for name in allow_builds}
+    sources = tuple(pin for pin in pins if pin.name in allowed and not pin.url)
     work = Path(tempfile.mkdtemp(prefix="venv-", dir=scratch))
-    (work / _REQUIREMENTS).write_bytes(requirements)
-    venv = work / "venv"
     if site.runner is None:
-        python = Path(site.interpreter.path)
-        site.installer.install(python, work / _REQUIREMENTS, venv, allow_builds)
+        notes = _install_here(site, pins, sources, work)
+        tree = environment.tree_of(work / "venv", site.interpreter)
     else:
-        _install_inside(site, site.runner, work, allow_builds)
-    return compiled(site, environment.tree_of(venv, site.interpreter))
+        wheels = tuple(pin for pin in pins if pin not in sources)
+        notes = _install_for(site, wheels, work)
+        tree = environment.tree_of(work / "venv", site.interpreter)
+        if sources:
+            _build_inside(site, site.runner, sources, work)
+            tree |= environment.tree_of(work / "built", site.interpreter)
+    distributions.owners(tree)  # refuses what collides
+    return Installed(tree, tuple(notes))
 
 
 def compiled(site: Site, tree: dict[str, Entry]) -> dict[str, Entry]:
@@ -67,39 +92,70 @@ def _asker(site: Site, doing: str) -> Callable[[Sequence[str], bytes], bytes]:
     )
 
 
-def _install_inside(
-    site: Site, runner: BaseRunner, work: Path, allow_builds: Sequence[str]
-) -> None:
-    """Run uv in the base, so that it sees the base's interpreter and libc, and nothing else."""
-    shutil.copy2(site.installer.program, work / "uv")
-    (work / "venv").mkdir()
-    (work / "home").mkdir()
+def _install_here(
+    site: Site, pins: Sequence[Pin], sources: Sequence[Pin], work: Path
+) -> Sequence[str]:
+    (work / _REQUIREMENTS).write_bytes(locked.dump(pins))
+    return site.installer.install(
+        Path(site.interpreter.path),
+        work / _REQUIREMENTS,
+        work / "venv",
+        sources=[pin.name for pin in sources],
+    )
+
+
+def _install_for(site: Site, wheels: Sequence[Pin], work: Path) -> Sequence[str]:
+    """Lay out wheels for the base by an interpreter of this machine, of which nothing stays."""
+    (work / _REQUIREMENTS).write_bytes(locked.dump(wheels))
+    return site.installer.install(
+        Path(sys.executable),
+        work / _REQUIREMENTS,
+        work / "venv",
+        target=site.interpreter.target(site.platform),
+    )
+
+
+def _build_inside(site: Site, runner: BaseRunner, sources: Sequence[Pin], work: Path) -> None:
+    """Build and install sdists in the base; with the network where its cache does not suffice.
+
+    The cache is the base's own: code of strangers must not write to the one that wheels come from.
+    """
+    names = [pin.name for pin in sources]
+    cache = site.installer.cache.parent / "mlops-builds" / site.base.hex[:24]
+    try:
+        shutil.copy2(site.installer.program, work / "uv")
+        (work / _SOURCES).write_bytes(locked.dump(sources))
+        for directory in (cache, work / "built", work / "home"):
+            directory.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise BuildError(f"cannot prepare a build in the base: {exc}") from exc
     binds = (
         Bind(work, _INSIDE, writable=True),
-        Bind(site.installer.cache, _CACHE, writable=True),
-        Bind(work / "venv", str(environment.VENV), writable=True),
+        Bind(cache, f"{_INSIDE}/cache", writable=True),
+        Bind(work / "built", str(environment.VENV), writable=True),
     )
     env = {
-        "UV_CACHE_DIR": _CACHE,
+        **site.installer.settings,
+        "UV_CACHE_DIR": f"{_INSIDE}/cache",
         "HOME": f"{_INSIDE}/home",
         "UV_NO_PROGRESS": "1",
         "UV_PYTHON_DOWNLOADS": "never",
         "PATH": "/usr/local/bin:/usr/bin:/bin",
-        **site.installer.settings,
+        "SOURCE_DATE_EPOCH": "315532800",  # 1980: the first year that a zip file can name
+        "PYTHONHASHSEED": "0",
     }
-    uv = f"{_INSIDE}/uv"
-    python = str(site.interpreter.path)
+    uv, python = f"{_INSIDE}/uv", str(site.interpreter.path)
     create = (uv, "venv", "--quiet", "--no-project", "--allow-existing", "--python", python)
     doing = "creating a virtual environment in the base"
     runner.run(site.base, (*create, str(environment.VENV)), doing=doing, binds=binds, env=env)
     argv = site.installer.arguments(
-        f"{environment.VENV}/bin/python",
-        f"{_INSIDE}/{_REQUIREMENTS}",
-        allow_builds,
-        link_mode="copy",
+        f"{environment.VENV}/bin/python", f"{_INSIDE}/{_SOURCES}", names, link_mode="copy"
     )
-    doing = "installing requirements in the base"
+    doing = f"building {', '.join(names)} from source in the base"
     try:
         runner.run(site.base, (uv, "--offline", *argv), doing=doing, binds=binds, env=env)
     except BuildError:
-        runner.run(site.base, (uv, *argv), doing=doing, binds=binds, env=env, network=True)
+        try:
+            runner.run(site.base, (uv, *argv), doing=doing, binds=binds, env=env, network=True)
+        except BuildError as exc:
+            raise site.installer.explained(exc, site.interpreter.target(site.platform)) from None

@@ -13,6 +13,7 @@ import io
 import re
 from pathlib import Path, PurePosixPath
 
+from mlops.build.distributions import normal, text_of
 from mlops.build.interpreter import Interpreter
 from mlops.build.tar import Content, Directory, Entry, File, Link, Tree, read_tree
 from mlops.errors import BuildError
@@ -35,9 +36,15 @@ _SHEBANG = re.compile(
 def tree_of(installed: Path, interpreter: Interpreter) -> dict[str, Entry]:
     """The environment that was installed in a directory of this machine, as it stands in an image.
 
-    Raises BuildError where a file cannot be read or a script keeps the directory's path.
+    It may have been installed by another Python than the image's: what that one calls after itself
+    gets the image's name. Raises BuildError where a file cannot be read or a script keeps the
+    directory's path.
     """
-    return laid_out(read_tree(installed), installed, interpreter)
+    tree = read_tree(installed)
+    for found in sorted((installed / "lib").glob("python3.*")):
+        if found.name != interpreter.directory:
+            tree = _renamed(tree, found.name, interpreter.directory)
+    return laid_out(tree, installed, interpreter)
 
 
 def laid_out(tree: Tree, installed: Path, interpreter: Interpreter) -> dict[str, Entry]:
@@ -52,10 +59,10 @@ def laid_out(tree: Tree, installed: Path, interpreter: Interpreter) -> dict[str,
             _no_trace(changed[path], installed, path)
             found[path] = Content(changed[path], entry.executable)
     for path, entry in found.items():
-        if path.endswith(".dist-info/RECORD") and isinstance(entry, File):
+        if path.endswith(".dist-info/RECORD"):
             at = PurePosixPath(path).parent.parent
-            text = record(entry.source.read_text(), at, changed, frozenset(found))
-            found[path] = Content(text.encode())
+            text = record(text_of(entry), at, changed, frozenset(found))
+            found[path] = Content(text.encode(errors="surrogateescape"))
     whole = {f"{_AT}/{path}": entry for path, entry in found.items()}
     return whole | _frame(interpreter, site)
 
@@ -76,7 +83,7 @@ def record(text: str, at: PurePosixPath, changed: dict[str, bytes], present: fro
     for row in csv.reader(io.StringIO(text)):
         if not row:
             continue
-        path = _normal(at / row[0])
+        path = normal(at / row[0])
         if path in changed:
             digest = hashlib.sha256(changed[path]).digest()
             code = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -86,6 +93,22 @@ def record(text: str, at: PurePosixPath, changed: dict[str, bytes], present: fro
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(sorted(lines))
     return out.getvalue()
+
+
+def _renamed(tree: Tree, old: str, new: str) -> dict[str, Entry]:
+    """Library and headers of one Python as another's, in RECORDs too."""
+    moved = {f"lib/{old}/": f"lib/{new}/", f"include/site/{old}/": f"include/site/{new}/"}
+    found: dict[str, Entry] = {}
+    for path, entry in tree.items():
+        if path.endswith(".dist-info/RECORD") and isinstance(entry, File):
+            text = entry.source.read_bytes()
+            before, after = (f"/include/site/{name}/".encode() for name in (old, new))
+            kept: Entry = Content(text.replace(before, after))
+        else:
+            kept = entry
+        head = next((head for head in moved if path.startswith(head)), "")
+        found[moved[head] + path.removeprefix(head) if head else path] = kept
+    return found
 
 
 def _kept(path: str, site: str) -> bool:
@@ -120,13 +143,3 @@ def _frame(interpreter: Interpreter, site: str) -> dict[str, Entry]:
     for name in ("python3", interpreter.directory):
         tree[f"{_AT}/bin/{name}"] = Link("python")
     return tree
-
-
-def _normal(path: PurePosixPath) -> str:
-    parts: list[str] = []
-    for part in path.parts:
-        if part == ".." and parts:
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)

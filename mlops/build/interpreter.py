@@ -10,6 +10,7 @@ from mlops.build.image import Image
 from mlops.build.toolchain import BaseRunner
 from mlops.domain.digest import Digest
 from mlops.errors import BuildError
+from mlops.ports import Target
 
 PYTHON = "dev.mlops.python"  # labels of a base that we packed
 VERSION = "dev.mlops.python.version"
@@ -39,6 +40,10 @@ class Interpreter:
         """The name of its library directory, `python3.11`."""
         major, minor, *_ = self.version.split(".")
         return f"python{major}.{minor}"
+
+    def target(self, platform: str) -> Target:
+        """What wheels are chosen for; `platform` as `linux/amd64`."""
+        return Target(platform, self.version, self.libc.removeprefix("glibc").strip())
 
 
 def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str) -> Interpreter:

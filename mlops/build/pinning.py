@@ -40,7 +40,7 @@ class Bases:
     def target(self, image: LockedImage) -> Target:
         base = load(self.store, image.manifest)
         found = of_base(base, image.manifest, self.tools.runner, image.name)
-        return Target(image.platform, found.version, found.libc.removeprefix("glibc").strip())
+        return found.target(image.platform)
 
     def tool(self) -> LockedImage:
         platform = host.host_platform()

@@ -107,7 +107,7 @@ class BuiltImage:
     """A stored image; `ref.digest` is `manifest` as long as an image has one platform.
 
     `base` is `{ref, index, platform, manifest}`, as release records have it; `reused` says
-    that nothing was built.
+    that nothing was built. `notes` are for a person: what the installer warned of.
     """
 
     ref: ImageRef
@@ -116,6 +116,7 @@ class BuiltImage:
     layers: tuple[Layer, ...]
     base: Mapping[str, str]
     reused: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def build_environment(
@@ -132,9 +133,10 @@ def build_environment(
     base = _base(store, request, tools)
     runner = None if request.base.ref == host.HOST else tools.runner
     python = of_base(base, request.base.manifest, tools.runner, request.base.ref)
-    site = dependencies.Site(request.base.manifest, python, tools.installer, runner)
+    site = dependencies.Site(request.base.manifest, base.platform, python, tools.installer, runner)
     with store.staging() as scratch:
-        tree = dependencies.install(site, request.requirements, request.allow_builds, scratch)
+        found = dependencies.install(site, request.requirements, request.allow_builds, scratch)
+        tree = dependencies.compiled(site, found.tree)
         layers = [put_layer(store, LayerKind.DEPENDENCIES, tree)]
     if request.server:
         tree = dependencies.compiled(site, server.tree())
@@ -148,7 +150,8 @@ def build_environment(
         command=("python",),
         created=EPOCH,
     )
-    return _built(store, repository, put(store, image, repository, tag))
+    built = _built(store, repository, put(store, image, repository, tag))
+    return replace(built, notes=found.notes)
 
 
 def build_release(store: ImageStore, request: ReleaseRequest) -> BuiltImage:

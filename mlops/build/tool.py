@@ -48,7 +48,7 @@ def build(store: ImageStore, installer: Installer) -> Digest:
     manifest, _ = host.pack(store, installer)
     base = load(store, manifest)
     python = of_base(base, manifest, None, host.HOST)
-    site = dependencies.Site(manifest, python, installer, None)
+    site = dependencies.Site(manifest, base.platform, python, installer, None)
     git, packages = _git(), _packages(_needed(DISTRIBUTION) - {DISTRIBUTION}, python)
     tag = f"ground-{fingerprint(git | packages, str(manifest), COMPRESSOR)}"
     ground = _found(store, tag)

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Protocol
 
 from mlops.domain.digest import Digest
-from mlops.ports import Bind, ImageStore
+from mlops.errors import BuildError
+from mlops.ports import Bind, ImageStore, Target
 
 
 class BaseRunner(Protocol):
     """Runs a command in the root filesystem of a stored image, below a throw-away overlay."""
+
+    def root(self, manifest: Digest) -> Path:
+        """The root filesystem as one directory of this machine, only to be read. Raises BuildError,
+        RegistryError."""
+        ...
 
     def run(
         self,
@@ -61,22 +67,36 @@ class Installer(Protocol):
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """The environment variables that it goes by (package indexes, certificates)."""
+        """The environment variables that it goes by (package indexes, proxies), as strangers may know
+        them: without passwords and without paths of this machine."""
         ...
 
     def arguments(
-        self, python: str, requirements: str, allow_builds: Sequence[str], *, link_mode: str
+        self, python: str, requirements: str, sources: Sequence[str], *, link_mode: str
     ) -> Sequence[str]:
-        """Its arguments that install hashed requirements into the environment of `python`;
-        `link_mode` is `copy` or `hardlink`: how files come from its cache."""
+        """Its arguments that install hashed requirements into the environment of `python`: wheels
+        alone, except that `sources` are built from their sdists; `link_mode` is `copy` or `hardlink`:
+        how files come from its cache."""
         ...
 
     def install(
-        self, python: Path, requirements: Path, venv: Path, allow_builds: Sequence[str] = ()
-    ) -> None:
+        self,
+        python: Path,
+        requirements: Path,
+        venv: Path,
+        *,
+        target: Target | None = None,
+        sources: Sequence[str] = (),
+    ) -> Sequence[str]:
         """Make a virtual environment of `python` at `venv` and install the hashed requirements
-        into it, dependencies not followed; sdists are built for the names in `allow_builds` alone.
-        Raises BuildError."""
+        into it, dependencies not followed; what there is to say about them (a yanked release).
+
+        With a `target` the wheels are those for that platform, Python and libc, whatever runs here;
+        else `sources` may be built from their sdists. Raises BuildError."""
+        ...
+
+    def explained(self, error: BuildError, target: Target) -> BuildError:
+        """What it said elsewhere when it failed, in words that name package, target and what helps."""
         ...
 
     def python(

@@ -35,6 +35,8 @@ def run(env: Mapping[str, str]) -> None:
     built = build_environment(store, request, tools)
     source.state.write("environment.json", {"image": str(built.ref), "base": dict(built.base)})
     source.inputs.result("environment", str(built.ref))
+    for note in built.notes:
+        say(note)
     say(f"{built.ref}{' (built before)' if built.reused else ''}")
 
 

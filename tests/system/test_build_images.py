@@ -326,8 +326,16 @@ def test_wrong_hashes_and_unpinned_requirements_are_refused(
 ):
     store = store_at(tmp_path / "registry", packed)
     before = store.entries()
-    for text in (requirements[:-9] + b"00000000\n", b"tiny-thing==1.0\n", b"no-such-thing==1.0\n"):
-        with pytest.raises(BuildError, match=r"installing requirements\.lock"):
+    absent = b"no-such-thing==1.0 --hash=sha256:" + b"0" * 64
+    for text, message in (
+        (
+            requirements[:-9] + b"00000000\n",
+            "tiny-thing==1.0 has other bytes than requirements.lock",
+        ),
+        (b"tiny-thing==1.0\n", "requirements.lock:1: tiny-thing==1.0 has no sha256"),
+        (absent, "no-such-thing is not in the package index"),
+    ):
+        with pytest.raises(BuildError, match=message):
             strategy.build_environment(store, request(packed[1], text, tmp_path), Toolchain(Uv()))
     assert store.entries() == before
     assert list((store.root / "tmp").iterdir()) == []
