@@ -18,7 +18,7 @@ from mlops.errors import BuildError
 _LOCK = "requirements.lock"
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*+(?P<extras>\[[^\]]*+\])?+\s*+"
-    r"(?:===?\s*+(?P<version>[^\s;,*]++)|@\s*+(?P<url>\S++))(?P<rest>.*)\Z"
+    r"(?:===?\s*+(?P<version>[^\s;,*]++)(?=[\s;]|\Z)|@\s*+(?P<url>\S++))(?P<rest>.*)\Z"
 )
 _REST = re.compile(r"(?:\s*;[^#]*?)?(?:\s+--hash=sha256:[0-9a-f]{64})+\s*")
 _OTHERS = (
