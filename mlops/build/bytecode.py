@@ -1,7 +1,7 @@
 """Bytecode beside sources, the same on every build: checked by nobody, with final paths inside.
 
-`unchecked-hash` (PEP 552) has no time in it. Sources are dealt to a fixed number of compilers in
-order, since a code object's bytes depend on what its interpreter has seen before.
+`unchecked-hash` (PEP 552) has no time in it. Sources are dealt to compilers in order, whose number
+depends on theirs alone: a code object's bytes depend on what its interpreter has seen before.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from mlops.build.tar import Content, Entry, File, Tree
 from mlops.errors import BuildError
 
-_DEALT = 4  # compilers; part of the bytes, whatever the number of processors here
+# Compilers, and sources that make one worth its start: part of the bytes, whatever the processors here
+_MOST, _WORTH = 4, 200
 _AT_ONCE = 2
 _UNCOMPILED = frozenset({"tests", "test", "__pycache__"})
 _SCRIPT = Path(__file__).with_name("compiler.py")
@@ -29,7 +30,10 @@ def compiled(tree: Tree, interpreter: Interpreter) -> dict[str, Entry]:
     (a template, another Python) stays without. Raises BuildError.
     """
     paths = sorted(path for path in tree if _wanted(path) and _is_file(tree[path]))
-    hands = [paths[number::_DEALT] for number in range(_DEALT)]
+    if not paths:
+        return {path: tree[path] for path in tree if "__pycache__" not in path.split("/")}
+    dealt = min(_MOST, 1 + len(paths) // _WORTH)
+    hands = [paths[number::dealt] for number in range(dealt)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(lambda hand: _compile(tree, hand, interpreter), hands))
     whole = {path: tree[path] for path in tree if "__pycache__" not in path.split("/")}

@@ -18,8 +18,9 @@ from packaging.utils import canonicalize_name
 
 from mlops.build import bytecode, distributions, environment, locked
 from mlops.build.interpreter import Interpreter
+from mlops.build.layering import Share, shares
 from mlops.build.locked import Pin
-from mlops.build.tar import Entry
+from mlops.build.tar import Entry, Tree
 from mlops.build.toolchain import BaseRunner, Installer
 from mlops.domain.digest import Digest
 from mlops.errors import BuildError
@@ -46,9 +47,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An environment as a tree, without bytecode, and what there is to say about its packages."""
+    """An environment without bytecode, dealt out to layers, and what there is to say about its
+    packages."""
 
-    tree: dict[str, Entry]
+    shares: tuple[Share, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -57,7 +59,7 @@ def install(
 ) -> Installed:
     """Install hashed requirements.
 
-    The tree's files lie below `scratch`, which must outlive it. Raises BuildError.
+    The files of its trees lie below `scratch`, which must outlive it. Raises BuildError.
     """
     pins = locked.parse(requirements)
     allowed = {canonicalize_name(name) for name in allow_builds}
@@ -73,11 +75,10 @@ def install(
         if sources:
             _build_inside(site, site.runner, sources, work)
             tree |= environment.tree_of(work / "built", site.interpreter)
-    distributions.owners(tree)  # refuses what collides
-    return Installed(tree, tuple(notes))
+    return Installed(shares(tree, distributions.owners(tree)), tuple(notes))
 
 
-def compiled(site: Site, tree: dict[str, Entry]) -> dict[str, Entry]:
+def compiled(site: Site, tree: Tree) -> dict[str, Entry]:
     """The tree with bytecode by the base's interpreter. Raises BuildError."""
     return bytecode.compiled(tree, _asker(site, "compiling to bytecode"))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops.build.layers import KIND, Layer, LayerKind
+from mlops.build.layers import KIND, PACKAGE, Layer, LayerKind
 from mlops.domain.digest import Digest
 from mlops.errors import BuildError, RegistryError, UsageError
 from mlops.ports import ImageStore
@@ -82,7 +82,8 @@ class Image:
             "config": {key: value for key, value in settings.items() if value},
             "rootfs": {"type": "layers", "diff_ids": [str(la.diff_id) for la in self.layers]},
             "history": [
-                {"created": created, "created_by": f"mlops: {layer.kind}"} for layer in self.layers
+                {"created": created, "created_by": f"mlops: {layer.kind} {layer.package}".rstrip()}
+                for layer in self.layers
             ],
         }
         return canonical(document | ({"variant": variant[0]} if variant else {}))
@@ -94,7 +95,8 @@ class Image:
                 "mediaType": layer.media_type,
                 "digest": str(layer.digest),
                 "size": layer.size,
-                "annotations": {KIND: str(layer.kind)},
+                "annotations": {KIND: str(layer.kind)}
+                | ({PACKAGE: layer.package} if layer.package else {}),
             }
             for layer in self.layers
         ]
@@ -199,6 +201,7 @@ def _layers(descriptors: Sequence[Mapping[str, Any]], diff_ids: Sequence[str]) -
             diff_id=Digest.parse(diff_id),
             size=int(descriptor["size"]),
             media_type=_LAYER_TYPES.get(descriptor["mediaType"], descriptor["mediaType"]),
+            package=str((descriptor.get("annotations") or {}).get(PACKAGE, "")),
         )
         for descriptor, diff_id in zip(descriptors, diff_ids, strict=True)
     )

@@ -7,12 +7,14 @@ the release image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from mlops.build import dependencies, host, project, server, tar
+from mlops.build.compression import Compression
 from mlops.build.environment import VENV
 from mlops.build.image import (
     BASE_DIGEST,
@@ -25,14 +27,17 @@ from mlops.build.image import (
     put,
 )
 from mlops.build.interpreter import of_base
-from mlops.build.layers import COMPRESSOR, Layer, LayerKind, put_layer
+from mlops.build.layering import Share
+from mlops.build.layers import Layer, LayerKind, put_layer
 from mlops.build.toolchain import BaseRunner, BaseSource, Installer
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.source import Commit
 from mlops.errors import BuildError
 from mlops.ports import ImageStore
 
-BUILDER = f"mlops layers 1, {COMPRESSOR}"  # mlops.lock's `builder`: with another, bytes may differ
+# mlops.lock's `builder`: with another, bytes may differ
+BUILDER = ", ".join(("mlops layers 2", *(each.version for each in Compression)))
+_AT_ONCE = 2  # layers compiled and compressed
 _USER = "65532:65532"  # by number: restricted Pod Security must see that it is not root
 
 
@@ -66,7 +71,8 @@ class EnvironmentRequest:
     `project` is where relative paths in `base.ref` start. `requirements` are the bytes of
     requirements.lock, empty where there are none. `server` is false where mlops.yaml has
     `serve.command`. `prefix` stands before repository names (`registry.example.com/ml/`), empty in a
-    layout. `rebuild` ignores an environment image that was built before.
+    layout. With `bytecode`, the base's Python compiles what can be imported. `rebuild` ignores an
+    environment image that was built before.
     """
 
     model: str
@@ -75,6 +81,8 @@ class EnvironmentRequest:
     project: Path
     server: bool = True
     allow_builds: tuple[str, ...] = ()
+    bytecode: bool = True
+    compression: Compression = Compression.GZIP
     prefix: str = ""
     rebuild: bool = False
 
@@ -87,7 +95,7 @@ class ReleaseRequest:
     `tree` is the directory of the project's files; `code` names files or directories in it, relative,
     that go below /app; none means the whole tree, except hidden directories and environments/. `artifact` is
     the model's path in the project; its bytes are read from `tree / artifact`. An empty `command`
-    means the built-in server.
+    means the built-in server. `labels` are the project's own, pairs; those of mlops win.
     """
 
     model: str
@@ -99,6 +107,8 @@ class ReleaseRequest:
     artifact: str
     command: tuple[str, ...] = ()
     port: int = 8080
+    labels: tuple[tuple[str, str], ...] = ()
+    compression: Compression = Compression.GZIP
     prefix: str = ""
 
 
@@ -136,11 +146,10 @@ def build_environment(
     site = dependencies.Site(request.base.manifest, base.platform, python, tools.installer, runner)
     with store.staging() as scratch:
         found = dependencies.install(site, request.requirements, request.allow_builds, scratch)
-        tree = dependencies.compiled(site, found.tree)
-        layers = [put_layer(store, LayerKind.DEPENDENCIES, tree)]
+        layers = _put(store, LayerKind.DEPENDENCIES, found.shares, request, site)
     if request.server:
-        tree = dependencies.compiled(site, server.tree())
-        layers.append(put_layer(store, LayerKind.SERVER, tree))
+        tree = (Share("", server.tree()),)
+        layers += _put(store, LayerKind.SERVER, tree, request, site)
     image = replace(
         base,
         layers=(*base.layers, *layers),
@@ -154,6 +163,23 @@ def build_environment(
     return replace(built, notes=found.notes)
 
 
+def _put(
+    store: ImageStore,
+    kind: LayerKind,
+    shares: Sequence[Share],
+    request: EnvironmentRequest,
+    site: dependencies.Site,
+) -> list[Layer]:
+    """A layer for each share: compiled apart, so that its bytes do not depend on the others'."""
+
+    def put_share(share: Share) -> Layer:
+        tree = dependencies.compiled(site, share.tree) if request.bytecode else share.tree
+        return put_layer(store, kind, tree, request.compression, share.name)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(put_share, shares))
+
+
 def build_release(store: ImageStore, request: ReleaseRequest) -> BuiltImage:
     """Assemble the release image `<prefix><model>`, tagged `source-<12 hex>`.
 
@@ -163,15 +189,16 @@ def build_release(store: ImageStore, request: ReleaseRequest) -> BuiltImage:
     ground = load(store, request.environment)
     code = project.code(request.tree, request.code, request.artifact)
     model = project.model(request.tree, request.artifact, request.model)
-    layers = [put_layer(store, LayerKind.MODEL, model)]
+    layers = [put_layer(store, LayerKind.MODEL, model, request.compression)]
     if code:
-        layers.insert(0, put_layer(store, LayerKind.CODE, code))
+        layers.insert(0, put_layer(store, LayerKind.CODE, code, request.compression))
     image = replace(
         ground,
         layers=(*ground.layers, *layers),
         env=(*ground.env, *_release_variables(request, code)),
         labels=(
             *ground.labels,
+            *request.labels,
             ("org.opencontainers.image.revision", request.source.sha),
             ("dev.mlops.model", request.model),
             ("dev.mlops.source", request.source.sha),
@@ -195,6 +222,7 @@ def environment_tag(request: EnvironmentRequest) -> str:
         str(request.base.digest),
         str(request.base.manifest),
         server.version() if request.server else "",
+        f"{request.compression}, {'with' if request.bytecode else 'without'} bytecode",
         *sorted(request.allow_builds),
     ]
     total = hashlib.sha256("\n".join(parts).encode() + b"\0" + request.requirements)

@@ -22,6 +22,8 @@ _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6
 _QUANTITY = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?"
 _PLATFORM = r"linux/[a-z0-9]+(/[a-z0-9.]+)?"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_IMAGE_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
+_REVISION = "org.opencontainers.image.revision"
 _REGISTRY = (
     r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?)"
     r"(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
@@ -163,6 +165,13 @@ def _not_empty(text: str) -> str:
     return text
 
 
+def _label(text: str) -> str:
+    if text.startswith(("dev.mlops.", "org.opencontainers.image.base.")) or text == _REVISION:
+        raise ValueError("expected another label: that one is set by mlops")
+    expected = "expected a label such as com.example.team: letters, digits and . _ / - inside"
+    return _shape(_IMAGE_LABEL, expected, 200)(text)
+
+
 def _digest(text: str) -> str:
     try:
         return str(Digest.parse(text))
@@ -245,6 +254,7 @@ Contract = Annotated[
 Variable = Annotated[
     str, AfterValidator(_shape(_VARIABLE, "expected the name of an environment variable"))
 ]
+Label = Annotated[str, AfterValidator(_label)]
 Command = Annotated[
     tuple[Text, ...],
     BeforeValidator(_command, json_schema_input_type=str | tuple[str, ...]),

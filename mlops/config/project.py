@@ -16,6 +16,7 @@ from mlops.config.fields import (
     FilePath,
     GitUrl,
     Glob,
+    Label,
     Name,
     Platform,
     Quantity,
@@ -84,12 +85,33 @@ class BuildSection(Section):
         default=("linux/amd64",), description="the platforms that images are built for"
     )
     allow_sdist: Annotated[tuple[Text, ...], Distinct] = Field(
-        default=(), description="packages that may be built from source, in the base"
+        default=(),
+        description="packages that are built from source, in the base, and not taken as wheels",
+    )
+    bytecode: bool = Field(
+        default=True,
+        description="whether packages stand in the image compiled: it is larger, and starts sooner",
+    )
+    compression: Literal["gzip", "zstd"] = Field(
+        default="gzip",
+        description="how layers are packed; zstd is smaller and sooner unpacked, and needs docker 23, "
+        "containerd 1.5 or podman 4",
+    )
+    labels: dict[Label, Text] = Field(
+        default={}, description="labels of the release image, beside those of mlops"
     )
 
     def frozen(self) -> BuildConfig:
         return BuildConfig(
-            self.strategy, self.base, self.requirements, self.code, self.platforms, self.allow_sdist
+            self.strategy,
+            self.base,
+            self.requirements,
+            self.code,
+            self.platforms,
+            self.allow_sdist,
+            self.bytecode,
+            self.compression,
+            tuple(sorted(self.labels.items())),
         )
 
 

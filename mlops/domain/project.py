@@ -37,7 +37,7 @@ class BuildConfig:
 
     `base` is `host`, an image name, `oci:DIRECTORY[:TAG]` or `oci-archive:FILE`, as written. An
     empty `requirements` means that `mlops lock` finds it. `allow_sdist` names (PEP 503) the packages
-    that may be built from source.
+    that are built from source. `compression` is `gzip` or `zstd`; `labels` are pairs, sorted.
     """
 
     strategy: str = "layers"
@@ -46,6 +46,9 @@ class BuildConfig:
     code: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ("linux/amd64",)
     allow_sdist: tuple[str, ...] = ()
+    bytecode: bool = True
+    compression: str = "gzip"
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def lock(self) -> str:

@@ -125,7 +125,7 @@ def _settings(view: SourceView) -> Iterator[Change]:
         if inner.startswith(_NOT_RELEASED):
             continue
         kind = Kind.CONFIGURATION
-        if inner.startswith("build.") and not inner.startswith("build.code"):
+        if inner.startswith("build.") and not inner.startswith(("build.code", "build.labels")):
             kind = Kind.DEPENDENCIES if inner.startswith("build.requirements") else Kind.BASE
         if old is None:
             yield Change(kind, "mlops.yaml", None, f"{key} {new}")

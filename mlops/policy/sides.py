@@ -85,6 +85,9 @@ def flattened(model: ModelConfig) -> dict[str, str]:
         "build.code": list(build.code),
         "build.platforms": list(build.platforms),
         "build.allow_sdist": list(build.allow_sdist),
+        "build.bytecode": build.bytecode,
+        "build.compression": build.compression,
+        **{f"build.labels.{name}": value for name, value in build.labels},
         "train.stages": list(train.stages),
         "train.command": list(train.command),
         "train.resources": " ".join(

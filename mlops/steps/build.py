@@ -8,6 +8,7 @@ from mlops.adapters.baserunner import SandboxedBase
 from mlops.adapters.bases import LocalBases
 from mlops.adapters.rootfs import machine_cache
 from mlops.adapters.uv import Uv
+from mlops.build.compression import Compression
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, build_environment
 from mlops.errors import ConfigError
 from mlops.steps.images import open_store, prefix
@@ -28,6 +29,8 @@ def run(env: Mapping[str, str]) -> None:
         server=not source.model.serve.command,
         allow_builds=source.model.build.allow_sdist,
         prefix=prefix(source),
+        bytecode=source.model.build.bytecode,
+        compression=Compression(source.model.build.compression),
         rebuild=source.inputs.flag("rebuild"),
     )
     # the user's own settings of uv (package indexes) hold

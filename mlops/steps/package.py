@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from mlops.build.compression import Compression
 from mlops.build.strategy import BuiltImage, ReleaseRequest, build_release
 from mlops.domain.digest import ImageRef, ReleaseId
 from mlops.steps.images import open_store, prefix
@@ -61,6 +62,8 @@ def _request(source: Source, tree: Path) -> ReleaseRequest:
         command=model.serve.command,
         port=model.serve.port,
         prefix=prefix(source),
+        labels=model.build.labels,
+        compression=Compression(model.build.compression),
     )
 
 
