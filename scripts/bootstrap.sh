@@ -185,6 +185,10 @@ bring_servers() {
     has skopeo || missing="$missing skopeo"
     [ -x /usr/sbin/sshd ] || has sshd || missing="$missing openssh-server"
     has openssl || missing="$missing openssl"
+    # bases for other processors, made of Debian's packages and run by an emulator
+    has mmdebstrap || missing="$missing mmdebstrap debian-archive-keyring"
+    has qemu-aarch64-static || missing="$missing qemu-user-static"
+    has zstd || missing="$missing zstd"
     # shellcheck disable=SC2086 - a list of names
     [ -z "$missing" ] || packages $missing
 }

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import platform
 import secrets
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +19,15 @@ from mlops.adapters.executors.local.runtime import sandbox
 from mlops.adapters.executors.local.runtime.launch import Inside, Launch, Mount
 from mlops.adapters.rootfs import RootFilesystems, read_image, remove
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError
+from mlops.errors import BuildError, UsageError
 from mlops.ports import Bind, ImageStore
 
 _TAIL = 4000  # characters of a command's complaint that an error repeats
+
+
+_EMULATOR = "/mnt/mlops-emulator"  # where an image of another processor sees it
+_HERE = {"x86_64": "amd64", "aarch64": "arm64"}
+_EMULATED = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,10 @@ class SandboxedBase:
         Raises BuildError where it fails, or where no sandbox starts here.
         """
         mounts = tuple(Mount(bind.source, bind.target, writable=bind.writable) for bind in binds)
+        emulator = self._emulator(manifest, doing)
+        if emulator is not None:
+            mounts = (*mounts, Mount(emulator, _EMULATOR))
+            argv = (_EMULATOR, *argv)
         inside = Inside(tuple(argv), dict(env or {}), "/", mounts, network, "build")
         with self._scratch() as scratch:
             return _finish(self._launch(manifest, inside, scratch), stdin, doing, timeout)
@@ -53,6 +65,23 @@ class SandboxedBase:
     def root(self, manifest: Digest) -> Path:
         """The unpacked root filesystem, shared and only to be read. Raises RegistryError."""
         return RootFilesystems(self.images, self.cache).merged(read_image(self.images, manifest))
+
+    def _emulator(self, manifest: Digest, doing: str) -> Path | None:
+        """What runs programs of the image here; None where this machine does. It runs one program:
+        what that one starts in turn is for nobody here."""
+        wanted = _architecture(self.images, manifest)
+        if wanted == _HERE.get(platform.machine(), platform.machine()):
+            return None
+        name = f"qemu-{_EMULATED.get(wanted, wanted)}-static"
+        program = shutil.which(name)
+        if program is None:
+            raise BuildError(
+                f"programs for {wanted} do not run on this machine, needed while {doing}: {name} is "
+                "not here",
+                hint="Install it (Debian: apt install qemu-user-static), or leave bytecode out: "
+                "build: {bytecode: false}",
+            )
+        return Path(program)
 
     def _launch(self, manifest: Digest, inside: Inside, scratch: Path) -> Launch:
         probe = sandbox.probe(self.cache, scratch.parent)
@@ -81,6 +110,15 @@ class SandboxedBase:
             yield path
         finally:
             remove(path)
+
+
+def _architecture(images: ImageStore, manifest: Digest) -> str:
+    try:
+        document = json.loads(images.manifest(manifest))
+        config = images.blob_path(Digest.parse(document["config"]["digest"]))
+        return str(json.loads(config.read_bytes())["architecture"])
+    except (KeyError, TypeError, ValueError, OSError, UsageError) as exc:
+        raise BuildError(f"{manifest} in {images.location} is no image that can be run") from exc
 
 
 def _finish(launch: Launch, stdin: bytes | None, doing: str, timeout: float) -> bytes:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from mlops.build import bytecode, distributions, environment, locked
+from mlops.build import bytecode, distributions, environment, locked, unrun
 from mlops.build.interpreter import Interpreter
 from mlops.build.layering import Share, shares
 from mlops.build.locked import Pin
@@ -122,6 +122,12 @@ def _build_inside(site: Site, runner: BaseRunner, sources: Sequence[Pin], work: 
     The cache is the base's own: code of strangers must not write to the one that wheels come from.
     """
     names = [pin.name for pin in sources]
+    if unrun.foreign(site.platform):
+        raise BuildError(
+            f"{', '.join(names)} cannot be built from source for {site.platform} on this machine",
+            hint="Build on a machine of that kind, or take versions that have a wheel: "
+            "build: {allow_sdist: []}",
+        )
     cache = site.installer.cache.parent / "mlops-builds" / site.base.hex[:24]
     try:
         shutil.copy2(site.installer.program, work / "uv")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
+from mlops.build import unrun
 from mlops.build.image import Image
 from mlops.build.toolchain import BaseRunner
 from mlops.domain.digest import Digest
@@ -23,6 +26,9 @@ print(json.dumps({
     "path": os.path.realpath(sys.executable),
     "version": platform.python_version(),
     "libc": name or sysconfig.get_config_var("HOST_GNU_TYPE") or "",
+    "kind": sys.implementation.name,
+    "lock": not sysconfig.get_config_var("Py_GIL_DISABLED"),
+    "wide": sys.maxsize > 2**32,
 }))
 """
 
@@ -47,9 +53,11 @@ class Interpreter:
 
 
 def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str) -> Interpreter:
-    """Read from the labels of a base that we packed, else asked of the base itself.
+    """Read from the labels of a base that we packed, else asked of the base itself, or read from its
+    files where it is for another processor.
 
-    Raises BuildError where the base has no Python, or one for musl.
+    Raises BuildError where the base has no Python, or one that wheels are not chosen for: on musl,
+    of 32 bits, without the global lock, another than CPython.
     """
     if image.label(PYTHON):
         path = PurePosixPath(image.label(PYTHON))
@@ -59,6 +67,10 @@ def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str)
             f"the base {ref} cannot be looked into: commands cannot run in an image here",
             hint="Run mlops doctor, or use `base: host`",
         )
+    if unrun.foreign(image.platform):
+        search = dict(image.env).get("PATH", _USUAL)
+        found = unrun.found(runner.root(manifest), search, image.platform, ref)
+        return _checked(Interpreter(*found), ref)
     return _checked(_asked(image, manifest, runner, ref), ref)
 
 
@@ -71,16 +83,28 @@ def _asked(image: Image, manifest: Digest, runner: BaseRunner, ref: str) -> Inte
             answer = runner.run(
                 manifest, (program, "-I", "-S", "-c", _ASK), doing=f"looking for Python in {ref}"
             )
-            found = json.loads(answer)
-            return Interpreter(PurePosixPath(found["path"]), found["version"], found["libc"])
         except BuildError as exc:
             complaint = exc.message
+            continue
+        try:
+            found = json.loads(answer)
+            _check_kind(found, program, ref)
+            return Interpreter(PurePosixPath(found["path"]), found["version"], found["libc"])
         except (ValueError, KeyError, TypeError) as exc:
             raise BuildError(f"{program} in the base {ref} is no Python that answers") from exc
     raise BuildError(
         f"the base {ref} has no python3 on its path {search}: {complaint}",
         hint="Name a base that has Python in mlops.yaml",
     )
+
+
+def _check_kind(found: Mapping[str, Any], program: str, ref: str) -> None:
+    if found["kind"] != "cpython" or not found["lock"] or not found["wide"]:
+        raise BuildError(
+            f"{program} in the base {ref} is no CPython of 64 bits with a global lock, for which "
+            "packages have wheels",
+            hint="Name a base with Debian's Python or python.org's",
+        )
 
 
 def _checked(found: Interpreter, ref: str) -> Interpreter:

@@ -105,5 +105,7 @@ def _check_url(number: int, line: str, url: str) -> None:
 
 
 def _refused(number: int, line: str, why: str) -> BuildError:
-    shown = re.sub(r"(?<=://)[^/@\s]*@", "…@", line.split(" --hash", maxsplit=1)[0])[:80]
+    shown = re.sub(
+        r"(?<=://)[^/@\s]*@", "…@", " ".join(line.split()).split(" --hash", maxsplit=1)[0]
+    )[:80]
     return BuildError(f"{_LOCK}:{number}: {shown} {why}", hint=_INSTEAD)

@@ -264,7 +264,8 @@ def test_a_musl_base_is_refused_with_the_reason(foreign: tuple[OciLayout, Digest
     class Musl:
         def run(self, *_args, **_kwargs) -> bytes:
             return (
-                b'{"path": "/usr/bin/python3", "version": "3.12.1", "libc": "x86_64-pc-linux-musl"}'
+                b'{"path": "/usr/bin/python3", "version": "3.12.1", "libc": "x86_64-pc-linux-musl",'
+                b' "kind": "cpython", "lock": true, "wide": true}'
             )
 
     store, digest = foreign
