@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -84,7 +85,7 @@ class SandboxedBase:
         return Path(program)
 
     def _launch(self, manifest: Digest, inside: Inside, scratch: Path) -> Launch:
-        probe = sandbox.probe(self.cache, scratch.parent)
+        probe = _probe(self.cache, scratch.parent)
         if probe.reasons:
             raise BuildError(
                 f"commands cannot run in the base {manifest}: {'; '.join(probe.reasons)}",
@@ -110,6 +111,12 @@ class SandboxedBase:
             yield path
         finally:
             remove(path)
+
+
+@functools.cache
+def _probe(lower: Path, upper: Path) -> sandbox.Probe:
+    """Whether sandboxes start here: asked once, for a build runs many commands."""
+    return sandbox.probe(lower, upper)
 
 
 def _architecture(images: ImageStore, manifest: Digest) -> str:

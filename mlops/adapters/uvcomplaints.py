@@ -31,6 +31,7 @@ _COMPILER = re.compile(
 _YANKED = re.compile(
     r"warning: `(?P<what>[^`]+)` is yanked(?: \(reason: \"(?P<reason>[^\n]*)\"\))?"
 )
+_FULL = re.compile(r"[^\n]*(?=: No space left on device|(?<=\S)\s*\(os error 28\))")
 _USERINFO = re.compile(r"(?<=://)[^/@\s`]+@")
 _PACKAGE = re.compile(r"[Ff]ailed to (?:build|prepare|download(?: and build)?) `(?P<what>[^`]+)`")
 
@@ -66,6 +67,12 @@ def _readings(text: str, flat: str, target: str) -> Iterator[BuildError]:
             f"{match['expected'].strip()}, found {match['computed']}",
             hint="The index, or somebody on the way, replaced it. Find out why before you run: "
             "mlops lock --upgrade " + re.split(r"[=<>@ ]", match["what"])[0],
+        )
+    if match := _FULL.search(text):
+        yield BuildError(
+            f"there is no room left to install packages: {match[0].strip()}: No space left on device",
+            hint="Make room there or for uv's cache, and repeat: what was there before is unharmed",
+            retryable=True,
         )
     if match := _NO_WHEEL.search(flat):
         name, tags = match["name"], _TAGS.search(text)

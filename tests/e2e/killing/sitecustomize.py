@@ -24,7 +24,8 @@ def _shape(words):
         at = words.index("-c")
         del words[at : at + 2]
     text = " ".join(words)
-    text = re.sub(r"-[0-9]+\b|tmp\S*", "N", _HEX.sub("H", text))
+    # numbers of processes and of bubblewrap's descriptors, and temporary names
+    text = re.sub(r"-[0-9]+\b|(?<=--args )[0-9]+|tmp\S*", "N", _HEX.sub("H", text))
     return _PATH.sub("P", text)[:160]
 
 
