@@ -92,6 +92,7 @@ def moments(lines: list[str]) -> list[str]:
     return [line for line in lines if line in found]
 
 
+@pytest.mark.timeout(1200)
 def test_killed_at_every_kind_of_moment(
     builder: Builder, traced: tuple[list[str], dict[str, object]]
 ):

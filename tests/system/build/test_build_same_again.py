@@ -128,6 +128,7 @@ def test_by_another_user(builder: Builder, first: dict[str, object], tmp_path: P
     else:
         before = ("unshare", "--user", "--map-root-user")
     python = virtual(builder.place / "for-others", Path("/usr/bin/python3"))
+    subprocess.run(["chmod", "-R", "a+rX", builder.place / "for-others"], check=True)
     home = builder.place / "home"
     home.mkdir()
     home.chmod(0o777)
