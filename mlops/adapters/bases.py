@@ -13,27 +13,24 @@ import posixpath
 import re
 import shutil
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlops.adapters import ociindex
 from mlops.adapters.layout import OciLayout, file_digest
 from mlops.adapters.ociindex import REF_NAME, Descriptor
+from mlops.adapters.platforms import check, chosen
+from mlops.adapters.registry import images
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError, ConfigError, RegistryError
+from mlops.errors import BuildError, ConfigError
 from mlops.ports import ImageStore
 
 REPOSITORY = "base"
 LAYOUT = "oci:"
 ARCHIVES = ("oci-archive:", "docker-archive:", "archive:")
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
-_INDEXES = (
-    ociindex.INDEX_TYPE,
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
 _NAMED = "io.containerd.image.name"
 _DIGEST = re.compile(r"(?P<path>.+)@(?P<digest>sha256:[0-9a-f]{64})\Z", re.DOTALL)
 _MOST_FILES = 10_000
@@ -67,22 +64,20 @@ class LocalBases:
             else:
                 layout = OciLayout(place.path)
             top = _chosen(layout, place, ref)
-            manifest = _manifest(layout, top, platform, ref)
-            return top, _copied(layout, manifest, store)
+            manifest = chosen(layout.manifest, top, platform, ref)
+            return top, _copied(layout, manifest, platform, ref, store)
 
 
 def parse(ref: str, project: Path) -> Place:
     """Take a reference apart. Raises BuildError where it is of no such form, or nothing is there."""
     prefix = next((word for word in (LAYOUT, *ARCHIVES) if ref.startswith(word)), None)
     if prefix is None:
-        raise ConfigError(
-            f"mlops.yaml: build.base: {ref} would come from a registry, which is not supported yet",
-            hint="Use `base: host`, oci:DIRECTORY[:TAG] or oci-archive:FILE",
-        )
+        raise ConfigError(f"mlops.yaml: build.base: {ref} names neither a layout nor an archive")
     text = ref.removeprefix(prefix)
     archive = prefix != LAYOUT
     if match := _DIGEST.match(text):
-        found = Place(project / match["path"], archive, digest=Digest.parse(match["digest"]))
+        digest = Digest.parse(match["digest"])  # which wins over a tag before it
+        found = Place(_tagged(project, match["path"], archive).path, archive, digest=digest)
     else:
         found = _tagged(project, text, archive)
     if not (found.path.is_file() if archive else (found.path / "index.json").is_file()):
@@ -105,7 +100,10 @@ def _chosen(layout: OciLayout, place: Place, ref: str) -> Digest:
     entries = layout.entries()
     if place.digest is not None:
         if not layout.has_manifest(place.digest):
-            raise BuildError(f"the base {ref} is not there: no such digest in it")
+            raise BuildError(
+                f"the base {ref} is not there: no such digest in it",
+                hint="Bring that image back, or move on: mlops lock --upgrade base",
+            )
         return place.digest
     if place.tag:
         entries = tuple(entry for entry in entries if _is_named(entry, place.tag))
@@ -124,37 +122,18 @@ def _is_named(entry: Descriptor, tag: str) -> bool:
     return any(name == tag or name.endswith((f":{tag}", f"/{tag}")) for name in names)
 
 
-def _manifest(layout: OciLayout, top: Digest, platform: str, ref: str, depth: int = 0) -> Digest:
-    """The manifest for the platform, below indexes. Raises BuildError where there is none."""
-    document = ociindex.parse(layout.manifest(top))
-    if document.get("mediaType") not in _INDEXES and "manifests" not in document:
-        return top
-    for entry in ociindex.listed(document) if depth < 4 else ():
-        if entry.get("mediaType") in _INDEXES:
-            with contextlib.suppress(BuildError):
-                return _manifest(layout, ociindex.digest_of(entry), platform, ref, depth + 1)
-        elif _platform(entry.get("platform")) == platform:
-            return ociindex.digest_of(entry)
-    raise BuildError(f"the base {ref} has no image for {platform}")
-
-
-def _platform(found: Any) -> str:
-    if not isinstance(found, Mapping):
-        return ""
-    return f"{found.get('os')}/{found.get('architecture')}"
-
-
-def _copied(layout: OciLayout, manifest: Digest, store: ImageStore) -> Digest:
+def _copied(
+    layout: OciLayout, manifest: Digest, platform: str, ref: str, store: ImageStore
+) -> Digest:
     content = layout.manifest(manifest)
     document = ociindex.parse(content)
-    parts = [document.get("config"), *(document.get("layers") or ())]
-    for part in parts:
-        if not isinstance(part, Mapping):
-            raise RegistryError(f"{manifest} in {layout.location} is no image manifest")
-        digest = ociindex.digest_of(part)
+    blobs = images.blobs(document, manifest)
+    config = ociindex.digest_of(document["config"])
+    check(layout.blob_path(config, size=blobs[config]), platform, ref)
+    for digest, size in blobs.items():
         if not store.has_blob(digest):
-            store.put_blob(layout.blob_path(digest, size=part.get("size")), digest)
-    return store.put_manifest(content, str(document.get("mediaType", _MANIFEST)), REPOSITORY)
+            store.put_blob(layout.blob_path(digest, size=size), digest)
+    return store.put_manifest(content, str(document.get("mediaType") or MANIFEST), REPOSITORY)
 
 
 def _unpacked(archive: Path, into: Path) -> OciLayout:
@@ -207,7 +186,7 @@ def _converted(saved: Path, archive: Path) -> OciLayout:
             names = [str(name) for name in image.get("RepoTags") or [""]]
             for name in names:
                 repository, _, tag = name.rpartition(":")
-                layout.put_manifest(content, _MANIFEST, repository or REPOSITORY, tag)
+                layout.put_manifest(content, MANIFEST, repository or REPOSITORY, tag)
     except (ValueError, KeyError, TypeError, OSError, RecursionError) as exc:
         raise BuildError(f"{archive} is not what docker save writes: {exc!r}") from exc
     return layout
@@ -226,7 +205,7 @@ def _made(layout: OciLayout, paths: Sequence[Path]) -> bytes:
     ]
     document = {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST,
+        "mediaType": MANIFEST,
         "config": {**described[0], "mediaType": _CONFIG},
         "layers": layers,
     }

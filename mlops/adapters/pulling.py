@@ -19,6 +19,7 @@ from mlops.adapters.registry.images import blobs as image_blobs
 from mlops.adapters.rootfs import INDEXES, for_this_machine
 from mlops.domain.digest import Digest
 from mlops.errors import RegistryError
+from mlops.ports import ImageStore
 
 LARGEST = 64 << 30  # bytes of an image's blobs, compressed
 SPARED = 1 << 30  # bytes that a pull leaves free on the disk
@@ -69,16 +70,17 @@ def _bring(
     wanted: Callable[[], bool],
 ) -> None:
     document = _parse(content, digest)
-    _bring_blobs(registry, image_blobs(document, digest), into, wanted)
+    bring_blobs(registry, image_blobs(document, digest), into, wanted)
     into.put_manifest(content, str(document.get("mediaType", "")), registry.location)
 
 
-def _bring_blobs(
+def bring_blobs(
     registry: Registry,
     blobs: Mapping[Digest, int],
-    into: OciLayout,
-    wanted: Callable[[], bool],
+    into: ImageStore,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> None:
+    """Bring the blobs (with their sizes in bytes) that a store lacks, several at once. Raises as `pull`."""
     missing = {digest: size for digest, size in blobs.items() if not into.has_blob(digest)}
     needed = sum(missing.values())
     if needed > LARGEST:
@@ -88,14 +90,14 @@ def _bring_blobs(
         if needed > free - SPARED:
             raise RegistryError(
                 f"the image takes {needed >> 20} MiB, of {free >> 20} MiB that are free on the disk",
-                hint=f"Make room for {into.root}, or set MLOPS_CACHE to another directory",
+                hint=f"Make room for {into.location}, or set MLOPS_CACHE to another directory",
             )
         failed = threading.Event()
 
         def bring(digest: Digest, size: int) -> None:
             path = staging / digest.hex
             registry.fetch(digest, size, path, lambda: wanted() and not failed.is_set())
-            into.put_blob(path, digest, known=True)
+            into.put_blob(path, digest)
 
         order = sorted(missing.items(), key=lambda each: -each[1])
         with ThreadPoolExecutor(_AT_ONCE) as pool:

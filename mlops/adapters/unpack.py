@@ -41,6 +41,7 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_LARGEST_WINDOW = 128 << 20  # bytes: what `zstd --ultra` writes and container engines read
 
 
 class LayerError(Exception):
@@ -50,7 +51,7 @@ class LayerError(Exception):
 def extract(
     path: Path, into: Path, digest: Digest, diff_id: Digest, *, merge: bool = False
 ) -> bool:
-    """Unpack a tar, perhaps gzipped, into a directory; tells whether it holds whiteouts.
+    """Unpack a tar, perhaps packed with gzip or zstd, into a directory; tells whether it holds whiteouts.
 
     With `merge` the directory holds the layers below already: whiteouts are skipped (they were
     applied), and a directory takes the place of a link. Raises LayerError where the bytes match
@@ -162,23 +163,49 @@ def _opened(path: Path) -> Iterator[_Archive]:
     with path.open("rb") as file:
         magic = file.read(4)
         file.seek(0)
-        if magic == _ZSTD:
-            raise LayerError("it is compressed with zstd, which is not supported yet")
         raw = _Hashing(file)
         try:
             with contextlib.ExitStack() as stack:
                 source: Any = raw
                 if magic[:2] == b"\x1f\x8b":
                     source = stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb"))  # type: ignore[call-overload]
+                elif magic == _ZSTD:
+                    source = stack.enter_context(_of_zstd(raw))
                 plain = _Hashing(source)
                 tar = stack.enter_context(
                     tarfile.open(fileobj=plain, mode="r|", bufsize=_CHUNK, tarinfo=_Header)  # type: ignore[call-overload]
                 )
                 yield _Archive(raw, plain, tar)
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as exc:
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, _ZstdError) as exc:
             raise LayerError(f"it is no readable archive: {exc}") from exc
         except (UnicodeError, ValueError, OverflowError) as exc:
             raise LayerError(f"an entry of it cannot be read: {exc}") from exc
+
+
+class _ZstdError(Exception):
+    """What is said to be zstd is not, or wants more memory than it may have."""
+
+
+class _OfZstd:
+    """Reads a zstd stream of one or more frames (RFC 8878), within a bounded window."""
+
+    def __init__(self, raw: _Hashing) -> None:
+        import zstandard  # noqa: PLC0415  few layers need it
+
+        self._failure = zstandard.ZstdError
+        limited = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+        self._stream = limited.stream_reader(raw, read_across_frames=True, closefd=False)  # type: ignore[arg-type]
+        self._raw = raw
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._stream.read(size)
+        except self._failure as exc:
+            raise _ZstdError(str(exc)) from exc
+
+
+def _of_zstd(raw: _Hashing) -> contextlib.AbstractContextManager[_OfZstd]:
+    return contextlib.nullcontext(_OfZstd(raw))
 
 
 class _Tree:

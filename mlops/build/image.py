@@ -23,6 +23,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # what has no commit has no time
 # docker's own layer types name the same bytes
 _LAYER_TYPES = {
     "application/vnd.docker.image.rootfs.diff.tar.gzip": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": "application/vnd.oci.image.layer.v1.tar+zstd",
     "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
 }
 
@@ -163,7 +164,7 @@ def copy(source: ImageStore, target: ImageStore, manifest: Digest, repository: s
         digest = Digest.parse(part["digest"])
         if not target.has_blob(digest):
             target.put_blob(source.blob_path(digest), digest)
-    target.put_manifest(content, MANIFEST_TYPE, repository)
+    target.put_manifest(content, str(document.get("mediaType") or MANIFEST_TYPE), repository)
 
 
 def complete(store: ImageStore, manifest: Digest) -> bool:
@@ -196,7 +197,7 @@ def _image(document: Mapping[str, Any], config: Mapping[str, Any]) -> Image:
 def _layers(descriptors: Sequence[Mapping[str, Any]], diff_ids: Sequence[str]) -> tuple[Layer, ...]:
     return tuple(
         Layer(
-            kind=LayerKind((descriptor.get("annotations") or {}).get(KIND, LayerKind.BASE)),
+            kind=_kind((descriptor.get("annotations") or {}).get(KIND)),
             digest=Digest.parse(descriptor["digest"]),
             diff_id=Digest.parse(diff_id),
             size=int(descriptor["size"]),
@@ -205,6 +206,11 @@ def _layers(descriptors: Sequence[Mapping[str, Any]], diff_ids: Sequence[str]) -
         )
         for descriptor, diff_id in zip(descriptors, diff_ids, strict=True)
     )
+
+
+def _kind(annotated: object) -> LayerKind:
+    """What a layer is of ours; all others, whatever a stranger wrote on them, are the base's."""
+    return next((kind for kind in LayerKind if kind == annotated), LayerKind.BASE)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -113,4 +113,10 @@ def _checked(found: Interpreter, ref: str) -> Interpreter:
             f"the base {ref} is built on musl, for which most packages have no wheels",
             hint="Name a base on glibc (Debian, Ubuntu, Fedora) in mlops.yaml",
         )
+    if not found.libc.startswith("glibc "):
+        raise BuildError(
+            f"the base {ref} has a C library that its Python does not know ({found.libc or 'no name'}), "
+            "and packages have wheels for glibc",
+            hint="Name a base on glibc (Debian, Ubuntu, Fedora) in mlops.yaml",
+        )
     return found

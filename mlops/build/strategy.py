@@ -248,7 +248,9 @@ def _fetch(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> 
         return host.pack(store, tools.installer)[0]
     if tools.bases is None:
         raise BuildError(f"the base {base.ref} is not in {store.location}", hint="Run: mlops lock")
-    return tools.bases.fetch(base.ref, request.project, base.platform, store)[1]
+    # what is locked, and not what a tag names now
+    named = f"{base.ref.partition('@sha256:')[0]}@{base.digest}"
+    return tools.bases.fetch(named, request.project, base.platform, store)[1]
 
 
 def _built(

@@ -36,7 +36,7 @@ class BaseRunner(Protocol):
 
 
 class BaseSource(Protocol):
-    """Where bases other than `host` come from: layouts and archives of this machine."""
+    """Where bases other than `host` come from: registries, and layouts and archives of this machine."""
 
     def fetch(
         self, ref: str, project: Path, platform: str, store: ImageStore

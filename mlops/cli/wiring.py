@@ -396,7 +396,7 @@ def locker(opened: Opened) -> Locker:
     import platform  # noqa: PLC0415
 
     from mlops.adapters.baserunner import SandboxedBase  # noqa: PLC0415
-    from mlops.adapters.bases import LocalBases  # noqa: PLC0415
+    from mlops.adapters.basesources import BaseSources  # noqa: PLC0415
     from mlops.adapters.layout import OciLayout  # noqa: PLC0415
     from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
     from mlops.adapters.uv import Uv  # noqa: PLC0415
@@ -406,7 +406,7 @@ def locker(opened: Opened) -> Locker:
 
     uv = Uv(opened.root)
     cache = machine_cache()
-    tools = Toolchain(uv, SandboxedBase(opened.images, cache), LocalBases())
+    tools = Toolchain(uv, SandboxedBase(opened.images, cache), BaseSources(opened.registry_host))
     versions = {
         "mlops": __version__,
         "python": platform.python_version(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlops.adapters.baserunner import SandboxedBase
-from mlops.adapters.bases import LocalBases
+from mlops.adapters.basesources import BaseSources
 from mlops.adapters.rootfs import machine_cache
 from mlops.adapters.uv import Uv
 from mlops.build.compression import Compression
@@ -34,7 +34,8 @@ def run(env: Mapping[str, str]) -> None:
         rebuild=source.inputs.flag("rebuild"),
     )
     # the user's own settings of uv (package indexes) hold
-    tools = Toolchain(Uv(place), SandboxedBase(store, machine_cache()), LocalBases())
+    bases = BaseSources(prefix(source).partition("/")[0])
+    tools = Toolchain(Uv(place), SandboxedBase(store, machine_cache()), bases)
     built = build_environment(store, request, tools)
     source.state.write("environment.json", {"image": str(built.ref), "base": dict(built.base)})
     source.inputs.result("environment", str(built.ref))

@@ -92,3 +92,34 @@ def test_another_clone_with_nothing_cached_arrives_at_the_same_digest(registry, 
         cwd=tmp_path / "clone", MLOPS_CACHE=str(tmp_path / "cache"),
     )  # fmt: skip
     assert done.stdout.strip() == f"spam@{before}"
+
+
+def test_a_base_by_its_name_in_a_registry(registry, project, tmp_path):
+    """Locked by digest; and after its tag has moved on, on a machine that has nothing, still that one."""
+    locked = next(
+        line.split()[-1] for line in (project.path / "mlops.lock").read_text().splitlines()
+        if "sha256:" in line
+    ).strip("'\"")  # fmt: skip
+    digest = locked[locked.index("sha256:") :]
+    url = f"http://{registry.host}/v2/ml/base-host/manifests/"
+    manifest = httpx.get(url + digest, headers={"Accept": MANIFEST}).content
+    put = httpx.put(f"{url}slim", content=manifest, headers={"Content-Type": MANIFEST})
+    assert put.status_code == 201
+    text = (project.path / "mlops.yaml").read_text()
+    base = f"{registry.host}/ml/base-host:slim"
+    project.write("mlops.yaml", text.replace("base: host", f"base: '{base}'"))
+    assert f"base {base}" in project.mlops("lock").stdout
+    assert digest in (project.path / "mlops.lock").read_text()
+    project.commit("Name the base")
+    project.mlops("run", "--quiet")
+    made = project.pinned("dev")
+    other = json.loads(manifest) | {"annotations": {"moved": "on"}}
+    content = json.dumps(other).encode()
+    put = httpx.put(f"{url}slim", content=content, headers={"Content-Type": MANIFEST})
+    assert put.status_code == 201
+    project.git("clone", "-q", str(project.remote), str(tmp_path / "clone"))
+    done = project.run(
+        sys.executable, "-m", "mlops", "run", "--again",
+        cwd=tmp_path / "clone", MLOPS_CACHE=str(tmp_path / "cache"),
+    )  # fmt: skip
+    assert done.stdout.strip() == f"spam@{made}"

@@ -186,7 +186,7 @@ def test_damage_is_seen_and_nothing_entered(tmp_path: Path):
 
 
 def test_references_that_cannot_be(tmp_path: Path):
-    with pytest.raises(ConfigError, match="would come from a registry"):
+    with pytest.raises(ConfigError, match="names neither a layout nor an archive"):
         parse("python:3.12-slim", tmp_path)
     with pytest.raises(BuildError, match="absent is not an OCI image layout"):
         parse("oci:absent", tmp_path)

@@ -7,6 +7,7 @@ import os
 import tarfile
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,9 +187,46 @@ def test_entries_without_end(unpacked, monkeypatch):
         unpacked(*[entry(f"f{n}") for n in range(4)])
 
 
-def test_zstd_is_named(unpacked):
-    with pytest.raises(LayerError, match="zstd"):
-        unpacked(b"\x28\xb5\x2f\xfd" + b"x" * 100, packed=False)
+def of_zstd(unpacked, packed, plain):
+    unpacked.layer.write_bytes(packed)
+    return unpack.extract(unpacked.layer, unpacked.into, Digest.of(packed), Digest.of(plain))
+
+
+def test_zstd_in_several_frames(unpacked):
+    plain = archive(entry("f", content=b"text" * 5000))
+    halves = plain[:3000], plain[3000:]
+    of_zstd(unpacked, b"".join(zstandard.ZstdCompressor().compress(half) for half in halves), plain)
+    assert (unpacked.into / "f").read_bytes() == b"text" * 5000
+
+
+def test_zstd_that_wants_much_memory(unpacked):
+    """A frame that asks for a window of a gigabyte: its reader would allocate it."""
+    plain = archive(entry("f", content=b"text"))
+    long = zstandard.ZstdCompressionParameters(window_log=30, enable_ldm=False)
+    stream = zstandard.ZstdCompressor(compression_params=long).compressobj()
+    with pytest.raises(LayerError, match="no readable archive"):
+        of_zstd(unpacked, stream.compress(plain) + stream.flush(), plain)
+
+
+@pytest.mark.parametrize("cut", [1, 40])
+def test_zstd_that_is_cut_short_or_is_none(unpacked, cut):
+    plain = archive(entry("f", content=os.urandom(1000)))
+    packed = zstandard.ZstdCompressor().compress(plain)
+    with pytest.raises(LayerError):
+        of_zstd(unpacked, packed[:-cut], plain)
+    with pytest.raises(LayerError, match="no readable archive"):
+        of_zstd(unpacked, packed[:4] + b"x" * 100, plain)
+
+
+@pytest.mark.parametrize("pack", [lambda plain: gzip.compress(plain, 9), zstandard.compress])
+def test_a_bomb_of_zeros(unpacked, monkeypatch, pack):
+    """Some kilobytes that unpack to gigabytes end at the limit, whoever packed them."""
+    monkeypatch.setattr(unpack, "_LARGEST_LAYER", 8 << 20)
+    plain = archive(entry("f", content=bytes(64 << 20)))
+    packed = pack(plain)
+    assert len(packed) < len(plain) // 500
+    with pytest.raises(LayerError, match="larger than"):
+        of_zstd(unpacked, packed, plain)
 
 
 @pytest.mark.parametrize("cut", [1, 100, 700])
