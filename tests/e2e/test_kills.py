@@ -1,8 +1,9 @@
 """kill -9 at every program that is started and every file that is renamed, by `run` and `rollback`.
 
-The places are taken from a trace of a command that was left alone. After each kill the same command,
-typed again, must work, and the project must look as if nothing had happened. `make test` leaves out, for `run`, the
-places at which a program starts that only reads; `make test-kills` has them too.
+The places are taken from a trace of a command that was left alone. After kills the same command,
+typed again, must work, and the project must look as if nothing had happened. `make test` kills a command at up to
+three places, one after another, and then lets it end; and it leaves out, for `run`, the places at which a program
+starts that only reads. `make test-kills` has these too, and a project for each place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 KILLING = Path(__file__).parent / "killing"
 CHUNKS = 6
 EVERYWHERE = os.environ.get("MLOPS_TEST_KILLS") == "all"  # make test-kills
+TOGETHER = 1 if EVERYWHERE else 3  # kills of one project
 # Programs that only read: a kill there is a kill between what comes before and after.
 READING = re.compile(
     r"start (git --no-pager (rev-parse|rev-list|cat-file|config|remote|symbolic-ref|log|ls-remote|"
@@ -76,6 +78,16 @@ def places(project, *argv: str) -> list[str]:
     return list(dict.fromkeys([*first.values(), *last.values()]))
 
 
+def together(found: list[str]) -> list[list[str]]:
+    """The places, those of one project together, in the order in which a command comes to them."""
+    return [found[at : at + TOGETHER] for at in range(0, len(found), TOGETHER)]
+
+
+def killed_at(project, places: list[str], *argv: str) -> int:
+    """Kill a command at each place in turn; how often it came there. It may end by itself before."""
+    return sum(traced(project, *argv, at=place)[0] == -9 for place in places)
+
+
 def settle(project, *argv: str):
     """The next command: it works, whatever was cut short."""
     return project.mlops(*argv)
@@ -114,12 +126,12 @@ def test_run_survives_a_kill_anywhere(changed, tmp_path, chunk):
     assert any("push" in place for place in found)
     assert any("rename" in place for place in found)
     killed = 0
-    for number, place in enumerate(found[chunk::CHUNKS]):
+    mine = found[chunk::CHUNKS]
+    for number, place in enumerate(together(mine)):
         project = copy(changed, tmp_path / str(number))
         head = project.git("rev-parse", "HEAD")
         before = project.git("ls-tree", "-r", "--name-only", project.tip(), "environments/releases")
-        code, _ = traced(project, "run", "--quiet", at=place)
-        killed += code == -9
+        killed += killed_at(project, place, "run", "--quiet")
         release = settle(project, "run", "--quiet").stdout.strip()
         tip = project.tip()
         project.git("fetch", "-q", "origin", "+refs/tags/mlops/*:refs/tags/mlops/*")
@@ -138,7 +150,7 @@ def test_run_survives_a_kill_anywhere(changed, tmp_path, chunk):
             place
         )
         project.git("update-ref", "-d", "refs/claim")
-    assert killed, "no place of the trace was come to again"
+    assert killed > len(mine) // 2, "the places of the trace were not come to again"
 
 
 @pytest.mark.timeout(1800)
@@ -150,13 +162,12 @@ def test_rollback_survives_a_kill_anywhere(twice, alone, tmp_path, remote):
     found = places(copy(start, tmp_path / "traced"), *ROLLBACK)
     assert any(("push" if remote else "rename") in place for place in found)
     killed = 0
-    for number, place in enumerate(found):
+    for number, place in enumerate(together(found)):
         project = copy(start, tmp_path / str(number))
         bad = project.git("show", f"{branch}:environments/prod/kustomization.yaml")
         good = project.git("show", f"{branch}:environments/staging/kustomization.yaml")
         assert bad.count("digest:") == good.count("digest:") == 1
-        code, _ = traced(project, *ROLLBACK, at=place)
-        killed += code == -9
+        killed += killed_at(project, place, *ROLLBACK)
         settle(project, *ROLLBACK)
         if remote:
             project.tip()
@@ -166,4 +177,4 @@ def test_rollback_survives_a_kill_anywhere(twice, alone, tmp_path, remote):
         assert len(actions(project, branch, "Mlops-Action", "rollback")) == 1, place
         holds = project.git("show", f"{branch}:environments/prod/holds.yaml")
         assert holds.count("I-7") == 1, place
-    assert killed, "no place of the trace was come to again"
+    assert killed > len(found) // 2, "the places of the trace were not come to again"

@@ -141,6 +141,7 @@ def test_what_a_shell_evaluates_holds_no_command(clone, shell):
 def test_it_installs_itself(tmp_path):
     env = {**os.environ, "HOME": str(tmp_path)}
     mlops = Path(sys.executable).with_name("mlops")
-    command = [mlops, "--install-completion", "bash"]
+    # by the shell that it is started from, whatever these tests were
+    command = ["bash", "-c", '"$0" --install-completion; exit $?', mlops]
     subprocess.run(command, env=env, cwd=tmp_path, check=True, capture_output=True)
     assert "mlops" in (tmp_path / ".bashrc").read_text()
