@@ -99,6 +99,12 @@ class Uv:
             and not name.endswith(_SECRET)
         }
 
+    @property
+    def certificates(self) -> Path | None:
+        """Meets `build.toolchain.Installer`: what the environment names, where it is there."""
+        path = os.environ.get("SSL_CERT_FILE", "")
+        return Path(path).resolve() if path and Path(path).is_file() else None
+
     def arguments(
         self, python: str, requirements: str, sources: Sequence[str], *, link_mode: str
     ) -> Sequence[str]:

@@ -78,6 +78,15 @@ def install(
     return Installed(shares(tree, distributions.owners(tree)), tuple(notes))
 
 
+def wheel(site: Site, line: str, work: Path) -> dict[str, Entry]:
+    """One wheel laid out for the base: `line` is what a requirements file says of it, hash included.
+
+    The files of the tree lie below `work`, an empty directory. Raises BuildError.
+    """
+    _lay_out(site, line.encode(), work)
+    return environment.tree_of(work / "venv", site.interpreter)
+
+
 def compiled(site: Site, tree: Tree) -> dict[str, Entry]:
     """The tree with bytecode by the base's interpreter. Raises BuildError."""
     return bytecode.compiled(tree, _asker(site, "compiling to bytecode"))
@@ -106,8 +115,12 @@ def _install_here(
 
 
 def _install_for(site: Site, wheels: Sequence[Pin], work: Path) -> Sequence[str]:
+    return _lay_out(site, locked.dump(wheels), work)
+
+
+def _lay_out(site: Site, requirements: bytes, work: Path) -> Sequence[str]:
     """Lay out wheels for the base by an interpreter of this machine, of which nothing stays."""
-    (work / _REQUIREMENTS).write_bytes(locked.dump(wheels))
+    (work / _REQUIREMENTS).write_bytes(requirements)
     return site.installer.install(
         Path(sys.executable),
         work / _REQUIREMENTS,
@@ -136,13 +149,19 @@ def _build_inside(site: Site, runner: BaseRunner, sources: Sequence[Pin], work: 
             directory.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise BuildError(f"cannot prepare a build in the base: {exc}") from exc
-    binds = (
+    binds: tuple[Bind, ...] = (
         Bind(work, _INSIDE, writable=True),
         Bind(cache, f"{_INSIDE}/cache", writable=True),
         Bind(work / "built", str(environment.VENV), writable=True),
     )
+    certificates = site.installer.certificates
+    if certificates is not None:  # a proxy of this place may sign with an authority of its own
+        binds += (Bind(certificates, f"{_INSIDE}/certificates"),)
     env = {
         **site.installer.settings,
+        **({"SSL_CERT_FILE": f"{_INSIDE}/certificates"} if certificates is not None else {}),
+        # a build tool that the lock names comes in the locked version
+        "UV_BUILD_CONSTRAINT": f"{_INSIDE}/{_REQUIREMENTS}",
         "UV_CACHE_DIR": f"{_INSIDE}/cache",
         "HOME": f"{_INSIDE}/home",
         "UV_NO_PROGRESS": "1",

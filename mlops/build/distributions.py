@@ -46,7 +46,9 @@ def owners(tree: Tree) -> Mapping[str, tuple[Owned, ...]]:
 def _all(tree: Tree) -> Iterator[Owned]:
     for path in sorted(tree):
         pure = PurePosixPath(path)
-        if pure.name == "RECORD" and pure.parent.name.endswith(_INFO):
+        # deeper ones came with copies of other packages, as setuptools has them, and are its own files
+        installed = pure.parent.parent.name == "site-packages"
+        if pure.name == "RECORD" and pure.parent.name.endswith(_INFO) and installed:
             yield from _owned(tree[path], pure.parent)
 
 

@@ -121,7 +121,7 @@ def _kept(path: str, site: str) -> bool:
 
 
 def _no_trace(content: bytes, installed: Path, path: str) -> None:
-    if bytes(installed) in content:
+    if installed != Path(VENV) and bytes(installed) in content:
         raise BuildError(
             f"{VENV}/{path} keeps the directory that it was installed in: no image could be "
             "built twice with the same digest",

@@ -48,8 +48,10 @@ class Interpreter:
         return f"python{major}.{minor}"
 
     def target(self, platform: str) -> Target:
-        """What wheels are chosen for; `platform` as `linux/amd64`."""
-        return Target(platform, self.version, self.libc.removeprefix("glibc").strip())
+        """What wheels are chosen for; `platform` as `linux/amd64` or `linux/arm64/v8`, whose variant no
+        wheel knows."""
+        processor = "/".join(platform.split("/")[:2])
+        return Target(processor, self.version, self.libc.removeprefix("glibc").strip())
 
 
 def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str) -> Interpreter:

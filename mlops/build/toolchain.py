@@ -71,6 +71,11 @@ class Installer(Protocol):
         them: without passwords and without paths of this machine."""
         ...
 
+    @property
+    def certificates(self) -> Path | None:
+        """The file of authorities that it is told to trust; None where it trusts its own."""
+        ...
+
     def arguments(
         self, python: str, requirements: str, sources: Sequence[str], *, link_mode: str
     ) -> Sequence[str]:

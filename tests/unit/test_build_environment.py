@@ -10,7 +10,7 @@ import pytest
 
 from mlops.build import environment
 from mlops.build.interpreter import Interpreter
-from mlops.build.tar import Content, File, Link
+from mlops.build.tar import Content, File, Link, read_tree
 from mlops.errors import BuildError
 
 PYTHON = Interpreter(PurePosixPath("/usr/local/bin/python3.12"), "3.12.4", "glibc 2.36")
@@ -138,3 +138,19 @@ def test_a_script_that_keeps_the_directory_is_refused(tmp_path: Path):
     (root / "bin/odd").write_bytes(f"#!/bin/sh\nexec {root}/bin/python -m odd\n".encode())
     with pytest.raises(BuildError, match="/opt/venv/bin/odd keeps the directory"):
         environment.tree_of(root, PYTHON)
+
+
+def test_scripts_installed_where_the_image_has_them_stay(tmp_path: Path):
+    """As the mlops in the tool image finds its own."""
+    root = install(tmp_path / "venv")
+    tree = read_tree(root)
+    (root / "bin/odd").write_bytes(b"#!/bin/sh\nexec /opt/venv/bin/python -m odd\n")
+    laid = environment.laid_out(
+        {**tree, "bin/odd": File(root / "bin/odd", True)}, Path("/opt/venv"), PYTHON
+    )
+    assert content(laid["opt/venv/bin/odd"]) == (root / "bin/odd").read_bytes()
+
+
+def test_wheels_know_no_variant_of_a_processor():
+    assert PYTHON.target("linux/arm64/v8") == PYTHON.target("linux/arm64")
+    assert PYTHON.target("linux/arm64").platform == "linux/arm64"

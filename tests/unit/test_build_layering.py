@@ -71,3 +71,18 @@ def test_collisions_name_both_and_equal_files_do_not_collide():
     tree[record] = Content(tree[record].content.replace(b"sha256=s", b"sha256=t"))
     with pytest.raises(BuildError, match=f"a 1 and b 1 both install /{SITE}/shared.py"):
         distributions.owners(tree)
+
+
+def test_what_a_distribution_carries_along_is_its_own():
+    """setuptools brings copies of others with their RECORDs, which name files beside themselves."""
+    tree = installed({"carrier": 1})
+    inside = "carrier/_vendor/other-1.dist-info/RECORD"
+    own = tree[f"{SITE}/carrier-1.dist-info/RECORD"]
+    assert isinstance(own, Content)
+    tree[f"{SITE}/carrier-1.dist-info/RECORD"] = Content(
+        own.content + f"{inside},sha256=x,\n".encode()
+    )
+    tree[f"{SITE}/{inside}"] = Content(b"other-1.dist-info/RECORD,,\nother.py,sha256=y,1\n")
+    found = distributions.owners(tree)
+    assert [owned.name for owned in found[f"{SITE}/{inside}"]] == ["carrier-1"]
+    assert f"{SITE}/carrier/_vendor/other.py" not in found
