@@ -166,6 +166,10 @@ def run() -> int:
     """Run the command line; the exit codes are those of mlops.errors."""
     verbose = "--verbose" in sys.argv or "-v" in sys.argv
     try:
+        if not os.environ.get("HOME"):
+            from mlops.adapters import home  # noqa: PLC0415
+
+            home.settle()
         shellwords.mend()
         app = _outline() if _listing() else build(_called())
         with shellwords.offering():
