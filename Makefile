@@ -55,7 +55,7 @@ docs: setup  ## write the generated pages of docs/reference
 docs-check: setup  ## fail where a generated page is not what the commands say
 	$(BIN)/python scripts/docs.py --check
 
-lock: setup  ## resolve requirements-dev.txt anew
+lock: setup  ## resolve requirements-dev.txt and requirements-tool.txt anew
 	$(BIN)/python scripts/lock.py
 
 clean:  ## remove what the targets above made (not: a demo's directory)

@@ -201,7 +201,7 @@ class Opened:
         tool = lock.image(TOOL) if lock is not None else None
         host = None
         if lock is not None and tool is not None and lock.tool(TOOL) == __version__:
-            host = HostTool(ImageRef(TOOL, tool.digest), (sys.executable, "-m", "mlops"), {})
+            host = HostTool(ImageRef(tool.ref, tool.digest), (sys.executable, "-m", "mlops"), {})
         runtime = runtime or self.project.runtime
         runs, cache = self.state / "runs", machine_cache()
         return LocalExecutor(
@@ -402,10 +402,12 @@ def locker(opened: Opened) -> Locker:
     from mlops.adapters.uv import Uv  # noqa: PLC0415
     from mlops.build.pinning import Bases  # noqa: PLC0415
     from mlops.build.strategy import BUILDER, Toolchain  # noqa: PLC0415
+    from mlops.config import toolimage  # noqa: PLC0415
     from mlops.engine.lock import Installed, Locker  # noqa: PLC0415
 
     uv = Uv(opened.root)
     cache = machine_cache()
+    published = toolimage.packaged()
     tools = Toolchain(uv, SandboxedBase(opened.images, cache), BaseSources(opened.registry_host))
     versions = {
         "mlops": __version__,
@@ -416,7 +418,9 @@ def locker(opened: Opened) -> Locker:
         project=opened.project,
         current=_lock_of(opened),
         read=partial(read_file, opened.root),
-        installed=Installed(versions, BUILDER),
+        installed=Installed(
+            versions, BUILDER, tool=published.locked() if published is not None else None
+        ),
         bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
         resolver=uv,
     )

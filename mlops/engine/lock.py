@@ -28,12 +28,13 @@ _TOLD_ONLY = ("python", "uv")  # another patch version of these makes no lock st
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What is installed here: tools and versions, the builder's version, and what the built-in
-    server needs beside the model's own requirements."""
+    """What is installed here: tools and versions, the builder's version, what the built-in server needs
+    beside the model's own requirements, and the published tool image of a release (None: it is built)."""
 
     tools: Mapping[str, str]
     builder: str
     server: tuple[str, ...] = SERVER
+    tool: LockedImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Locker:
         """
         groups = requirements.groups(self.project, self.read)
         images = {key: self._image(key, upgrade) for key in _bases(self.project)}
-        tool = self.bases.tool()
+        tool = self._tool()
         files: dict[str, bytes] = {}
         entries = []
         for group in groups:
@@ -93,6 +94,8 @@ class Locker:
     def _stale(self, current: ProjectLock) -> Iterator[str]:
         if current.image(TOOL) is None:
             yield f"{LOCK_FILE}: the tool image is not locked"
+        elif self.installed.tool not in (None, current.image(TOOL)):
+            yield f"{LOCK_FILE}: the tool image is another than that of the installed mlops"
         yield from _differences(current, self.installed, but=_TOLD_ONLY)
         named = _bases(self.project)
         for name, platform in named:
@@ -115,6 +118,17 @@ class Locker:
         if known is None or {ALL, BASE, name} & set(upgrade) or not self.bases.has(known):
             return self.bases.pin(name, platform)
         return known
+
+    def _tool(self) -> LockedImage:
+        """The published image of the installed mlops, as its package names it or the lock has it (the
+        mlops inside that image names none); else one that is built."""
+        if self.installed.tool is not None:
+            return self.installed.tool
+        current = self.current or ProjectLock()
+        known, version = current.image(TOOL), self.installed.tools.get(TOOL)
+        if known is not None and known.ref != TOOL and current.tool(TOOL) == version:
+            return known
+        return self.bases.tool()
 
     def _requirements(
         self, group: Group, base: LockedImage, upgrade: tuple[str, ...]

@@ -238,7 +238,7 @@ class Planner:
             source=source,
             repository=self.place.repository,
             registry=self.place.registry,
-            tool=ImageRef(TOOL, tool.digest),
+            tool=ImageRef(tool.ref, tool.digest),
             environment=planned.project.environments[0],
             gitops_path=self.place.gitops_path,
             gitops_branch=self.place.gitops_branch,

@@ -229,6 +229,37 @@ def test_a_tool_image_that_changed_is_named(world: World):
     assert change.startswith("mlops.lock: tool image: ")
 
 
+PUBLISHED = LockedImage(
+    TOOL, "ghcr.io/ada/mlops", Digest("d" * 64), Digest("e" * 64), "linux/amd64"
+)
+
+
+def test_the_image_that_a_release_names_is_locked_as_it_is(world: World):
+    world.lock()
+    assert world.stale() == ()
+    world.installed = replace(INSTALLED, tool=PUBLISHED)
+    assert world.stale() == (
+        "mlops.lock: the tool image is another than that of the installed mlops",
+    )
+    assert world.lock().lock.image(TOOL) == PUBLISHED
+    assert world.stale() == ()
+
+
+def test_the_mlops_in_that_image_keeps_what_is_locked(world: World):
+    world.installed = replace(INSTALLED, tool=PUBLISHED)
+    world.lock()
+    world.installed = INSTALLED
+    assert world.stale() == ()
+    assert world.lock().files == {}
+
+
+def test_another_version_that_names_no_image_builds_its_own(world: World):
+    world.installed = replace(INSTALLED, tool=PUBLISHED)
+    world.lock()
+    world.installed = Installed({**INSTALLED.tools, "mlops": "0.2.0"}, INSTALLED.builder)
+    assert world.lock().lock.image(TOOL) != PUBLISHED
+
+
 def test_a_server_of_ones_own_needs_nothing_more():
     own = ONE + "    serve: {command: [python, serve.py]}\n"
     world = World(own, **{"requirements.txt": "pandas\n"})
