@@ -141,7 +141,10 @@ def _build_inside(site: Site, runner: BaseRunner, sources: Sequence[Pin], work: 
             hint="Build on a machine of that kind, or take versions that have a wheel: "
             "build: {allow_sdist: []}",
         )
-    cache = site.installer.cache.parent / "mlops-builds" / site.base.hex[:24]
+    others = (work / _REQUIREMENTS).read_bytes()
+    # what another lock's tools built must not come back
+    key = f"{site.base.hex[:24]}-{Digest.of(others).hex[:12]}"
+    cache = site.installer.cache.parent / "mlops-builds" / key
     try:
         shutil.copy2(site.installer.program, work / "uv")
         (work / _SOURCES).write_bytes(locked.dump(sources))
@@ -157,11 +160,13 @@ def _build_inside(site: Site, runner: BaseRunner, sources: Sequence[Pin], work: 
     certificates = site.installer.certificates
     if certificates is not None:  # a proxy of this place may sign with an authority of its own
         binds += (Bind(certificates, f"{_INSIDE}/certificates"),)
+    told = {"SSL_CERT_FILE": f"{_INSIDE}/certificates"} if certificates is not None else {}
+    if others:
+        # a build tool that the lock names comes in that version
+        told["UV_BUILD_CONSTRAINT"] = f"{_INSIDE}/{_REQUIREMENTS}"
     env = {
         **site.installer.settings,
-        **({"SSL_CERT_FILE": f"{_INSIDE}/certificates"} if certificates is not None else {}),
-        # a build tool that the lock names comes in the locked version
-        "UV_BUILD_CONSTRAINT": f"{_INSIDE}/{_REQUIREMENTS}",
+        **told,
         "UV_CACHE_DIR": f"{_INSIDE}/cache",
         "HOME": f"{_INSIDE}/home",
         "UV_NO_PROGRESS": "1",

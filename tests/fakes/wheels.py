@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import io
+import ssl
 import tarfile
 import threading
 import zipfile
@@ -121,7 +122,10 @@ class _Index(BaseHTTPRequestHandler):
 
 @contextmanager
 def index(
-    directory: Path, password: str = "", yanked: Mapping[str, str] | None = None
+    directory: Path,
+    password: str = "",
+    yanked: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[tuple[str, list[str]]]:
     """Serve a directory of distributions as a simple index (PEP 503): `127.0.0.1:PORT/simple/`, and
     what was refused so far."""
@@ -133,6 +137,11 @@ def index(
         "refused": refused,
     }
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Index", (_Index,), members))
+    if tls is not None:  # no handshake while accepting: one that fails must not end the server
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        server.handle_error = lambda *_: None
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
