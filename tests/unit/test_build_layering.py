@@ -1,7 +1,7 @@
 """Which packages get layers of their own."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops.build import distributions
@@ -57,6 +57,7 @@ def test_what_two_own_belongs_to_neither():
     assert f"{SITE}/shared.py" in rest.tree
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from((0, 9, LARGE)), max_size=6))
 def test_nothing_is_lost_and_nothing_there_twice(sizes: dict[str, int]):
     tree = installed(sizes)
