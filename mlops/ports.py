@@ -344,6 +344,13 @@ class BaseImages(Protocol):
         """What the name stands for now, copied or packed into the store. Raises BuildError."""
         ...
 
+    def restore(self, image: LockedImage) -> None:
+        """Bring a locked image back into the store by its digest, whatever its name stands for now.
+
+        Raises BuildError where it is to be had no more.
+        """
+        ...
+
     def has(self, image: LockedImage) -> bool:
         """Whether all of the image is in the store."""
         ...
@@ -371,15 +378,27 @@ class Resolution:
     allow_builds: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The pins with hashes, sorted, without comments; and a sentence for each release among them that
+    its index has withdrawn (PEP 592)."""
+
+    content: bytes
+    withdrawn: tuple[str, ...] = ()
+
+
 class Resolver(Protocol):
     """Turns requirements into exact versions with hashes."""
 
-    def resolve(self, resolution: Resolution) -> bytes:
-        """The pins with hashes, sorted, without comments. Raises BuildError."""
+    def resolve(self, resolution: Resolution) -> Resolved:
+        """Raises BuildError where there is no solution, no wheel, or the index is away."""
         ...
 
     def export(self, path: str) -> tuple[str, ...]:
-        """The pins that a uv.lock holds, as requirement lines with markers. Raises BuildError."""
+        """The pins that a uv.lock holds, as requirement lines with markers and hashes; nobody is asked.
+
+        Raises ConfigError where it cannot be read.
+        """
         ...
 
 

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 from mlops.adapters import process, uvcomplaints
-from mlops.errors import BuildError
-from mlops.ports import Resolution, Target
+from mlops.errors import BuildError, ConfigError
+from mlops.ports import Resolution, Resolved, Target
 
 _INSTALL_TIMEOUT = 1800.0  # seconds; a first download of large wheels over a slow line
 _RUN_TIMEOUT = 600.0
 _COMPILE = (
-    *("pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"),
+    *("pip", "compile", "--generate-hashes", "--no-header", "--no-annotate"),
     *("--only-binary", ":all:"),
 )
 # the glibc versions that uv has a platform for
@@ -131,7 +131,7 @@ class Uv:
         )
         return done.stdout
 
-    def resolve(self, resolution: Resolution) -> bytes:
+    def resolve(self, resolution: Resolution) -> Resolved:
         """Meets `ports.Resolver` by `uv pip compile`."""
         with tempfile.TemporaryDirectory(prefix="mlops-lock-") as scratch:
             out, lines = Path(scratch, "requirements.lock"), Path(scratch, "more.in")
@@ -144,16 +144,28 @@ class Uv:
             for name in resolution.upgrade:
                 argv += ["--upgrade"] if name == "*" else ["--upgrade-package", name]
             doing = f"resolving {resolution.path or 'requirements'}"
-            self._uv([*argv, *inputs, str(lines)], doing, _INSTALL_TIMEOUT)
-            return out.read_bytes()
+            try:
+                done = self._run([*argv, *inputs, str(lines)], doing, _INSTALL_TIMEOUT)
+            except BuildError as exc:
+                raise self.explained(exc, resolution.target) from None
+            told = uvcomplaints.withdrawn(done.stderr.decode(errors="replace"))
+            return Resolved(out.read_bytes(), told)
 
     def export(self, path: str) -> tuple[str, ...]:
         """Meets `ports.Resolver` by `uv export`."""
         directory = str(Path(path).parent)
-        argv = ["export", "--quiet", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes"]
+        argv = ["export", "--quiet", "--offline", "--frozen", "--no-dev", "--no-emit-project"]
         argv += ["--no-header", "--no-annotate", "--format", "requirements-txt"]
-        text = self._uv([*argv, "--directory", directory], f"reading {path}")
-        return tuple(line for line in text.splitlines() if line.strip())
+        program = self.program  # where uv is not here, that is no fault of the file
+        try:
+            done = self._run([*argv, "--directory", directory], f"reading {path}")
+        except BuildError as exc:
+            raise ConfigError(
+                f"{path} cannot be read by {program.name}: {exc.message}",
+                hint="Write it again: uv lock",
+            ) from exc
+        joined = done.text.replace("\\\n", " ")
+        return tuple(line for line in joined.splitlines() if line.strip())
 
     def _offline_first(
         self, argv: Sequence[str], doing: str, timeout: float = _RUN_TIMEOUT

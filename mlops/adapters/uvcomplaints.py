@@ -31,6 +31,10 @@ _COMPILER = re.compile(
 _YANKED = re.compile(
     r"warning: `(?P<what>[^`]+)` is yanked(?: \(reason: \"(?P<reason>[^\n]*)\"\))?"
 )
+_AWAY = re.compile(
+    r"(?:Failed to fetch: |error sending request for url \()`?(?P<url>https?://[^\s`)]+)"
+)
+_SERVER = re.compile(r"HTTP status (?:server error|client error) \((?P<code>5\d\d|429)[^)]*\)")
 _FULL = re.compile(r"[^\n]*(?=: No space left on device|(?<=\S)\s*\(os error 28\))")
 _USERINFO = re.compile(r"(?<=://)[^/@\s`]+@")
 _PACKAGE = re.compile(r"[Ff]ailed to (?:build|prepare|download(?: and build)?) `(?P<what>[^`]+)`")
@@ -44,6 +48,11 @@ def explained(error: BuildError, target: str) -> BuildError:
     for found in _readings(text, flat, target):
         return found
     return BuildError(text, hint=error.hint, retryable=error.retryable)
+
+
+def _cause(text: str) -> str:
+    """The last reason that uv gives, which is the first one in the chain of events."""
+    return text.strip().splitlines()[-1].strip().removeprefix("cause: ")
 
 
 def without_passwords(text: str) -> str:
@@ -93,6 +102,12 @@ def _readings(text: str, flat: str, target: str) -> Iterator[BuildError]:
         yield BuildError(
             f"the package index refuses: {flat[-400:]}",
             hint="Give uv its user and password: netrc, UV_INDEX_<NAME>_USERNAME and _PASSWORD, or keyring",
+        )
+    if (match := _AWAY.search(flat)) and (_SERVER.search(flat) or "HTTP status" not in flat):
+        yield BuildError(
+            f"the package index cannot be asked for {match['url']}: {_cause(text)}",
+            hint="Nothing was changed. Repeat when it answers, or check uv's settings of indexes",
+            retryable=True,
         )
     for pattern in (_NOT_THERE, _NO_VERSION):
         if match := pattern.search(flat):

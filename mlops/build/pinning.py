@@ -34,6 +34,22 @@ class Bases:
         digest, manifest = self.tools.bases.fetch(name, self.project, platform, self.store)
         return LockedImage(name, name, digest, manifest, platform)
 
+    def restore(self, image: LockedImage) -> None:
+        if image.name == host.HOST:
+            found = self._host(image.platform).manifest
+        elif self.tools.bases is None:
+            raise BuildError(f"the base {image.name} cannot be fetched here")
+        else:
+            _, found = self.tools.bases.fetch(
+                image.by_digest, self.project, image.platform, self.store
+            )
+        if found != image.manifest:
+            raise BuildError(
+                f"the base {image.name} is {found} here, and mlops.lock pins {image.manifest}",
+                hint=f"Take it from a machine or registry that has it, or move on: "
+                f"mlops lock --upgrade {image.name}",
+            )
+
     def has(self, image: LockedImage) -> bool:
         return complete(self.store, image.manifest)
 

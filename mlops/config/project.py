@@ -75,8 +75,8 @@ class BuildSection(Section):
     )
     requirements: FilePath = Field(
         default="",
-        description="what `mlops lock` resolves: requirements.txt, pyproject.toml, uv.lock or"
-        " pylock.toml; default: the first of these that is there",
+        description="what `mlops lock` resolves: requirements.txt, pyproject.toml, uv.lock, pylock.toml"
+        " or Pipfile.lock; default: the one that is there",
     )
     code: Annotated[tuple[TreePath, ...], Distinct] = Field(
         default=(), description="files and directories of application code that go into the image"

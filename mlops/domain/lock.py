@@ -24,6 +24,11 @@ class LockedImage:
     manifest: Digest
     platform: str
 
+    @property
+    def by_digest(self) -> str:
+        """The name with the locked digest, which wins over a tag in it: `python:3.12@sha256:…`."""
+        return f"{self.name.partition('@sha256:')[0]}@{self.digest}"
+
 
 @dataclass(frozen=True, slots=True)
 class LockedRequirements:

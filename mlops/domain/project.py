@@ -15,6 +15,7 @@ from mlops.domain.run import Resources
 from mlops.errors import UsageError
 
 LOCK = "requirements.lock"
+_OTHERS = ("uv.lock", "Pipfile.lock", "poetry.lock", "pdm.lock", "pixi.lock")  # other tools' own
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class BuildConfig:
         the input's own name with `.lock` (`gpu.txt` → `gpu.lock`); never over another tool's lock."""
         path = PurePosixPath(self.requirements or LOCK)
         own = path.with_suffix(".lock")
-        if path.suffix in (".txt", ".in", ".lock") and own.name != "uv.lock":
+        if path.suffix in (".txt", ".in", ".lock") and own.name not in _OTHERS:
             return str(own)
         return str(path.with_name(LOCK))
 

@@ -6,20 +6,23 @@ changes nothing.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from packaging.utils import canonicalize_name
 
 from mlops.config.lockfile import dump_lock
 from mlops.domain.digest import Digest
 from mlops.domain.lock import TOOL, LockedImage, LockedRequirements, ProjectLock
 from mlops.domain.project import ModelConfig, Project
-from mlops.engine import requirements
+from mlops.engine import lockdiff, requirementpins, requirements
+from mlops.engine.lockdiff import LOCK_FILE, Change
 from mlops.engine.requirements import Group, Read
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, UsageError
 from mlops.policy.sides import packages
 from mlops.ports import BaseImages, Resolver
 
-LOCK_FILE = "mlops.lock"
 ALL = "*"  # as an upgrade: everything
 BASE = "base"  # as an upgrade: the base images
 SERVER = ("prometheus-client", "starlette", "uvicorn")  # what the built-in server needs
@@ -39,11 +42,14 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """The new lock; `files` are those whose bytes differ from what stands, `changes` say how."""
+    """The new lock; `files` are those whose bytes differ from what stands, in the order in which they
+    are to be written: mlops.lock, which says what they were made from, is the last. `changes` say how
+    they differ, `withdrawn` which of the packages their index has taken back."""
 
     lock: ProjectLock
     files: Mapping[str, bytes] = field(default_factory=dict)
-    changes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +66,23 @@ class Locker:
     def lock(self, upgrade: tuple[str, ...] = ()) -> Locked:
         """Resolve what is not locked, or is to be upgraded: `*`, `base`, a base's or package's name.
 
-        Raises ConfigError at requirements that no lock can hold, BuildError where they or a base
-        cannot be resolved.
+        Nothing is written. Raises ConfigError at requirements that no lock can hold, UsageError at an
+        upgrade of what is not locked, BuildError where they or a base cannot be resolved.
         """
+        requirements.check_sources(self.project, self.read)
         groups = requirements.groups(self.project, self.read)
         images = {key: self._image(key, upgrade) for key in _bases(self.project)}
         tool = self._tool()
         files: dict[str, bytes] = {}
-        entries = []
+        entries, withdrawn = [], []
         for group in groups:
             base = images[group.base, group.platform]
-            entry, content = self._requirements(group, base, upgrade)
+            entry, content, told = self._requirements(group, base, upgrade)
             entries.append(entry)
+            withdrawn += [f"{group.lock}: {text}" for text in told]
             if content != self.read(group.lock):
                 files[group.lock] = content
+        self._check_upgrade(upgrade, groups, files)
         lock = ProjectLock(
             images=(*images.values(), tool),
             tools=tuple(sorted(self.installed.tools.items())),
@@ -83,10 +92,12 @@ class Locker:
         content = dump_lock(lock)
         if content != self.read(LOCK_FILE):
             files[LOCK_FILE] = content
-        return Locked(lock, files, tuple(self._changes(lock, files)))
+        changes = tuple(self._changes(lock, files))
+        return Locked(lock, files, changes, tuple(dict.fromkeys(withdrawn)))
 
     def stale(self) -> tuple[str, ...]:
         """What `lock` would have to change, as texts; nothing is resolved, packed or written."""
+        requirements.check_sources(self.project, self.read)
         if self.current is None:
             return (f"{LOCK_FILE}: missing",)
         return tuple(self._stale(self.current))
@@ -96,7 +107,7 @@ class Locker:
             yield f"{LOCK_FILE}: the tool image is not locked"
         elif self.installed.tool not in (None, current.image(TOOL)):
             yield f"{LOCK_FILE}: the tool image is another than that of the installed mlops"
-        yield from _differences(current, self.installed, but=_TOLD_ONLY)
+        yield from map(str, self._other_tools(current, but=_TOLD_ONLY))
         named = _bases(self.project)
         for name, platform in named:
             if current.image(name, platform) is None:
@@ -115,8 +126,10 @@ class Locker:
     def _image(self, key: tuple[str, str], upgrade: tuple[str, ...]) -> LockedImage:
         name, platform = key
         known = self.current.image(name, platform) if self.current is not None else None
-        if known is None or {ALL, BASE, name} & set(upgrade) or not self.bases.has(known):
+        if known is None or {ALL, BASE, name} & set(upgrade):
             return self.bases.pin(name, platform)
+        if not self.bases.has(known):
+            self.bases.restore(known)  # the locked one, and not what a tag names now
         return known
 
     def _tool(self) -> LockedImage:
@@ -132,17 +145,53 @@ class Locker:
 
     def _requirements(
         self, group: Group, base: LockedImage, upgrade: tuple[str, ...]
-    ) -> tuple[LockedRequirements, bytes]:
+    ) -> tuple[LockedRequirements, bytes, tuple[str, ...]]:
         inputs = self._inputs(group, base)
         previous = self.read(group.lock)
-        names = tuple(name for name in upgrade if name not in (BASE, group.base))
         known = self.current.inputs(group.lock) if self.current is not None else None
-        if previous is None or known != inputs or names:
-            target = self.bases.target(base)
-            previous = requirements.resolve(
-                group, self._server(group), target, self.resolver, previous or b"", names, self.read
-            )
-        return LockedRequirements(group.lock, inputs), previous
+        stale = previous is None or known != inputs or bool(requirementpins.damaged(previous))
+        names = self._upgraded(previous, upgrade, stale=stale)
+        entry = LockedRequirements(group.lock, inputs)
+        if previous is not None and not stale and not names:
+            return entry, previous, ()
+        found = requirements.resolve(
+            group,
+            self._server(group),
+            self.bases.target(base),
+            self.resolver,
+            _as_preference(previous or b""),
+            names,
+            self.read,
+        )
+        return entry, found.content, found.withdrawn
+
+    def _upgraded(
+        self, previous: bytes | None, upgrade: tuple[str, ...], *, stale: bool
+    ) -> tuple[str, ...]:
+        """The names of packages to upgrade in a lock: those it has, or may have once it is made anew."""
+        if ALL in upgrade:
+            return (ALL,)
+        names = {canonicalize_name(name) for name in upgrade if name not in self._base_names()}
+        return tuple(sorted(names if stale else names & set(packages(previous or b""))))
+
+    def _base_names(self) -> set[str]:
+        return {BASE, *(name for name, _ in _bases(self.project))}
+
+    def _check_upgrade(
+        self, upgrade: tuple[str, ...], groups: tuple[Group, ...], files: Mapping[str, bytes]
+    ) -> None:
+        """Raise UsageError where something is to be upgraded that no lock has."""
+        known = {ALL, *self._base_names()}
+        for group in groups:
+            for content in (self.read(group.lock), files.get(group.lock)):
+                known |= set(packages(content or b""))
+        for name in upgrade:
+            if name not in known and canonicalize_name(name) not in known:
+                near = difflib.get_close_matches(name, sorted(known), n=1)
+                raise UsageError(
+                    f"{name} is neither a locked package nor a base",
+                    hint=f"Did you mean {near[0]}?" if near else "mlops show lists what is locked",
+                )
 
     def _inputs(self, group: Group, base: LockedImage) -> Digest:
         return requirements.inputs(group, self._server(group), base, self.read)
@@ -150,32 +199,39 @@ class Locker:
     def _server(self, group: Group) -> tuple[str, ...]:
         return self.installed.server if group.server else ()
 
-    def _changes(self, lock: ProjectLock, files: Mapping[str, bytes]) -> Iterator[str]:
-        old = self.current or ProjectLock()
-        for image in lock.images:
-            known = old.image(image.name, image.platform)
-            if known is None or known.manifest != image.manifest:
-                before = f"{known.manifest.short} → " if known is not None else ""
-                yield f"{LOCK_FILE}: {_called(image)}: {before}{image.manifest.short}"
+    def _other_tools(self, lock: ProjectLock, but: tuple[str, ...] = ()) -> Iterator[Change]:
+        return lockdiff.tools(lock, self.installed.builder, self.installed.tools, but)
+
+    def _changes(self, lock: ProjectLock, files: Mapping[str, bytes]) -> Iterator[Change]:
+        yield from lockdiff.images(self.current or ProjectLock(), lock)
         if self.current is not None:
-            yield from _differences(old, self.installed)
+            yield from self._other_tools(self.current)
         for path in sorted(set(files) - {LOCK_FILE}):
-            yield from _package_changes(path, self.read(path), files[path])
+            yield from lockdiff.requirements(path, self.read(path), files[path])
 
 
 def requirement_faults(
     project: Project, current: ProjectLock, read: Read, server: tuple[str, ...] = SERVER
 ) -> Iterator[tuple[str, str]]:
-    """Requirements locks that are missing, or older than what they were made from: path, and text."""
+    """Requirements locks that are missing, damaged, or older than what they were made from: path, and
+    text."""
     for group in requirements.groups(project, read):
         base = current.image(group.base, group.platform)
-        if read(group.lock) is None:
+        content = read(group.lock)
+        if content is None:
             yield group.lock, f"{group.lock}: missing"
+        elif line := requirementpins.damaged(content):
+            yield group.lock, f"{group.lock}: damaged: {line!a} is no pin with a hash"
         elif base is not None:
             wanted = requirements.inputs(group, server if group.server else (), base, read)
             if current.inputs(group.lock) != wanted:
                 what = group.source or "its base"
                 yield group.lock, f"{group.lock}: {what} changed since it was locked"
+
+
+def _as_preference(previous: bytes) -> bytes:
+    """A lock as the resolver may read it: of a damaged one what is sound."""
+    return requirementpins.sound(previous) if requirementpins.damaged(previous) else previous
 
 
 def _bases(project: Project) -> tuple[tuple[str, str], ...]:
@@ -192,33 +248,3 @@ def platform_of(model: ModelConfig) -> str:
             hint="Name one",
         )
     return model.build.platforms[0]
-
-
-def _called(image: LockedImage) -> str:
-    return "tool image" if image.name == TOOL else f"base {image.name}"
-
-
-def _differences(
-    lock: ProjectLock, installed: Installed, but: tuple[str, ...] = ()
-) -> Iterator[str]:
-    if lock.builder != installed.builder:
-        yield f"{LOCK_FILE}: builder: {lock.builder or 'not locked'} → {installed.builder}"
-    for name, version in sorted(installed.tools.items()):
-        if name not in but and (known := lock.tool(name)) != version:
-            yield f"{LOCK_FILE}: {name}: {known or 'not locked'} → {version}"
-    for name, version in lock.tools:
-        if name not in installed.tools:
-            yield f"{LOCK_FILE}: {name}: {version} → not used"
-
-
-def _package_changes(path: str, before: bytes | None, after: bytes) -> Iterator[str]:
-    new = packages(after)
-    if before is None:
-        yield f"{path}: {len(new)} packages"
-        return
-    old = packages(before)
-    for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            yield f"{path}: {name} {old.get(name, 'absent')} → {new.get(name, 'absent')}"
-    if old == new:
-        yield f"{path}: hashes or form"

@@ -1,29 +1,33 @@
-"""What requirements locks are made from: requirements.txt, pyproject.toml, uv.lock, pylock.toml."""
+"""What requirements locks are made from: requirements.txt, pyproject.toml, and other tools' locks."""
 
 from __future__ import annotations
 
 import hashlib
 import posixpath
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
-from mlops.config.discovery.requirements import find
+from mlops.config.discovery.requirements import find, is_project
+from mlops.config.sources import pipfile, pylock, uvlock
+from mlops.config.sources.kinds import CONDA, LOCKS, Kind, ambiguous, check_pyproject, kind_of
+from mlops.config.sources.pinned import Pinned, hashes_of, of_lines
+from mlops.config.sources.wanted import Wanted
 from mlops.domain.digest import Digest
 from mlops.domain.lock import LockedImage
 from mlops.domain.project import ModelConfig, Project
-from mlops.errors import ConfigError
-from mlops.ports import Resolution, Resolver, Target
+from mlops.engine.requirementpins import check_pins, held_against
+from mlops.errors import ConfigError, UsageError
+from mlops.ports import Resolution, Resolved, Resolver, Target
 
 Read = Callable[[str], bytes | None]
 
-_CANDIDATES = ("uv.lock", "pylock.toml", "requirements.txt", "requirements.in", "pyproject.toml")
+_CANDIDATES = (*LOCKS, "requirements.txt", "requirements.in", "pyproject.toml")
 _INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(?P<path>[^\s#]+)")
 _EDITABLE = re.compile(r"\s*(?:-e|--editable)\b")
 _LOCAL = re.compile(r"\s*(?:\.{0,2}/|file:|[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@\s*file:)")
 _VCS = re.compile(r"(?:^|@)\s*(?:git|hg|svn|bzr)\+", re.MULTILINE)
-_PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[^\]]*\])?(?:==\S+| @ https?://\S+)")
 _MOST_FILES = 50  # included in each other
 
 
@@ -89,28 +93,73 @@ def resolve(
     previous: bytes,
     upgrade: tuple[str, ...],
     read: Read,
-) -> bytes:
-    """The lock's bytes: a header without paths or times, then pins with hashes.
+) -> Resolved:
+    """The lock: a header without paths or times, then pins with hashes, and what is withdrawn.
 
-    Raises ConfigError at what cannot be locked, BuildError where there is no solution.
+    Raises ConfigError at what cannot be locked, BuildError where there is no solution, or where an
+    index has other bytes than the source trusts.
     """
-    path, lines = group.source, list(server)
-    name = posixpath.basename(path)
-    if path and read(path) is None:
-        raise ConfigError(f"mlops.yaml: build.requirements: {path} is not there")
-    if name == "uv.lock":
-        path, lines = "", [*resolver.export(group.source), *lines]
-    elif name == "pylock.toml":
-        path, lines = "", [*_pylock(group.source, read), *lines]
-    elif path and name != "pyproject.toml":
-        _check(path, read)
+    path, pinned = _asked(group, target, resolver, read)
+    lines = (*pinned.lines, *server)
     if not path and not lines:
-        return _header(group)
+        return Resolved(_header(group))
     _check_lines("\n".join(lines), group.source)
-    resolution = Resolution(path, tuple(lines), target, previous, upgrade, group.allow_builds)
-    content = resolver.resolve(resolution)
-    _check_pins(content, group)
-    return _header(group) + content
+    _check_pinned_elsewhere(upgrade, pinned, group.source)
+    found = resolver.resolve(Resolution(path, lines, target, previous, upgrade, group.allow_builds))
+    check_pins(found.content, group.source or group.lock)
+    content = held_against(found.content, pinned.trusted, group.source)
+    return Resolved(_header(group) + content, found.withdrawn)
+
+
+def _check_pinned_elsewhere(upgrade: tuple[str, ...], pinned: Pinned, source: str) -> None:
+    for name, version in pinned.trusted:
+        if name in upgrade:
+            raise UsageError(
+                f"{source} pins {name} {version}",
+                hint="Upgrade it there, then run: mlops lock",
+            )
+
+
+def check_sources(project: Project, read: Read) -> None:
+    """Raise ConfigError where two files say what is required and mlops.yaml does not choose."""
+    unnamed = [model for model in project.models if not model.build.requirements]
+    if not unnamed:
+        return
+    present = _present(read)
+    if several := ambiguous(present):
+        raise ConfigError(
+            f"{' and '.join(several)} each say what is required, and may differ",
+            hint=f"Choose one in mlops.yaml: models.{unnamed[0].name}.build: {{requirements: …}}",
+        )
+    if not find(present, "") and (conda := next((n for n in CONDA if read(n) is not None), "")):
+        kind_of(conda)
+
+
+def _asked(group: Group, target: Target, resolver: Resolver, read: Read) -> tuple[str, Pinned]:
+    """The file that the resolver reads itself, empty where it reads none, and what is pinned."""
+    path = group.source
+    if not path:
+        return "", Pinned()
+    kind, content = kind_of(path), read(path)
+    if content is None:
+        raise ConfigError(f"mlops.yaml: build.requirements: {path} is not there")
+    wanted = Wanted(target.platform, target.python, target.libc)
+    match kind:
+        case Kind.UV:
+            beside = posixpath.join(posixpath.dirname(path), "pyproject.toml")
+            uvlock.check(content, path, read(beside), beside)
+            return "", of_lines(resolver.export(path))
+        case Kind.PYLOCK:
+            return "", pylock.parse(content, path, wanted, group.allow_builds)
+        case Kind.PIPFILE:
+            return "", pipfile.parse(content, path, wanted)
+        case Kind.PYPROJECT:
+            check_pyproject(content, path)
+            return path, Pinned()
+        case Kind.REQUIREMENTS:
+            return path, Pinned((), _check(path, read))
+        case _:
+            assert_never(kind)
 
 
 def _header(group: Group) -> bytes:
@@ -119,12 +168,14 @@ def _header(group: Group) -> bytes:
 
 
 def _found(read: Read) -> str:
-    present = {}
-    for name in _CANDIDATES:
-        content = read(name)
-        if content is not None:
-            present[name] = content.decode(errors="replace")
-    return find(present, "")
+    return find(_present(read), "")
+
+
+def _present(read: Read) -> dict[str, str]:
+    """The files of the root that may say what is required: name → text."""
+    found = {name: read(name) for name in _CANDIDATES}
+    texts = {n: c.decode(errors="replace") for n, c in found.items() if c is not None}
+    return {n: t for n, t in texts.items() if n != "pyproject.toml" or is_project(t)}
 
 
 def _files(source: str, read: Read) -> Iterator[str]:
@@ -151,15 +202,20 @@ def _files(source: str, read: Read) -> Iterator[str]:
                 raise ConfigError(f"{source} includes over {_MOST_FILES} files")
 
 
-def _check(source: str, read: Read) -> None:
+def _check(source: str, read: Read) -> dict[tuple[str, str], frozenset[str]]:
+    """Refuse what cannot be locked; the hashes that the files name."""
+    trusted: dict[tuple[str, str], frozenset[str]] = {}
     for path in _files(source, read):
         content = read(path)
         if content is None:
             raise ConfigError(f"{source} includes {path}, which is not there")
         try:
-            _check_lines(content.decode("utf-8-sig"), path)
+            text = content.decode("utf-8-sig")
+            _check_lines(text, path)
+            trusted |= hashes_of(text)
         except UnicodeDecodeError as exc:
             raise ConfigError(f"{path} is not UTF-8", hint="Save it as UTF-8") from exc
+    return trusted
 
 
 def _check_lines(text: str, path: str) -> None:
@@ -176,36 +232,3 @@ def _check_lines(text: str, path: str) -> None:
                     hint="Name a released package or the URL of a wheel; your own code belongs into "
                     "build.code",
                 )
-
-
-def _check_pins(content: bytes, group: Group) -> None:
-    """Every requirement of the answer has a version and a hash."""
-    joined = content.decode().replace("\\\n", " ")
-    for line in joined.splitlines():
-        text = line.strip()
-        if not text or text.startswith(("#", "--")):
-            continue
-        if _PINNED.match(text) is None or "--hash=sha256:" not in text:
-            raise ConfigError(
-                f"{group.source or group.lock}: {text.split(' --hash')[0][:80]} has no version and "
-                "hash to lock",
-                hint="Name a released package or the URL of a wheel",
-            )
-
-
-def _pylock(path: str, read: Read) -> Iterator[str]:
-    """The pins of a pylock.toml (PEP 751) as requirement lines; hashes are looked up again."""
-    try:
-        document = tomllib.loads((read(path) or b"").decode())
-        found = document["packages"]
-        for package in found:
-            name, version = package["name"], package.get("version")
-            if version is None or {"vcs", "directory", "archive"} & set(package):
-                raise ConfigError(
-                    f"{path}: {name} comes from a directory, a repository or an archive",
-                    hint="Name a released package",
-                )
-            marker = f" ; {package['marker']}" if package.get("marker") else ""
-            yield f"{name}=={version}{marker}"
-    except (KeyError, TypeError, ValueError, RecursionError) as exc:
-        raise ConfigError(f"{path} is no lock file by PEP 751: {exc!r}") from exc

@@ -112,7 +112,7 @@ def _missing(models: Sequence[FoundModel], pipelines: Sequence[Pipeline]) -> Ite
     for model in models:
         if not model.requirements:
             yield (
-                f"{model.name}: no requirements.txt, pyproject.toml, uv.lock or pylock.toml: "
+                f"{model.name}: no requirements.txt, pyproject.toml, uv.lock, pylock.toml or Pipfile.lock: "
                 "its image will hold Python alone"
             )
         if not model.metrics:

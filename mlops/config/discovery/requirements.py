@@ -10,7 +10,10 @@ from typing import Any
 from mlops.domain.discovery import Files
 
 # A lock first: it says more. uv.lock and pylock.toml stand beside a pyproject.toml.
-_ORDER = ("uv.lock", "pylock.toml", "requirements.txt", "requirements.in", "pyproject.toml")
+_ORDER = (
+    *("uv.lock", "pylock.toml", "Pipfile.lock", "requirements.txt", "requirements.in"),
+    "pyproject.toml",
+)
 
 
 def find(files: Files, directory: str) -> str:

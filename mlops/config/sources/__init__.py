@@ -1,0 +1,1 @@
+"""Files in which a project, or another tool's lock, says what Python packages it needs."""
