@@ -39,6 +39,7 @@ def lock(
     """Lock base images, tools and Python packages: mlops.lock and requirements.lock.
 
     What is locked stays, unless its inputs changed. Builds read locks only. Commit what it writes.
+    Packages come from requirements.txt, pyproject.toml, uv.lock, pylock.toml or Pipfile.lock.
 
     With --overlays, each newTag gives way to the digest that it names now. Exit 3 where a registry
     cannot be asked: what could be moved is.
