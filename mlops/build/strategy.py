@@ -237,7 +237,8 @@ def _base(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> I
         if found != base.manifest:
             raise BuildError(
                 f"the base {base.ref} is {found} now, and mlops.lock pins {base.manifest}",
-                hint="Run mlops lock, and commit what it wrote",
+                hint=f"Take it from a machine or registry that has it, or move on: mlops lock --upgrade "
+                f"{base.ref}, and commit what it wrote",
             )
     return load(store, base.manifest)
 

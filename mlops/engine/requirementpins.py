@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from packaging.utils import canonicalize_version
+
 from mlops.config.sources.pinned import Trusted, joined, pin_of
 from mlops.errors import BuildError, ConfigError
 
 _PINNED = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[^\]]*\])?(?:==[^\s;]+| @ https?://\S+)"
-    r"(?:\s*;[^#]*?)?(?:\s+--hash=sha256:[0-9a-f]+)+"
+    r"(?:\s*;[^#]*?)?(?:\s+--hash=sha256:[0-9a-f]{64})+"
 )
 _HASH = re.compile(r"\s+--hash=sha256:(?P<hex>[0-9a-fA-F]+)")
 Key = tuple[str, str]  # name (PEP 503), and version or URL
@@ -57,13 +59,22 @@ def held_against(content: bytes, trusted: Trusted, source: str) -> bytes:
     """
     if not any(trusted.values()):
         return content
-    return "".join(_held(content.decode(), trusted, source)).encode()
+    known: dict[Key, frozenset[str]] = {}
+    for key, some in trusted.items():
+        known[_same(key)] = known.get(_same(key), frozenset()) | some
+    return "".join(_held(content.decode(), known, source)).encode()
+
+
+def _same(key: Key) -> Key:
+    """The key with its version in one form: `1.0.0` and `1` are the same release (PEP 440)."""
+    name, version = key
+    return name, version if "://" in version else canonicalize_version(version)
 
 
 def _held(text: str, trusted: Trusted, source: str) -> Iterator[str]:
     for line in joined(text):
         found = pin_of(line)
-        known = trusted.get(found[0]) if found is not None else None
+        known = trusted.get(_same(found[0])) if found is not None else None
         if found is None or not known:
             kept = sorted(found[1]) if found is not None else []
         else:

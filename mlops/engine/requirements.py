@@ -194,6 +194,10 @@ def _files(source: str, read: Read) -> Iterator[str]:
             if match is None or "://" in match["path"]:
                 continue
             included = posixpath.normpath(posixpath.join(posixpath.dirname(path), match["path"]))
+            if included.startswith(("/", "../")):
+                raise ConfigError(
+                    f"{path} includes {match['path']}, which is outside of the project"
+                )
             if included not in seen:
                 seen.add(included)
                 waiting.append(included)

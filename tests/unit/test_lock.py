@@ -17,6 +17,7 @@ from mlops.engine.lock import Installed, Locked, Locker
 from mlops.errors import BuildError, ConfigError
 from mlops.ports import Resolution, Resolved, Target
 
+ZERO = "0" * 64
 INSTALLED = Installed({"mlops": "0.1.0", "uv": "0.9"}, "mlops layers 1")
 
 
@@ -78,7 +79,7 @@ class FakeResolver:
             else {k: v for k, v in old.items() if k not in resolution.upgrade}
         )
         lines = [
-            f"{n}=={kept.get(n, self.available)} --hash=sha256:00\n" for n in sorted(set(names))
+            f"{n}=={kept.get(n, self.available)} --hash=sha256:{ZERO}\n" for n in sorted(set(names))
         ]
         return Resolved("".join(lines).encode(), self.withdrawn)
 
@@ -137,10 +138,10 @@ def test_the_first_lock(world: World):
     assert set(done.files) == {"mlops.lock", "requirements.lock"}
     assert done.files["requirements.lock"].decode() == (
         "# Written by mlops lock from requirements.txt; review it like code.\n"
-        "pandas==1.0 --hash=sha256:00\n"
-        "prometheus-client==1.0 --hash=sha256:00\n"
-        "starlette==1.0 --hash=sha256:00\n"
-        "uvicorn==1.0 --hash=sha256:00\n"
+        f"pandas==1.0 --hash=sha256:{ZERO}\n"
+        f"prometheus-client==1.0 --hash=sha256:{ZERO}\n"
+        f"starlette==1.0 --hash=sha256:{ZERO}\n"
+        f"uvicorn==1.0 --hash=sha256:{ZERO}\n"
     )
     assert done.lock.image("host") is not None
     assert done.lock.image(TOOL) is not None
@@ -303,6 +304,14 @@ def test_included_files_are_inputs(world: World):
         world.lock()
 
 
+@pytest.mark.parametrize("path", ["../secret.txt", "/etc/passwd", "a/../../x"])
+def test_files_outside_of_the_project_are_not_read(world: World, path: str):
+    world.files["requirements.txt"] = f"-r {path}\n".encode()
+    world.files[path] = b"password\n"
+    with pytest.raises(ConfigError, match="which is outside of the project"):
+        world.lock()
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [
@@ -323,7 +332,7 @@ def test_what_has_no_hash_is_refused_by_its_line(world: World, line: str, what: 
 
 @pytest.mark.parametrize("line", ["lib", "lib @ git+https://x", "-e file:///x", "lib==1.0"])
 def test_an_answer_without_hashes_is_refused(world: World, line: str):
-    world.resolver.answer = f"pandas==1.0 --hash=sha256:00\n{line}\n".encode()
+    world.resolver.answer = f"pandas==1.0 --hash=sha256:{ZERO}\n{line}\n".encode()
     with pytest.raises(ConfigError, match="has no version and hash to lock"):
         world.lock()
     assert set(world.files) == {"requirements.txt"}

@@ -52,7 +52,8 @@ class Wanted:
 
     def _platforms(self) -> Iterator[str]:
         machine = MACHINES.get(self.platform, "")
-        newest = int(self.libc.partition(".")[2].partition(".")[0] or 0)
+        own = self.libc.partition(".")[2].partition(".")[0]
+        newest = int(own) if own.isdecimal() else 0
         for minor in range(newest, _OLDEST.get(machine, newest) - 1, -1):
             yield f"manylinux_2_{minor}_{machine}"
             if minor in _OTHER_NAMES:
