@@ -32,7 +32,7 @@ def damaged(content: bytes) -> str:
     """The first line of a requirements lock that is no pin with a hash; empty where there is none."""
     for line in joined(content.decode(errors="replace")):
         if _PINNED.fullmatch(line) is None:
-            return line.split(" --hash")[0][:80]
+            return line.split(" --hash")[0].strip()[:80]
     return ""
 
 
