@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlops import documents
-from mlops.domain.imagename import ImageMap
+from mlops.domain.digest import Digest
+from mlops.domain.imagename import ImageMap, ImageName
 from mlops.errors import OutsideError, UsageError
 
 _FILE = "choice.json"  # in the directory of a run
@@ -74,6 +75,16 @@ def chosen(images: Sequence[str], file: Path | None, runtime: str) -> Choice:
         there = ", ".join(_RUNTIMES)
         raise UsageError(f"there is no runtime {runtime!r}", hint=f"There is: {there}")
     return Choice(tuple(map(_anywhere, rules)), runtime)
+
+
+def with_locked(choice: Choice, locked: Iterable[tuple[str, Digest]]) -> Choice:
+    """The choice, and for images that it leads nowhere else the digests that mlops.lock has."""
+    given, rules = choice.mapping, []
+    for text, digest in locked:
+        name = ImageName.parse(text)
+        if given.lead(name) is None:
+            rules.append(f"{name.written}:{name.tag}={name.written}@{digest}")
+    return choice.over(Choice(tuple(rules)))
 
 
 def _in_file(named: str) -> list[str]:

@@ -21,6 +21,7 @@ from mlops.cli import (
     runs_files,
     runs_options,
     runs_place,
+    wiring,
 )
 from mlops.cli.runs_choice import Choice
 from mlops.domain.run import Phase
@@ -98,6 +99,8 @@ def submit(
     asked = _Asked(tuple(file), tuple(param or ()), tuple(workspace or ()), name)
     programs = asked.programs(place.root.parent / "claims")
     choice = runs_choice.chosen(image or (), image_map, runtime)
+    if place.opened is not None:
+        choice = runs_choice.with_locked(choice, wiring.locked_images(place.opened))
     kept = runs_place.executor(place, choice=choice, jobs=jobs)
     for program in programs:
         _new(kept, program.name)

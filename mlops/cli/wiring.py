@@ -21,8 +21,8 @@ from mlops.adapters import holder
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
 from mlops.cli.waiting import ToldBranch
-from mlops.domain.digest import ImageRef, ReleaseId
-from mlops.domain.imagename import ImageMap
+from mlops.domain.digest import Digest, ImageRef, ReleaseId
+from mlops.domain.imagename import ImageMap, ImageName
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
 from mlops.domain.release import ReleaseRecord
@@ -423,7 +423,28 @@ def locker(opened: Opened) -> Locker:
         ),
         bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
         resolver=uv,
+        digest_of=partial(_digest_of, opened),
     )
+
+
+def _digest_of(opened: Opened, name: str) -> Digest:
+    """What an image's tag names now, as its registry says; ours alone is told our credentials."""
+    from mlops.adapters.registry import Registry  # noqa: PLC0415
+
+    image = ImageName.parse(name)
+    found = Registry(image.repository, ours=image.host == opened.registry_host).resolve(image.tag)
+    if found is None:
+        raise ConfigError(
+            f"mlops.yaml: images: {image.repository} has no tag {image.tag}",
+            hint="Name a tag that is there",
+        )
+    return found
+
+
+def locked_images(opened: Opened) -> tuple[tuple[str, Digest], ...]:
+    """The images of Tekton documents that mlops.lock of the work tree pins, by their names with tags."""
+    lock = _lock_of(opened)
+    return lock.tasks if lock is not None else ()
 
 
 def overlays(opened: Opened) -> Overlays:

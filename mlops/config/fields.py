@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mlops.domain.digest import Digest
+from mlops.domain.imagename import ImageName
 from mlops.errors import UsageError
 
 _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
@@ -195,6 +196,17 @@ def _time(text: str) -> str:
     return text
 
 
+def _tagged_image(text: str) -> str:
+    """An image by its tag, of which a lock can say what it names."""
+    try:
+        name = ImageName.parse(text)
+    except UsageError as exc:
+        raise ValueError(exc.message) from exc
+    if name.digest is not None:
+        raise ValueError(f"expected an image by tag, found one that has its digest: {text!r}")
+    return text
+
+
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     """Nothing twice."""
     for place, value in enumerate(values):
@@ -233,6 +245,9 @@ BranchGlob = Annotated[str, AfterValidator(_branch)]
 GitUrl = Annotated[str, AfterValidator(_url)]
 Registry = Annotated[str, AfterValidator(_registry)]
 RemoteRegistry = Annotated[str, AfterValidator(_remote)]
+TaskImage = Annotated[
+    str, AfterValidator(_tagged_image), Field(examples=["docker.io/library/golang:1.22"])
+]
 BaseImage = Annotated[str, AfterValidator(_base)]
 Duration = Annotated[str, AfterValidator(_duration), Field(examples=["30m", "1h", "2d"])]
 Timeout = Annotated[str, AfterValidator(_positive), Field(examples=["30m", "1h", "2d"])]

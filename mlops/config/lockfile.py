@@ -25,6 +25,13 @@ class ImageSection(Section):
     platform: Platform = Field(description="the platform")
 
 
+class TaskSection(Section):
+    """An image of Tekton documents, whatever the platform."""
+
+    name: Text = Field(description="the image as mlops.yaml writes it, with its tag")
+    digest: DigestText = Field(description="its top-level digest")
+
+
 class RequirementsSection(Section):
     """A requirements lock."""
 
@@ -40,6 +47,7 @@ class LockSection(Section):
     builder: Annotated[str, Field(description="the version of the image builder")] = ""
     tools: dict[Text, Text] = Field(default={}, description="the versions of the tools")
     images: tuple[ImageSection, ...] = Field(default=(), description="the images")
+    tasks: tuple[TaskSection, ...] = Field(default=(), description="images of Tekton documents")
     requirements: tuple[RequirementsSection, ...] = Field(
         default=(), description="the requirements locks"
     )
@@ -53,6 +61,15 @@ class LockSection(Section):
                 raise ValueError(f"expected {image.name} once for {image.platform}, found it twice")
             seen.add((image.name, image.platform))
         return images
+
+    @field_validator("tasks")
+    @classmethod
+    def _named_once(cls, tasks: tuple[TaskSection, ...]) -> tuple[TaskSection, ...]:
+        names = [task.name for task in tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"expected {name} once, found it twice")
+        return tasks
 
     @field_validator("requirements")
     @classmethod
@@ -81,6 +98,7 @@ def parse_lock(content: bytes, origin: str = "mlops.lock") -> ProjectLock:
         tuple(section.tools.items()),
         tuple(LockedRequirements(r.path, Digest.parse(r.inputs)) for r in section.requirements),
         section.builder,
+        tuple((task.name, Digest.parse(task.digest)) for task in section.tasks),
     )
 
 
@@ -107,4 +125,8 @@ def dump_lock(lock: ProjectLock) -> bytes:
             for entry in sorted(lock.requirements, key=lambda entry: entry.path)
         ],
     }
+    if lock.tasks:
+        document["tasks"] = [
+            {"name": name, "digest": str(digest)} for name, digest in sorted(lock.tasks)
+        ]
     return (_HEADER + dump(document)).encode()

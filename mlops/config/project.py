@@ -22,6 +22,7 @@ from mlops.config.fields import (
     Quantity,
     Registry,
     Some,
+    TaskImage,
     Text,
     Timeout,
     TreePath,
@@ -240,6 +241,11 @@ class ProjectSection(Section):
     runtime: Literal["auto", "sandbox", "podman", "docker", "process"] = Field(
         default="auto", description="where the steps of the local executor run"
     )
+    images: Annotated[tuple[TaskImage, ...], Distinct] = Field(
+        default=(),
+        description="images that Tekton documents name by tag: `mlops lock` pins them, and `mlops runs "
+        "submit` takes those digests",
+    )
     models: dict[Name, ModelSection] = Field(description="the models of the project, by name")
 
     @field_validator("environments")
@@ -285,6 +291,7 @@ class ProjectSection(Section):
             self.gitops.frozen(),
             self.executor,
             self.runtime,
+            self.images,
         )
 
 

@@ -40,12 +40,18 @@ class LockedRequirements:
 
 @dataclass(frozen=True, slots=True)
 class ProjectLock:
-    """mlops.lock; `tools` are name and version, `builder` is the version of the image builder."""
+    """mlops.lock; `tools` are name and version, `builder` is the version of the image builder, `tasks`
+    are images of Tekton documents: the name with its tag, and the top-level digest."""
 
     images: tuple[LockedImage, ...] = ()
     tools: tuple[tuple[str, str], ...] = ()
     requirements: tuple[LockedRequirements, ...] = ()
     builder: str = ""
+    tasks: tuple[tuple[str, Digest], ...] = ()
+
+    def task(self, name: str) -> Digest | None:
+        """What the tag of an image of Tekton documents is locked to, None where it is not locked."""
+        return dict(self.tasks).get(name)
 
     def image(self, name: str, platform: str = "") -> LockedImage | None:
         """The image locked under `name` (for `platform`, where given), None where there is none."""

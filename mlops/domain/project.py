@@ -108,7 +108,8 @@ class ModelConfig:
 @dataclass(frozen=True, slots=True)
 class Project:
     """mlops.yaml. `registry` is `oci:DIRECTORY` or `host[:port]/prefix`; `environments` stand in
-    promotion order; `branches` are the globs of the tracked branches."""
+    promotion order; `branches` are the globs of the tracked branches, `images` those that Tekton documents name by
+    tag."""
 
     name: str
     models: tuple[ModelConfig, ...]
@@ -118,6 +119,7 @@ class Project:
     gitops: GitOpsConfig = GitOpsConfig()
     executor: str = "local"
     runtime: str = "auto"
+    images: tuple[str, ...] = ()
 
     @property
     def layout(self) -> str | None:

@@ -7,7 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
@@ -19,7 +19,7 @@ from mlops.domain.project import ModelConfig, Project
 from mlops.engine import lockdiff, requirementpins, requirements
 from mlops.engine.lockdiff import LOCK_FILE, Change
 from mlops.engine.requirements import Group, Read
-from mlops.errors import ConfigError, UsageError
+from mlops.errors import ConfigError, RegistryError, UsageError
 from mlops.policy.sides import packages
 from mlops.ports import BaseImages, Resolver
 
@@ -52,9 +52,14 @@ class Locked:
     withdrawn: tuple[str, ...] = ()
 
 
+def _nobody_asked(name: str) -> Digest:
+    raise RegistryError(f"no registry is asked for {name} here")
+
+
 @dataclass(frozen=True, slots=True)
 class Locker:
-    """`read` gives a file of the work tree, None where there is none."""
+    """`read` gives a file of the work tree, None where there is none; `digest_of` what an image's tag
+    names now, and raises RegistryError where nobody can tell."""
 
     project: Project
     current: ProjectLock | None
@@ -62,6 +67,7 @@ class Locker:
     installed: Installed
     bases: BaseImages
     resolver: Resolver
+    digest_of: Callable[[str], Digest] = _nobody_asked
 
     def lock(self, upgrade: tuple[str, ...] = ()) -> Locked:
         """Resolve what is not locked, or is to be upgraded: `*`, `base`, a base's or package's name.
@@ -88,6 +94,7 @@ class Locker:
             tools=tuple(sorted(self.installed.tools.items())),
             requirements=tuple(entries),
             builder=self.installed.builder,
+            tasks=tuple((name, self._task(name, upgrade)) for name in self.project.images),
         )
         content = dump_lock(lock)
         if content != self.read(LOCK_FILE):
@@ -115,6 +122,12 @@ class Locker:
         for image in current.images:
             if image.name != TOOL and (image.name, image.platform) not in named:
                 yield f"{LOCK_FILE}: base {image.name} ({image.platform}) is locked, and no model names it"
+        for name in self.project.images:
+            if current.task(name) is None:
+                yield f"{LOCK_FILE}: task image {name} is not locked"
+        for name, _ in current.tasks:
+            if name not in self.project.images:
+                yield f"{LOCK_FILE}: task image {name} is locked, and mlops.yaml does not name it"
         server = self.installed.server
         for _, fault in requirement_faults(self.project, current, self.read, server):
             yield fault
@@ -142,6 +155,10 @@ class Locker:
         if known is not None and known.ref != TOOL and current.tool(TOOL) == version:
             return known
         return self.bases.tool()
+
+    def _task(self, name: str, upgrade: tuple[str, ...]) -> Digest:
+        known = self.current.task(name) if self.current is not None else None
+        return self.digest_of(name) if known is None or {ALL, name} & set(upgrade) else known
 
     def _requirements(
         self, group: Group, base: LockedImage, upgrade: tuple[str, ...]
@@ -171,17 +188,17 @@ class Locker:
         """The names of packages to upgrade in a lock: those it has, or may have once it is made anew."""
         if ALL in upgrade:
             return (ALL,)
-        names = {canonicalize_name(name) for name in upgrade if name not in self._base_names()}
+        names = {canonicalize_name(name) for name in upgrade if name not in self._image_names()}
         return tuple(sorted(names if stale else names & set(packages(previous or b""))))
 
-    def _base_names(self) -> set[str]:
-        return {BASE, *(name for name, _ in _bases(self.project))}
+    def _image_names(self) -> set[str]:
+        return {BASE, *self.project.images, *(name for name, _ in _bases(self.project))}
 
     def _check_upgrade(
         self, upgrade: tuple[str, ...], groups: tuple[Group, ...], files: Mapping[str, bytes]
     ) -> None:
         """Raise UsageError where something is to be upgraded that no lock has."""
-        known = {ALL, *self._base_names()}
+        known = {ALL, *self._image_names()}
         for group in groups:
             for content in (self.read(group.lock), files.get(group.lock)):
                 known |= set(packages(content or b""))
@@ -204,6 +221,7 @@ class Locker:
 
     def _changes(self, lock: ProjectLock, files: Mapping[str, bytes]) -> Iterator[Change]:
         yield from lockdiff.images(self.current or ProjectLock(), lock)
+        yield from lockdiff.tasks(self.current or ProjectLock(), lock)
         if self.current is not None:
             yield from self._other_tools(self.current)
         for path in sorted(set(files) - {LOCK_FILE}):

@@ -49,6 +49,17 @@ def images(old: ProjectLock, new: ProjectLock) -> Iterator[Change]:
             yield Change(LOCK_FILE, "image", called(image), str(image.manifest))
 
 
+def tasks(old: ProjectLock, new: ProjectLock) -> Iterator[Change]:
+    """The same of images of Tekton documents."""
+    for name, digest in new.tasks:
+        before = old.task(name)
+        if before != digest:
+            yield Change(LOCK_FILE, "image", f"task image {name}", str(before or ""), str(digest))
+    for name, digest in old.tasks:
+        if new.task(name) is None:
+            yield Change(LOCK_FILE, "image", f"task image {name}", str(digest))
+
+
 def called(image: LockedImage) -> str:
     """The tool image, or a base with its platform where it is not the usual one."""
     if image.name == TOOL:

@@ -115,12 +115,22 @@ images = st.builds(
     st.dictionaries(names, names, max_size=3),
     st.lists(digests, max_size=2),
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+    st.dictionaries(names, digests, max_size=2),
 )
-def test_what_is_written_is_read_back(found, tools, inputs, builder):
+def test_what_is_written_is_read_back(found, tools, inputs, builder, tasks):
     lock = ProjectLock(
         tuple(sorted(found, key=lambda image: (image.name, image.platform))),
         tuple(sorted(tools.items())),
         tuple(LockedRequirements(f"r{i}.lock", digest) for i, digest in enumerate(inputs)),
         builder,
+        tuple(sorted(tasks.items())),
     )
     assert parse_lock(dump_lock(lock)) == lock
+
+
+def test_images_of_tekton_documents():
+    text = f"{TEXT}tasks:\n- name: alpine:3\n  digest: {A}\n"
+    assert parse_lock(text.encode()).task("alpine:3") == A
+    assert dump_lock(parse_lock(text.encode())).decode() == text
+    twice = f"{text}- name: alpine:3\n  digest: {B}\n"
+    assert refused(twice) == ["mlops.lock:29: tasks: expected alpine:3 once, found it twice"]

@@ -107,13 +107,25 @@ class World:
         self.bases = FakeBases()
         self.resolver = FakeResolver()
         self.installed = INSTALLED
+        self.asked: list[str] = []
+        self.tags = 1
 
     def locker(self) -> Locker:
         content = self.files.get("mlops.lock")
         current = parse_lock(content) if content is not None else None
         return Locker(
-            self.project, current, self.files.get, self.installed, self.bases, self.resolver
+            self.project,
+            current,
+            self.files.get,
+            self.installed,
+            self.bases,
+            self.resolver,
+            self.digest_of,
         )
+
+    def digest_of(self, name: str) -> Digest:
+        self.asked.append(name)
+        return Digest.of(f"{name} {self.tags}".encode())
 
     def lock(self, *upgrade: str) -> Locked:
         done = self.locker().lock(upgrade)
@@ -358,6 +370,36 @@ def test_requirements_are_found_where_none_are_named():
     world = World(bare, **{"pyproject.toml": "[project]\nname='x'\ndependencies=['pandas']\n"})
     world.lock()
     assert world.resolver.asked[0].path == "pyproject.toml"
+
+
+GO = "docker.io/library/golang:1.22"
+
+
+def test_images_of_tekton_documents_are_locked_once_and_upgraded_by_name(world: World):
+    world.lock()
+    assert world.asked == []
+    bare = world.project
+    world.project = replace(bare, images=(GO, "alpine"))
+    assert world.stale() == (
+        f"mlops.lock: task image {GO} is not locked",
+        "mlops.lock: task image alpine is not locked",
+    )
+    first = Digest.of(f"{GO} 1".encode())
+    assert f"mlops.lock: task image {GO}: {str(first)[7:19]}" in world.told()
+    assert world.stale() == ()
+    world.tags = 2
+    assert world.lock().files == {}
+    assert world.asked == [GO, "alpine"]
+    second = Digest.of(f"{GO} 2".encode())
+    assert world.told(GO) == (
+        f"mlops.lock: task image {GO}: {str(first)[7:19]} → {str(second)[7:19]}",
+    )
+    assert world.asked == [GO, "alpine", GO]
+    assert len(world.resolver.asked) == 1
+    world.project = bare
+    assert len(world.stale()) == 2
+    assert f"mlops.lock: task image {GO}: {str(second)[7:19]} → not used" in world.told()
+    assert b"golang" not in world.files["mlops.lock"]
 
 
 TWO = """\
