@@ -207,7 +207,9 @@ class Locker:
                 near = difflib.get_close_matches(name, sorted(known), n=1)
                 raise UsageError(
                     f"{name} is neither a locked package nor a base",
-                    hint=f"Did you mean {near[0]}?" if near else "mlops show lists what is locked",
+                    hint=f"Did you mean {near[0]}?"
+                    if near
+                    else "requirements.lock and mlops.lock have the names",
                 )
 
     def _inputs(self, group: Group, base: LockedImage) -> Digest:

@@ -21,11 +21,18 @@ Key = tuple[str, str]  # name (PEP 503), and version or URL
 def check_pins(content: bytes, origin: str) -> None:
     """Raise ConfigError at a requirement of the resolver's answer without version and hash."""
     for line in joined(content.decode()):
-        if not line.startswith("--") and _PINNED.fullmatch(line) is None:
+        if _PINNED.fullmatch(line) is None:
             raise ConfigError(
                 f"{origin}: {line.split(' --hash')[0][:80]} has no version and hash to lock",
                 hint="Name a released package or the URL of a wheel",
             )
+
+
+def without_options(content: bytes) -> bytes:
+    """The pins without lines of options, such as an index with a password, which uv's settings may ask
+    it to write."""
+    lines = content.decode().splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("--")).encode()
 
 
 def damaged(content: bytes) -> str:

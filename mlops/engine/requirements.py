@@ -17,7 +17,7 @@ from mlops.config.sources.wanted import Wanted
 from mlops.domain.digest import Digest
 from mlops.domain.lock import LockedImage
 from mlops.domain.project import ModelConfig, Project
-from mlops.engine.requirementpins import check_pins, held_against
+from mlops.engine.requirementpins import check_pins, held_against, without_options
 from mlops.errors import ConfigError, UsageError
 from mlops.ports import Resolution, Resolved, Resolver, Target
 
@@ -106,8 +106,9 @@ def resolve(
     _check_lines("\n".join(lines), group.source)
     _check_pinned_elsewhere(upgrade, pinned, group.source)
     found = resolver.resolve(Resolution(path, lines, target, previous, upgrade, group.allow_builds))
-    check_pins(found.content, group.source or group.lock)
-    content = held_against(found.content, pinned.trusted, group.source)
+    pins = without_options(found.content)
+    check_pins(pins, group.source or group.lock)
+    content = held_against(pins, pinned.trusted, group.source)
     return Resolved(_header(group) + content, found.withdrawn)
 
 

@@ -342,6 +342,14 @@ def test_what_has_no_hash_is_refused_by_its_line(world: World, line: str, what: 
         world.lock()
 
 
+def test_options_that_the_settings_of_uv_write_are_left_out(world: World):
+    url = "--index-url https://bot:secret@example.com/simple"
+    world.resolver.answer = f"{url}\n\npandas==1.0 --hash=sha256:{ZERO}\n".encode()
+    world.lock()
+    assert b"secret" not in world.files["requirements.lock"]
+    assert world.stale() == ()
+
+
 @pytest.mark.parametrize("line", ["lib", "lib @ git+https://x", "-e file:///x", "lib==1.0"])
 def test_an_answer_without_hashes_is_refused(world: World, line: str):
     world.resolver.answer = f"pandas==1.0 --hash=sha256:{ZERO}\n{line}\n".encode()
