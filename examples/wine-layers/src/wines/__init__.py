@@ -1,0 +1,1 @@
+"""What training and serving share: the served model unpickles classes of this package."""
