@@ -6,9 +6,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/.cache/bin:$(PATH)
 JOBS ?= 2
 DIR ?=
+EXAMPLES ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-fast test-e2e test-kills oracle conformance lint docs docs-check lock clean
+.PHONY: help setup demo examples test test-fast test-e2e test-kills oracle conformance lint docs docs-check lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +19,9 @@ setup:  ## .venv with the locked packages, and the programs that mlops calls
 
 demo: setup  ## the whole story on a sample project (DIR=where, default ./mlops-demo)
 	@$(BIN)/mlops demo $(DIR)
+
+examples: setup  ## three projects, each from init to a prediction and back (EXAMPLES=names), in a copy that is removed
+	@$(BIN)/python scripts/examples.py $(EXAMPLES)
 
 test:  ## all tests: the quick ones first, then the end-to-end ones
 	@scripts/bootstrap.sh test
