@@ -24,7 +24,9 @@ from pathlib import Path
 from mlops.demo.stage import DemoError, Stage, environment
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-_PART = re.compile(r"^## (?P<title>[^\n]+)$|^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+_PART = re.compile(
+    r"^## (?P<title>[^\n]+)$|^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _EXITS = re.compile(r"\(exits (\d+)\)")
 _CONTINUED = ("\\", "&&", "|")
 _STYLES = {"title": "1;36", "command": "1", "check": "32"}
@@ -109,7 +111,7 @@ def blocks(readme: str) -> Iterator[Block]:
 
 
 def _commands(text: str) -> Iterator[str]:
-    if re.search(r"[^&]&$", text, re.M):
+    if re.search(r"[^&]&$", text, re.MULTILINE):
         yield text.rstrip("\n")
         return
     command = ""

@@ -2,17 +2,15 @@
 
     python scripts/reproducibility.py [--circumstance NAME]… [--keep DIR] [EXAMPLE…]
 
-For each example: a project on a base that is not `host` (Debian, by scripts/debian_base.py) is locked and released. Then
-the same commit is built and trained once more, in a copy of everything, with empty caches and no network, in each of the
-circumstances below; the digest and the model's bytes must be the same. `--circumstance processor` trains under the
-emulated processors (qemu-user) in place of that, and compares the model's bytes alone; it takes minutes.
+For each example: a project on a base that is not `host` (Debian, by scripts/debian_base.py) is locked and released.
+Then the same commit is built and trained once more, in a copy of everything, with empty caches and no network, in each
+of the circumstances below; the digest and the model's bytes must be the same. Other processors: scripts/processors.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
 import os
 import re
@@ -31,8 +29,7 @@ import debian_base  # noqa: E402
 
 _OTHER = 12345  # a user that is not us, and that no list of users knows
 _SYSTEM = "/usr/bin/python3"  # beside the interpreter of .venv
-PROCESSORS = ("Nehalem", "Haswell")
-_DIGEST = re.compile(r"^\w+@sha256:[0-9a-f]{64}$", re.M)
+_DIGEST = re.compile(r"^\w+@sha256:[0-9a-f]{64}$", re.MULTILINE)
 
 
 class DifferenceError(Exception):
@@ -85,12 +82,12 @@ class Workshop:
 
     @property
     def wheels(self) -> Path:
-        """uv's cache: filled by the first project, copied for other users."""
+        """The cache of uv: filled by the first project, copied for other users."""
         return self.base / "uv"
 
     @functools.cached_property
     def other_python(self) -> Path:
-        """mlops as its wheel holds it, in an environment of the system's interpreter."""
+        """This mlops, as its wheel holds it, in an environment of the system's interpreter."""
         venv = self.base / "other"
         ours, theirs = _version(sys.executable), _version(_SYSTEM)
         if ours == theirs:
@@ -106,9 +103,14 @@ class Workshop:
         return venv / "bin" / "python"
 
     def made(self, name: str) -> Made:
-        """An example as a repository with its first releases. Raises CalledProcessError."""
+        """An example as a repository with its first releases, or what was made here before.
+
+        Raises CalledProcessError.
+        """
         home = self.base / name
-        project = home / name
+        project, told = home / name, home / "made.json"
+        if told.is_file():
+            return Made(project, **json.loads(told.read_text(encoding="utf-8")))
         shutil.copytree(ROOT / "examples" / name, project)
         settings = project / "mlops.yaml"
         text = settings.read_text(encoding="utf-8")
@@ -122,10 +124,13 @@ class Workshop:
             "mlops init --yes && git add . && git commit -q -m Begin",
             "mlops lock && git add . && git commit -q -m Lock && git push -q -u origin main",
         ):
-            _run(["/bin/sh", "-e", "-c", command], project, env)
+            run(["/bin/sh", "-e", "-c", command], project, env)
         _fetch_wheels(project, env)
-        printed = _run([sys.executable, "-m", "mlops", "run", "--quiet"], project, env)
-        return _read(project, _head(project, env), printed)
+        printed = run([sys.executable, "-m", "mlops", "run", "--quiet"], project, env)
+        made = _read(project, _head(project, env), printed)
+        about = {"commit": made.commit, "releases": made.releases, "models": made.models}
+        told.write_text(json.dumps(about), encoding="utf-8")
+        return made
 
     def again(self, made: Made, there: Circumstance, name: str) -> Made:
         """The same commit, built and trained once more under other circumstances."""
@@ -137,11 +142,11 @@ class Workshop:
         python = self.other_python if there.interpreter else Path(sys.executable)
         env = self.environment(home, home / "uv", python) | {"TZ": there.zone}
         clone = home / "clone"
-        _run(["git", "clone", "-q", str(home / f"{example}.git"), str(clone)], home, env)
+        run(["git", "clone", "-q", str(home / f"{example}.git"), str(clone)], home, env)
         if there.user and os.getuid() == 0:
-            _run(["chown", "-R", f"{_OTHER}:{_OTHER}", str(home.parent)], home, env)
+            run(["chown", "-R", f"{_OTHER}:{_OTHER}", str(home.parent)], home, env)
         argv = [str(python), "-m", "mlops", "run", made.commit, "--again", "--no-pin", "--quiet"]
-        return _read(clone, made.commit, _run([*_prefix(there), *argv], clone, env))
+        return _read(clone, made.commit, run([*_prefix(there), *argv], clone, env))
 
     def environment(self, home: Path, wheels: Path, python: Path | None = None) -> dict[str, str]:
         here = str((python or Path(sys.executable)).parent)
@@ -166,7 +171,7 @@ def _fetch_wheels(project: Path, env: Mapping[str, str]) -> None:
         argv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--no-deps"]
         argv += ["--target", scratch, "--only-binary", ":all:", "--require-hashes"]
         argv += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36"]
-        _run([*argv, "--requirement", "requirements.lock"], project, env)
+        run([*argv, "--requirement", "requirements.lock"], project, env)
 
 
 def compare(first: Made, second: Made, name: str) -> None:
@@ -181,7 +186,9 @@ def compare(first: Made, second: Made, name: str) -> None:
 def _prefix(there: Circumstance) -> list[str]:
     """The programs that make the circumstances: no network, another user, another day, a umask."""
     faketime = shutil.which("faketime") or "faketime"
-    network = ["unshare", "--net"] if os.getuid() == 0 else ["unshare", "--map-current-user", "--net"]
+    network = (
+        ["unshare", "--net"] if os.getuid() == 0 else ["unshare", "--map-current-user", "--net"]
+    )
     argv = network
     if there.user:
         # who is not root becomes it, in a namespace
@@ -203,7 +210,7 @@ def _read(clone: Path, commit: str, printed: str) -> Made:
 
 
 def _head(project: Path, env: Mapping[str, str]) -> str:
-    return _run(["git", "rev-parse", "HEAD"], project, env).strip()
+    return run(["git", "rev-parse", "HEAD"], project, env).strip()
 
 
 def _plain() -> dict[str, str]:
@@ -216,7 +223,7 @@ def _version(python: str) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def _run(argv: Sequence[str], directory: Path, env: Mapping[str, str]) -> str:
+def run(argv: Sequence[str], directory: Path, env: Mapping[str, str]) -> str:
     """What it printed; what it complained of is on our stderr where it fails."""
     done = subprocess.run(argv, cwd=directory, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -225,10 +232,13 @@ def _run(argv: Sequence[str], directory: Path, env: Mapping[str, str]) -> str:
     return done.stdout
 
 
+def examples() -> list[str]:
+    return sorted(path.parent.name for path in (ROOT / "examples").glob("*/mlops.yaml"))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    every = sorted(path.parent.name for path in (ROOT / "examples").glob("*/mlops.yaml"))
-    parser.add_argument("names", nargs="*", default=every, metavar="EXAMPLE")
+    parser.add_argument("names", nargs="*", default=examples(), metavar="EXAMPLE")
     parser.add_argument("--circumstance", action="append", choices=[*CIRCUMSTANCES])
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work here, and leave it")
     given = parser.parse_args()
@@ -236,7 +246,9 @@ def main() -> int:
         base = given.keep or Path(scratch)
         base.mkdir(parents=True, exist_ok=True)
         base.chmod(0o755)
-        return _report(Workshop(base.resolve()), given.names, given.circumstance or [*CIRCUMSTANCES])
+        return _report(
+            Workshop(base.resolve()), given.names, given.circumstance or [*CIRCUMSTANCES]
+        )
 
 
 def _report(workshop: Workshop, names: Sequence[str], chosen: Sequence[str]) -> int:

@@ -71,7 +71,9 @@ def played(tmp_path, readme):
 
 
 def test_what_is_printed_must_be_as_told(tmp_path):
-    played(tmp_path, "## A\n```sh\necho one   two\necho three\n```\n```text\none … two\nthree\n```\n")
+    played(
+        tmp_path, "## A\n```sh\necho one   two\necho three\n```\n```text\none … two\nthree\n```\n"
+    )
 
 
 @pytest.mark.parametrize(

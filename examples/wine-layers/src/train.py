@@ -7,7 +7,6 @@ from pathlib import Path
 import yaml
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
-
 from wines.features import Ratios
 
 params = yaml.safe_load(Path("params.yaml").read_text())["train"]
