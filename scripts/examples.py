@@ -1,11 +1,12 @@
 """Plays the README of each example, command by command, in a copy that is removed afterwards.
 
-    python scripts/examples.py [--keep DIR] [NAME…]
+    python scripts/examples.py [--keep DIR] [--pulled] [NAME…]
 
 A `sh` block of a README is typed; where a `text` block follows, the output must have its lines, in their order. In
 such a line `…` stands for anything, and blanks for any number of them; `(exits 1)` is the expected exit code of the
 block's last command. A block that starts a server in the background is one command, others are one for each line.
-Port 8080 becomes a free one. What a command line of the README says is what runs.
+Port 8080 becomes a free one. What a command line of the README says is what runs. With --pulled, its questions are then
+asked once more of the images that podman pulls from a registry: see examples_pulled.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import argparse
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +24,10 @@ from pathlib import Path
 from mlops.demo.stage import DemoError, Stage, environment
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+import examples_pulled  # noqa: E402
+
 _PART = re.compile(
     r"^## (?P<title>[^\n]+)$|^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -46,14 +50,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", default=names(), metavar="NAME")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="play here, and leave it")
+    parser.add_argument("--pulled", action="store_true", help="and from a registry, by podman")
     given = parser.parse_args()
     try:
         if given.keep is not None:
             given.keep.mkdir(parents=True)
-            play_all(given.names, given.keep.resolve())
+            play_all(given.names, given.keep.resolve(), pulled=given.pulled)
         else:
             with tempfile.TemporaryDirectory(prefix="mlops-examples-") as directory:
-                play_all(given.names, Path(directory))
+                play_all(given.names, Path(directory), pulled=given.pulled)
     except DemoError as exc:
         sys.stderr.write(f"error: {exc.message}\n")
         return 1
@@ -64,20 +69,22 @@ def names() -> list[str]:
     return sorted(readme.parent.name for readme in EXAMPLES.glob("*/README.md"))
 
 
-def play_all(chosen: Sequence[str], base: Path) -> None:
+def play_all(chosen: Sequence[str], base: Path, *, pulled: bool = False) -> None:
     """Play these examples below `base`, one after the other. Raises DemoError."""
     for name in chosen:
         copied = base / name / name
         shutil.copytree(EXAMPLES / name, copied, ignore=shutil.ignore_patterns("__pycache__"))
-        play(copied, base / "cache")
+        stage = play(copied, base / "cache")
+        if pulled:
+            ask_pulled(stage)
 
 
-def play(project: Path, cache: Path) -> None:
+def play(project: Path, cache: Path) -> Stage:
     """Type what the README of `project` says. Raises DemoError where it is not as it says."""
     env = {"MLOPS_CACHE": str(cache), **environment(os.environ)}
     stage = Stage(project, _show, _paint, env)
-    port, title = str(_free_port()), ""
-    for block in blocks((project / "README.md").read_text(encoding="utf-8")):
+    port, title = str(examples_pulled.free_port()), ""
+    for block in blocks(_readme(project)):
         if block.title != title:
             title = block.title
             stage.title(f"{project.name}: {title}")
@@ -85,9 +92,32 @@ def play(project: Path, cache: Path) -> None:
         for number, command in enumerate(block.commands, start=1):
             code = block.code if number == len(block.commands) else 0
             printed.append(stage.type(command.replace("8080", port), code=code).text)
-        missing = absent(block.expected, "\n".join(printed))
-        if missing:
-            raise DemoError(f"{project.name}: {title}: nothing printed was like: {missing}")
+        _compare(project, title, block.expected, "\n".join(printed))
+    return stage
+
+
+def ask_pulled(stage: Stage) -> None:
+    """Ask what the README asks, of the images that podman pulls from a registry. Raises DemoError."""
+    title = "the same from a registry"
+    stage.title(f"{stage.directory.name}: {title}")
+    told = [
+        ("\n".join(block.commands), block.expected) for block in blocks(_readme(stage.directory))
+    ]
+    asked = examples_pulled.questions(told)
+    if not asked:
+        raise DemoError(f"{stage.directory.name}: its README asks for no prediction")
+    for question, printed in examples_pulled.pulled(stage, asked):
+        _compare(stage.directory, title, question.expected, printed)
+
+
+def _readme(project: Path) -> str:
+    return (project / "README.md").read_text(encoding="utf-8")
+
+
+def _compare(project: Path, title: str, expected: Sequence[str], printed: str) -> None:
+    missing = absent(expected, printed)
+    if missing:
+        raise DemoError(f"{project.name}: {title}: nothing printed was like: {missing}")
 
 
 def blocks(readme: str) -> Iterator[Block]:
@@ -133,12 +163,6 @@ def absent(expected: Sequence[str], printed: str) -> str:
         if not any(pattern.search(line) for line in lines):
             return text
     return ""
-
-
-def _free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def _show(text: str) -> None:
