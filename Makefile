@@ -7,9 +7,10 @@ export PATH := $(CURDIR)/.cache/bin:$(PATH)
 JOBS ?= 2
 DIR ?=
 EXAMPLES ?=
+KEEP ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo examples test test-fast test-e2e test-kills oracle conformance lint docs docs-check lock clean
+.PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance lint docs docs-check lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,8 +21,14 @@ setup:  ## .venv with the locked packages, and the programs that mlops calls
 demo: setup  ## the whole story on a sample project (DIR=where, default ./mlops-demo)
 	@$(BIN)/mlops demo $(DIR)
 
-examples: setup  ## three projects, each from init to a prediction and back (EXAMPLES=names), in a copy that is removed
-	@$(BIN)/python scripts/examples.py $(EXAMPLES)
+examples: setup  ## three projects, each from init to a prediction and back (EXAMPLES=names), in a copy that is removed (KEEP=dir: left there)
+	@$(BIN)/python scripts/examples.py $(if $(KEEP),--keep $(KEEP)) $(EXAMPLES)
+
+examples-all:  ## and run from a registry by podman, built again under other circumstances and on other processors: an hour
+	@scripts/bootstrap.sh test
+	$(BIN)/python scripts/examples.py --pulled $(EXAMPLES)
+	$(BIN)/python scripts/reproducibility.py $(EXAMPLES)
+	$(BIN)/python scripts/processors.py $(EXAMPLES)
 
 test:  ## all tests: the quick ones first, then the end-to-end ones
 	@scripts/bootstrap.sh test

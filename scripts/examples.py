@@ -1,12 +1,13 @@
 """Plays the README of each example, command by command, in a copy that is removed afterwards.
 
-    python scripts/examples.py [--keep DIR] [--pulled] [NAME…]
+    python scripts/examples.py [--keep DIR] [--pulled] [--page FILE] [NAME…]
 
 A `sh` block of a README is typed; where a `text` block follows, the output must have its lines, in their order. In
 such a line `…` stands for anything, and blanks for any number of them; `(exits 1)` is the expected exit code of the
 block's last command. A block that starts a server in the background is one command, others are one for each line.
 Port 8080 becomes a free one. What a command line of the README says is what runs. With --pulled, its questions are then
-asked once more of the images that podman pulls from a registry: see examples_pulled.py.
+asked once more of the images that podman pulls from a registry: see examples_pulled.py. With --page, what a page of the
+documentation says is typed after the README.
 """
 
 from __future__ import annotations
@@ -50,15 +51,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("names", nargs="*", default=names(), metavar="NAME")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="play here, and leave it")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="type this too, afterwards")
     parser.add_argument("--pulled", action="store_true", help="and from a registry, by podman")
     given = parser.parse_args()
     try:
         if given.keep is not None:
+            if given.keep.exists():
+                parser.error(f"{given.keep} is there already: name a directory that is not")
             given.keep.mkdir(parents=True)
-            play_all(given.names, given.keep.resolve(), pulled=given.pulled)
+            play_all(given.names, given.keep.resolve(), page=given.page, pulled=given.pulled)
         else:
             with tempfile.TemporaryDirectory(prefix="mlops-examples-") as directory:
-                play_all(given.names, Path(directory), pulled=given.pulled)
+                play_all(given.names, Path(directory), page=given.page, pulled=given.pulled)
     except DemoError as exc:
         sys.stderr.write(f"error: {exc.message}\n")
         return 1
@@ -69,12 +73,16 @@ def names() -> list[str]:
     return sorted(readme.parent.name for readme in EXAMPLES.glob("*/README.md"))
 
 
-def play_all(chosen: Sequence[str], base: Path, *, pulled: bool = False) -> None:
+def play_all(
+    chosen: Sequence[str], base: Path, *, page: Path | None = None, pulled: bool = False
+) -> None:
     """Play these examples below `base`, one after the other. Raises DemoError."""
     for name in chosen:
         copied = base / name / name
         shutil.copytree(EXAMPLES / name, copied, ignore=shutil.ignore_patterns("__pycache__"))
         stage = play(copied, base / "cache")
+        if page is not None:
+            type_all(stage, page.read_text(encoding="utf-8"))
         if pulled:
             ask_pulled(stage)
 
@@ -83,17 +91,22 @@ def play(project: Path, cache: Path) -> Stage:
     """Type what the README of `project` says. Raises DemoError where it is not as it says."""
     env = {"MLOPS_CACHE": str(cache), **environment(os.environ)}
     stage = Stage(project, _show, _paint, env)
-    port, title = str(examples_pulled.free_port()), ""
-    for block in blocks(_readme(project)):
+    type_all(stage, _readme(project))
+    return stage
+
+
+def type_all(stage: Stage, page: str) -> None:
+    """Type what a page says, and compare what is printed. Raises DemoError."""
+    port, title, name = str(examples_pulled.free_port()), "", stage.directory.name
+    for block in blocks(page):
         if block.title != title:
             title = block.title
-            stage.title(f"{project.name}: {title}")
+            stage.title(f"{name}: {title}")
         printed = []
         for number, command in enumerate(block.commands, start=1):
             code = block.code if number == len(block.commands) else 0
             printed.append(stage.type(command.replace("8080", port), code=code).text)
-        _compare(project, title, block.expected, "\n".join(printed))
-    return stage
+        _compare(name, title, block.expected, "\n".join(printed))
 
 
 def ask_pulled(stage: Stage) -> None:
@@ -107,17 +120,17 @@ def ask_pulled(stage: Stage) -> None:
     if not asked:
         raise DemoError(f"{stage.directory.name}: its README asks for no prediction")
     for question, printed in examples_pulled.pulled(stage, asked):
-        _compare(stage.directory, title, question.expected, printed)
+        _compare(stage.directory.name, title, question.expected, printed)
 
 
 def _readme(project: Path) -> str:
     return (project / "README.md").read_text(encoding="utf-8")
 
 
-def _compare(project: Path, title: str, expected: Sequence[str], printed: str) -> None:
+def _compare(project: str, title: str, expected: Sequence[str], printed: str) -> None:
     missing = absent(expected, printed)
     if missing:
-        raise DemoError(f"{project.name}: {title}: nothing printed was like: {missing}")
+        raise DemoError(f"{project}: {title}: nothing printed was like: {missing}")
 
 
 def blocks(readme: str) -> Iterator[Block]:

@@ -12,7 +12,6 @@ import os
 import re
 import resource
 import shlex
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -25,6 +24,8 @@ from mlops.demo.stage import DemoError, Stage
 
 _SERVES = re.compile(r"^mlops image run (?P<model>\w+)@prod --port \d+ &$", re.MULTILINE)
 _PATIENCE = 30.0  # seconds that a registry has to start
+_PROCESSES = 32_000  # below what kernels let a user have who may not raise it
+_NOT_FOUND = 127  # podman's exit code where the command is not in the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def pulled(stage: Stage, asked: Sequence[Question]) -> Iterator[tuple[Question, 
 
     `stage` stands in a project whose staging pins the releases that the questions are for.
     """
-    with registry() as host, engine() as (podman, env):
+    options = ""
+    with registry() as host, engine() as env:
         own = Stage(stage.directory, stage.show, stage.paint, {**stage.env, **env})
         own.type("git pull -q --rebase")
         own.type(f"echo 'registry: {host}/prod' >> environments/prod/environment.yaml")
@@ -69,7 +71,8 @@ def pulled(stage: Stage, asked: Sequence[Question]) -> Iterator[tuple[Question, 
             port = free_port()
             image = f"{host}/prod/{question.model}@{digest}"
             own.type(f"podman pull --quiet --tls-verify=false {image}")
-            server = f"{podman} --pull never --env PORT={port} {image}"
+            options = options or _options(image, own.env)
+            server = f"podman run --rm --pull never {options} --env PORT={port} {image}"
             yield question, own.type(question.asked_of(server, port)).text
 
 
@@ -106,35 +109,39 @@ def _wait(port: int, running: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def engine() -> Iterator[tuple[str, Mapping[str, str]]]:
-    """An engine (podman) with a store of its own that goes afterwards: how to run an image on the host's network, and the
-    variables that name its store."""
+def engine() -> Iterator[Mapping[str, str]]:
+    """The variables that give podman a store of its own, which goes afterwards."""
     with tempfile.TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as directory:
         settings = Path(directory, "storage.conf")
-        settings.write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/store"\nrunroot = "{directory}/run"\n'
-        )
+        store = f'graphroot = "{directory}/store"\nrunroot = "{directory}/run"\n'
+        settings.write_text(f'[storage]\ndriver = "overlay"\n{store}')
         env = {"CONTAINERS_STORAGE_CONF": str(settings)}
         try:
-            yield shlex.join(["podman", "run", "--rm", "--network", "host", *_limits()]), env
+            yield env
         finally:
             for argv in (["rm", "--all", "--force"], ["rmi", "--all", "--force"]):
-                subprocess.run(
-                    ["podman", *argv], env={**os.environ, **env}, check=False, capture_output=True
-                )
+                _podman(*argv, env={**os.environ, **env})
             mounted = f"{directory}/store/overlay"
             subprocess.run(["umount", mounted], check=False, capture_output=True)
 
 
-def _limits() -> list[str]:
-    """Options that start containers where limits may not be raised, and where crun refuses the control groups."""
+def _options(image: str, env: Mapping[str, str]) -> str:
+    """What it takes to start a container here, on this machine's network: where limits may not be raised, and where
+    crun refuses the control groups, not every option does. Raises DemoError."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-    known = (
-        [] if processes == resource.RLIM_INFINITY else [f"--ulimit=nproc={processes}:{processes}"]
-    )
-    runc = ["--runtime=runc"] if shutil.which("runc") else []
-    return [*runc, f"--ulimit=nofile={files}:{files}", *known]
+    limits = [f"--ulimit=nofile={files}:{files}", f"--ulimit=nproc={_PROCESSES}:{_PROCESSES}"]
+    said = ""
+    for options in ([], limits, ["--runtime=runc"], ["--runtime=runc", *limits]):
+        argv = ["run", "--rm", "--pull", "never", "--network", "host", *options]
+        done = _podman(*argv, "--entrypoint", "/no/such/program", image, env=env)
+        if done.returncode == _NOT_FOUND:
+            return shlex.join(["--network", "host", *options])
+        said = done.stderr
+    raise DemoError(f"podman starts nothing here: {said}")
+
+
+def _podman(*argv: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["podman", *argv], env=env, check=False, capture_output=True, text=True)
 
 
 def free_port() -> int:

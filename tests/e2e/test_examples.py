@@ -26,6 +26,7 @@ def _loaded():
 
 examples = _loaded()
 NAMES = examples.names()
+PAGE = "docs/tutorial/an-example.md"
 
 
 def test_all_three_are_there():
@@ -35,10 +36,12 @@ def test_all_three_are_there():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_is_as_its_readme_says(name, tmp_path):
-    """Nothing is left: neither beside the copy that was played, nor in the example itself."""
+    """And is answered by a container of podman's, from a registry. Nothing is left: neither beside the copy that was
+    played, nor in the example itself."""
     before = listing(ROOT / "examples")
+    page = ["--page", PAGE] if name == "wine-layers" else []
     done = subprocess.run(
-        [sys.executable, "scripts/examples.py", name],
+        [sys.executable, "scripts/examples.py", "--pulled", *page, name],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
@@ -52,6 +55,8 @@ def test_an_example_is_as_its_readme_says(name, tmp_path):
         assert any(line.startswith(f"$ {command}") for line in typed), command
     assert "mlops rollback prod" in done.stdout
     assert done.stdout.rindex("mlops image run") > done.stdout.index("mlops rollback prod")
+    assert "podman run" in done.stdout
+    assert ("mlops run --again" in done.stdout) == bool(page)
     assert list(tmp_path.iterdir()) == []
     assert listing(ROOT / "examples") == before
 
@@ -101,3 +106,28 @@ def test_lines_that_go_on_are_one_command():
     assert found.commands == ("mlops a &&\n  mlops b \\\n  c", "d")
     (found,) = examples.blocks("## A\n```sh\nserve &\nask\nkill $!\n```\n")
     assert found.commands == ("serve &\nask\nkill $!",)
+
+
+def test_the_first_prediction_of_each_model_is_asked_again():
+    served = "mlops image run {}@prod --port 8080 &\ncurl http://127.0.0.1:8080/v2/models/m/infer\nkill $!"
+    told = [
+        ("mlops run", ()),
+        ("mlops image run a@prod --port 8080 &\ncurl http://127.0.0.1:8080/healthz", ("ok",)),
+        (served.format("a"), ("1",)),
+        (served.format("b"), ("2",)),
+        (served.format("a"), ("3",)),
+    ]
+    asked = examples.examples_pulled.questions(told)
+    assert [(each.model, each.expected) for each in asked] == [("a", ("1",)), ("b", ("2",))]
+    assert asked[0].asked_of("podman run a", 99).splitlines() == [
+        "podman run a &",
+        "curl http://127.0.0.1:99/v2/models/m/infer",
+        "kill $!",
+    ]
+
+
+def test_a_directory_that_is_there_is_not_played_in(tmp_path):
+    argv = [sys.executable, "scripts/examples.py", "--keep", str(tmp_path), "wine-layers"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is there already" in done.stderr
