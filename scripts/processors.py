@@ -47,6 +47,7 @@ from mlops.config.project import parse_project  # noqa: E402
 from mlops.domain.digest import Digest  # noqa: E402
 from mlops.domain.project import ModelConfig  # noqa: E402
 from mlops.domain.source import Commit  # noqa: E402
+from mlops.errors import BuildError  # noqa: E402
 from mlops.ports import Bind  # noqa: E402
 
 PROCESSORS: Mapping[str, tuple[str, ...]] = {
@@ -54,6 +55,8 @@ PROCESSORS: Mapping[str, tuple[str, ...]] = {
     "aarch64": ("cortex-a53", "neoverse-n1"),
 }
 _PINS = ("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "GLIBC_TUNABLES")
+_CRASHED = "qemu: uncaught target signal"
+_ATTEMPTS = 3
 _TREE = "/mnt/project"
 _SHIM = "/mnt/shim"
 
@@ -204,24 +207,37 @@ def trained(workshop: Workshop, subject: Subject, processor: str) -> tuple[str, 
     metrics.unlink(missing_ok=True)
     for directory, command in _stages(tree, subject.config, whole=subject.pinned):
         line = f"cd {shlex.quote(f'{_TREE}/{directory}')} && {command}"
-        box.run(
-            subject.environment,
-            ("/bin/sh", "-c", line),
-            doing=f"training {subject.name}",
-            binds=binds,
-            env=env,
-            timeout=3600,
-        )
+        _persist(box, subject, line, binds, env)
     artifact = (tree / subject.config.artifact).read_bytes()
     measured = metrics.read_text() if metrics.is_file() else ""
     return hashlib.sha256(artifact).hexdigest(), measured
 
 
+def _persist(
+    box: SandboxedBase,
+    subject: Subject,
+    line: str,
+    binds: Sequence[Bind],
+    env: Mapping[str, str],
+) -> None:
+    """Run a command of training; once more where the emulator crashed. Raises BuildError."""
+    argv, doing = ("/bin/sh", "-c", line), f"training {subject.name}"
+    for attempt in range(_ATTEMPTS):
+        try:
+            box.run(subject.environment, argv, doing=doing, binds=binds, env=env, timeout=3600)
+        except BuildError as exc:
+            if _CRASHED not in exc.message or attempt == _ATTEMPTS - 1:
+                raise
+            _tell(f"  qemu crashed while {doing}; once more")
+        else:
+            return
+
+
 def _stages(tree: Path, config: ModelConfig, *, whole: bool) -> Iterator[tuple[str, str]]:
     """Directory and command of each stage, in the order of the file, in which the examples' depend.
 
-    Not `whole`: until the artifact is there. What judges it calls for routines that qemu 7.2 stumbles
-    over (a product of matrices as OpenBLAS has it for Haswell).
+    Not `whole`: until the artifact is there. qemu 7.2 stumbles over some routines that numpy has for
+    AVX2, and what judges a model calls for more of them than what makes it.
     """
     chosen = config.train.stages or tuple(
         f"dvc.yaml:{name}" for name in yaml.safe_load((tree / "dvc.yaml").read_text())["stages"]

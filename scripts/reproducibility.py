@@ -77,7 +77,7 @@ class Workshop:
     def layout(self) -> Path:
         """The base image, where other users may read it."""
         place = self.base / "debian"
-        shutil.copytree(debian_base.layout(), place)
+        shutil.copytree(debian_base.layout(), place, dirs_exist_ok=True)
         return place
 
     @property

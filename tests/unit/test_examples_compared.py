@@ -69,6 +69,8 @@ def test_which_models_must_be_the_same_on_every_processor():
     """Those whose settings take the choice from OpenBLAS, numpy and the C library: from all three."""
     pinned = subject("diabetes-regression", "progression")
     assert pinned.pinned
+    assert subject("digits-monorepo", "reader").pinned
+    assert subject("digits-monorepo", "sieve").pinned
     assert not subject("wine-layers", "wine").pinned
     for name, _ in pinned.config.train.env:
         env = tuple(pair for pair in pinned.config.train.env if pair[0] != name)
