@@ -292,8 +292,9 @@ class ImageStore(ImageFiles, ImageReader, Protocol):
         """A directory for files on their way in, from where `put_blob` moves them."""
         ...
 
-    def put_blob(self, path: Path, digest: Digest) -> None:
-        """Take the file in (it may be moved). Raises RegistryError where its bytes differ."""
+    def put_blob(self, path: Path, digest: Digest, *, known: bool = False) -> None:
+        """Take the file in (one in `staging()` is moved). Raises RegistryError where its bytes differ;
+        they are not looked at where they are `known` to be right."""
         ...
 
     def put_manifest(

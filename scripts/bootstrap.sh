@@ -183,6 +183,8 @@ bring_servers() {
     has faketime || missing="$missing faketime"
     has docker-registry || missing="$missing docker-registry"
     has skopeo || missing="$missing skopeo"
+    has umoci || missing="$missing umoci"
+    has containerd || missing="$missing containerd"
     [ -x /usr/sbin/sshd ] || has sshd || missing="$missing openssh-server"
     has openssl || missing="$missing openssl"
     # bases for other processors, made of Debian's packages and run by an emulator

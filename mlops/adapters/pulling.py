@@ -97,7 +97,7 @@ def bring_blobs(
         def bring(digest: Digest, size: int) -> None:
             path = staging / digest.hex
             registry.fetch(digest, size, path, lambda: wanted() and not failed.is_set())
-            into.put_blob(path, digest)
+            into.put_blob(path, digest, known=True)
 
         order = sorted(missing.items(), key=lambda each: -each[1])
         with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -1,4 +1,4 @@
-"""`mlops image`: run a release's image, and look into its layers."""
+"""`mlops image`: run a release's image, look into it, take it elsewhere."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import opening, options, render
-from mlops.cli.completion import releases as complete_release
+from mlops.cli import image_inspect, image_out, opening, options, render
+from mlops.cli.image_refs import Ref
 from mlops.domain.release import ReleaseRecord
 
-app = typer.Typer(no_args_is_help=True, help="Images of releases: run one, list its layers.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Images of releases: run one, look into it, copy it, write it to a file.",
+)
 
-Ref = Annotated[
-    str,
-    typer.Argument(
-        metavar="REF",
-        help="A release: spam@prod, spam@sha256:9f2c…",
-        autocompletion=complete_release,
-    ),
-]
+app.command("inspect")(image_inspect.inspect)
+app.command("export")(image_out.export)
+app.command("copy")(image_out.copy)
 
 
 @app.command()

@@ -280,7 +280,7 @@ class Opened:
             render.note(text)
         chosen = port or self.project.model(release.model).serve.port
         _free(chosen)
-        self._bring(release)
+        self.bring(release)
         render.note(f"starting {release.short} on port {chosen}; stop it with Ctrl-C")
         image = ImageRef(release.model, release.digest)
         code = images.serve(image, {"MLOPS_RELEASE": str(release)}, chosen)
@@ -290,7 +290,7 @@ class Opened:
             raise OutsideError(f"the server of {release.short} ended with exit code {code}")
         return 0
 
-    def _bring(self, release: ReleaseId) -> None:
+    def bring(self, release: ReleaseId) -> None:
         """Bring a release's image to this machine, from the project's registry or else that of an
         environment. Raises RegistryError where it is not to be had."""
         if self.local_images.has_manifest(release.digest):

@@ -21,7 +21,8 @@ NEEDED = (
 
 SERVERS = (  # what tests alone need
     *("faketime", "docker-registry", "openssl", "sshd"),
-    *("podman", "runc", "docker", "dockerd"),
+    *("podman", "runc", "docker", "dockerd", "skopeo", "umoci", "containerd"),
+    *("mmdebstrap", "qemu-aarch64-static", "zstd"),
 )
 
 

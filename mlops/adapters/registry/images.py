@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlops.adapters import ociindex
+from mlops.adapters.layout import OciLayout
 from mlops.adapters.registry import uploads
 from mlops.adapters.registry.client import KINDS, Registry
 from mlops.domain.digest import Digest
@@ -177,20 +178,53 @@ def copy(
     top: Digest,
     into: Registry,
     *,
+    tag: str = "",
     mounts: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Bring an image with all that refers to it into a repository, digest-exact: image or index,
     then referrers. What is there is left. Raises RegistryError."""
-    push(source, top, into, mounts=mounts, say=say)
-    for digest in attached(source, top):
-        if not source.has_manifest(digest):
-            say(f"{digest.short} is listed as referring to {top.short}, and is not there: left out")
-            continue
+    push(source, top, into, tag=tag, mounts=mounts, say=say)
+    for digest in attached_there(source, top, say):
         push(source, digest, into, mounts=mounts, say=say)
 
 
-def lacking(source: Source, top: Digest, into: Registry) -> tuple[dict[Digest, int], bool]:
+def copy_to_layout(
+    source: Source,
+    top: Digest,
+    into: OciLayout,
+    repository: str,
+    *,
+    tag: str = "",
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """As `copy`, into a layout on this machine, where the image is called `repository`."""
+    for digest in (top, *attached_there(source, top, say)):
+        for part in parts(source.manifest, digest):
+            for blob, size in part.blobs.items():
+                if not into.has_blob(blob):
+                    into.put_blob(_file(source, blob, size), blob)
+            last = tag if part.digest == top else ""
+            into.put_manifest(part.content, part.media_type, repository, last)
+
+
+def attached_there(source: Source, top: Digest, say: Callable[[str], None]) -> Iterator[Digest]:
+    """What refers to an image; what is listed and not there is said and left out."""
+    for digest in attached(source, top):
+        if source.has_manifest(digest):
+            yield digest
+        else:
+            say(f"{digest.short} is listed as referring to {top.short}, and is not there: left out")
+
+
+class Holder(Protocol):
+    """A place that may have parts of an image."""
+
+    def has_blob(self, digest: Digest) -> bool: ...
+    def has_manifest(self, digest: Digest) -> bool: ...
+
+
+def lacking(source: Source, top: Digest, into: Holder) -> tuple[dict[Digest, int], bool]:
     """What a copy would bring: the blobs that the repository lacks, with their sizes in bytes, and
     whether it lacks the image's manifest."""
     found = {d: size for part in parts(source.manifest, top) for d, size in part.blobs.items()}

@@ -86,8 +86,8 @@ class RegistryStore:
     def staging(self) -> AbstractContextManager[Path]:
         return self.local.staging()
 
-    def put_blob(self, path: Path, digest: Digest) -> None:
-        self.local.put_blob(path, digest)
+    def put_blob(self, path: Path, digest: Digest, *, known: bool = False) -> None:
+        self.local.put_blob(path, digest, known=known)
 
     def put_manifest(
         self, content: bytes, media_type: str, repository: str, tag: str = ""

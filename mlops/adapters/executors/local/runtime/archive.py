@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import tarfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from mlops.adapters import process
+from mlops.adapters.imagearchive import add
 from mlops.adapters.rootfs import Image
 from mlops.domain.digest import Digest
 from mlops.errors import ExecutorError
@@ -57,20 +57,9 @@ def _write(stdin: IO[bytes] | None, parts: Sequence[tuple[str, Path | bytes]]) -
     try:
         with stdin, tarfile.open(fileobj=stdin, mode="w|", bufsize=1 << 20) as tar:
             for name, content in parts:
-                _add(tar, name, content)
+                add(tar, name, content)
     except BrokenPipeError:
         return  # it has ended, and says why
-
-
-def _add(tar: tarfile.TarFile, name: str, content: Path | bytes) -> None:
-    info = tarfile.TarInfo(name)
-    if isinstance(content, bytes):
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-        return
-    info.size = content.stat().st_size
-    with content.open("rb") as file:
-        tar.addfile(info, file)
 
 
 def _parts(images: ImageFiles, image: Image, name: str) -> Iterator[tuple[str, Path | bytes]]:
