@@ -17,6 +17,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from mlops.build import bytecode, distributions, environment, locked, unrun
+from mlops.build.custody import Custody, PackageSource, shelf
 from mlops.build.interpreter import Interpreter
 from mlops.build.layering import Share, shares
 from mlops.build.locked import Pin
@@ -55,27 +56,36 @@ class Installed:
 
 
 def install(
-    site: Site, requirements: bytes, allow_builds: Sequence[str], scratch: Path
+    site: Site,
+    requirements: bytes,
+    allow_builds: Sequence[str],
+    scratch: Path,
+    custody: Custody | None = None,
+    packages: PackageSource | None = None,
 ) -> Installed:
-    """Install hashed requirements.
+    """Install hashed requirements: their wheels from `custody`, where they are brought from `packages`
+    first if they are not there.
 
-    The files of its trees lie below `scratch`, which must outlive it. Raises BuildError.
+    The files of its trees lie below `scratch`, which must outlive it. Raises BuildError, RegistryError
+    where what is in custody is damaged.
     """
     pins = locked.parse(requirements)
     allowed = {canonicalize_name(name) for name in allow_builds}
     sources = tuple(pin for pin in pins if pin.name in allowed and not pin.url)
     work = Path(tempfile.mkdtemp(prefix="venv-", dir=scratch))
+    wheels = tuple(pin for pin in pins if pin not in sources)
+    target = site.interpreter.target(site.platform)
+    kept, said = shelf(custody, packages, wheels, target, work / "shelf")
     if site.runner is None:
-        notes = _install_here(site, pins, sources, work)
+        notes = _install_here(site, pins, sources, work, kept)
         tree = environment.tree_of(work / "venv", site.interpreter)
     else:
-        wheels = tuple(pin for pin in pins if pin not in sources)
-        notes = _install_for(site, wheels, work)
+        notes = _lay_out(site, locked.dump(wheels), work, kept)
         tree = environment.tree_of(work / "venv", site.interpreter)
         if sources:
             _build_inside(site, site.runner, sources, work)
             tree |= environment.tree_of(work / "built", site.interpreter)
-    return Installed(shares(tree, distributions.owners(tree)), tuple(notes))
+    return Installed(shares(tree, distributions.owners(tree)), (*said, *notes))
 
 
 def wheel(site: Site, line: str, work: Path) -> dict[str, Entry]:
@@ -103,7 +113,7 @@ def _asker(site: Site, doing: str) -> Callable[[Sequence[str], bytes], bytes]:
 
 
 def _install_here(
-    site: Site, pins: Sequence[Pin], sources: Sequence[Pin], work: Path
+    site: Site, pins: Sequence[Pin], sources: Sequence[Pin], work: Path, kept: Path | None
 ) -> Sequence[str]:
     (work / _REQUIREMENTS).write_bytes(locked.dump(pins))
     return site.installer.install(
@@ -111,14 +121,13 @@ def _install_here(
         work / _REQUIREMENTS,
         work / "venv",
         sources=[pin.name for pin in sources],
+        shelf=kept,
     )
 
 
-def _install_for(site: Site, wheels: Sequence[Pin], work: Path) -> Sequence[str]:
-    return _lay_out(site, locked.dump(wheels), work)
-
-
-def _lay_out(site: Site, requirements: bytes, work: Path) -> Sequence[str]:
+def _lay_out(
+    site: Site, requirements: bytes, work: Path, kept: Path | None = None
+) -> Sequence[str]:
     """Lay out wheels for the base by an interpreter of this machine, of which nothing stays."""
     (work / _REQUIREMENTS).write_bytes(requirements)
     return site.installer.install(
@@ -126,6 +135,7 @@ def _lay_out(site: Site, requirements: bytes, work: Path) -> Sequence[str]:
         work / _REQUIREMENTS,
         work / "venv",
         target=site.interpreter.target(site.platform),
+        shelf=kept,
     )
 
 

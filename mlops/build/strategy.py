@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mlops.build import dependencies, host, project, server, tar
 from mlops.build.compression import Compression
+from mlops.build.custody import Custody, PackageSource
 from mlops.build.environment import VENV
 from mlops.build.image import (
     BASE_DIGEST,
@@ -57,11 +58,13 @@ class PinnedBase:
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """The outside programs of a build; `runner` and `bases` are needed for bases other than `host`."""
+    """The outside programs of a build; `runner` and `bases` are needed for bases other than `host`.
+    With `packages`, wheels are taken into custody, and from there."""
 
     installer: Installer
     runner: BaseRunner | None = None
     bases: BaseSource | None = None
+    packages: PackageSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,14 @@ def build_environment(
     python = of_base(base, request.base.manifest, tools.runner, request.base.ref)
     site = dependencies.Site(request.base.manifest, base.platform, python, tools.installer, runner)
     with store.staging() as scratch:
-        found = dependencies.install(site, request.requirements, request.allow_builds, scratch)
+        found = dependencies.install(
+            site,
+            request.requirements,
+            request.allow_builds,
+            scratch,
+            Custody(store, request.prefix),
+            tools.packages,
+        )
         layers = _put(store, LayerKind.DEPENDENCIES, found.shares, request, site)
     if request.server:
         tree = (Share("", server.tree()),)

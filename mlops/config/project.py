@@ -43,7 +43,7 @@ from mlops.domain.project import (
 from mlops.domain.run import Resources
 
 # Names of image repositories and of directories below environments/ that are ours already.
-_TAKEN_MODELS = ("mlops", "base", "base-host")
+_TAKEN_MODELS = ("mlops", "base", "base-host", "wheels")
 _TAKEN_ENVIRONMENTS = ("base", "releases")
 
 _Way = Literal["push", "pull-request"]

@@ -9,7 +9,7 @@ from mlops.adapters.layout import OciLayout
 from mlops.adapters.registry.copies import Copies
 from mlops.adapters.registry.store import RegistryStore
 from mlops.adapters.rootfs import machine_cache
-from mlops.build import host
+from mlops.build import custody, host
 from mlops.ports import ImageStore
 from mlops.steps.sources import Source
 from mlops.steps.telling import say
@@ -24,7 +24,7 @@ def open_store(source: Source) -> ImageStore:
     if registry.startswith(_LAYOUT):
         return OciLayout(Path(registry.removeprefix(_LAYOUT)))
     model = source.model.name
-    names = (model, f"{model}-env", host.REPOSITORY, bases.REPOSITORY)
+    names = (model, f"{model}-env", host.REPOSITORY, bases.REPOSITORY, custody.REPOSITORY)
     return RegistryStore(registry, OciLayout(machine_cache() / "images"), names, say)
 
 

@@ -336,7 +336,9 @@ def test_model_names_are_labels_and_image_names(name):
     assert "expected lower case letters" in found[0]
 
 
-@pytest.mark.parametrize("names", [("mlops",), ("base",), ("base-host",), ("spam", "spam-env")])
+@pytest.mark.parametrize(
+    "names", [("mlops",), ("base",), ("base-host",), ("wheels",), ("spam", "spam-env")]
+)
 def test_model_names_leave_our_own_images_alone(names):
     models = "".join(f"  {name}: {{}}\n" for name in names)
     found = refusal(SMALL.replace("  spam: {}\n", models))
