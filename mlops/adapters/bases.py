@@ -133,7 +133,13 @@ def _copied(
     for digest, size in blobs.items():
         if not store.has_blob(digest):
             store.put_blob(layout.blob_path(digest, size=size), digest)
-    return store.put_manifest(content, str(document.get("mediaType") or MANIFEST), REPOSITORY)
+    kind = str(document.get("mediaType") or MANIFEST)
+    return store.put_manifest(content, kind, REPOSITORY, tag(manifest))
+
+
+def tag(manifest: Digest) -> str:
+    """What a base is called in custody: registries collect what has no tag."""
+    return f"base-{manifest.hex[:24]}"
 
 
 def _unpacked(archive: Path, into: Path) -> OciLayout:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.adapters import ociindex
-from mlops.adapters.bases import ARCHIVES, LAYOUT, MANIFEST, REPOSITORY, LocalBases
+from mlops.adapters.bases import ARCHIVES, LAYOUT, MANIFEST, REPOSITORY, LocalBases, tag
 from mlops.adapters.platforms import check, chosen
 from mlops.adapters.pulling import bring_blobs
 from mlops.adapters.registry import Registry, images
@@ -69,4 +69,4 @@ def _pulled(
     check(store.blob_path(config), platform, str(name))
     bring_blobs(registry, blobs, store)
     kind = str(document.get("mediaType") or MANIFEST)
-    return top, store.put_manifest(content, kind, REPOSITORY)
+    return top, store.put_manifest(content, kind, REPOSITORY, tag(manifest))

@@ -22,6 +22,7 @@ from mlops.errors import RegistryError, UsageError
 
 AT_ONCE = 4  # blobs on their way together
 MOST_LAYERS = 256
+MOST_FILES = 2048  # of an artifact, which nobody mounts
 _DEEPEST = 3  # an index of indexes is legal; more is a trap
 _MOST_MANIFESTS = 256
 _INDEXES = (KINDS[0], KINDS[2])
@@ -74,10 +75,10 @@ def blobs(document: Mapping[str, Any], digest: Digest) -> dict[Digest, int]:
     Raises RegistryError where it has too many, or one that is to be had elsewhere alone."""
     try:
         described = [document["config"], *document["layers"]]
-        if len(described) > MOST_LAYERS:
-            raise RegistryError(
-                f"image {digest} has {len(described) - 1} layers, over {MOST_LAYERS}"
-            )
+        artifact = document["config"].get("mediaType") == ociindex.EMPTY_TYPE
+        most = MOST_FILES if artifact else MOST_LAYERS
+        if len(described) > most:
+            raise RegistryError(f"image {digest} has {len(described) - 1} layers, over {most}")
         found: dict[Digest, int] = {}
         for each in described:
             size = each["size"]

@@ -1,0 +1,49 @@
+"""Years later: the index is gone, and the release is built again from what the project's registry keeps."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops.adapters.registry import Registry
+from tests.fakes.wheels import index, wheel
+from tests.system.registry.servers import start
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    yield from start(tmp_path_factory.mktemp("registry"))
+
+
+def test_a_release_outlives_its_index(project, registry, tmp_path: Path):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    wheel(wheels, "sauce", {"sauce.py": "x = 41\n"})
+    project.write("requirements.txt", "sauce\n")
+    text = (project.path / "src/train.py").read_text()
+    project.write("src/train.py", f"import sauce\n{text}")
+    settings = (project.path / "mlops.yaml").read_text()
+    project.write("mlops.yaml", f"{settings}registry: {registry.host}/kept\n")
+    env = {"UV_CACHE_DIR": str(tmp_path / "uv")}
+    with index(wheels) as (place, _):
+        env["UV_DEFAULT_INDEX"] = f"http://{place}"
+        project.mlops("lock", **env)
+        project.commit("Use the sauce")
+        done = project.mlops("run", **env)
+    assert "not in custody" not in done.stderr
+    first = project.pinned("dev")
+    shutil.rmtree(wheels)
+    shutil.rmtree(tmp_path / "uv")
+    environments = Registry(f"{registry.host}/kept/spam-env")  # lost too: it must be built again
+    for tag in environments.tags():
+        found = environments.resolve(tag)
+        assert found is not None
+        assert environments.delete(found)
+    project.git("clone", "-q", str(project.remote), str(tmp_path / "clone"))
+    again = project.run(
+        sys.executable, "-m", "mlops", "run", "--again",
+        cwd=tmp_path / "clone", MLOPS_CACHE=str(tmp_path / "cache"), **env,
+    )  # fmt: skip
+    assert again.stdout.strip() == f"spam@{first}"
+    assert "not in custody" not in again.stderr
