@@ -154,6 +154,7 @@ def built(workshop: Workshop, chosen: Sequence[Subject], processor: str) -> dict
     description = place / "description.json"
     description.write_text(json.dumps(describe(chosen, place)))
     wheels = place / "uv"
+    _fetch_wheels(chosen[0].made.project, workshop.environment(place, workshop.wheels))
     shutil.copytree(workshop.wheels, wheels, symlinks=True)
     python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     below = emulator(processor)
@@ -164,6 +165,15 @@ def built(workshop: Workshop, chosen: Sequence[Subject], processor: str) -> dict
     }
     argv = [*below, python, "-B", str(ROOT / "scripts" / "built_once.py"), str(description)]
     return dict(json.loads(reproducibility.run(argv, place, env)))
+
+
+def _fetch_wheels(project: Path, env: Mapping[str, str]) -> None:
+    """The locked wheels, for Debian's Python, into uv's cache: an emulated build asks no index."""
+    with tempfile.TemporaryDirectory(dir=project.parent) as scratch:
+        argv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--no-deps"]
+        argv += ["--target", scratch, "--only-binary", ":all:", "--require-hashes"]
+        argv += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36"]
+        reproducibility.run([*argv, "--requirement", "requirements.lock"], project, env)
 
 
 def emulator(processor: str) -> tuple[str, ...]:

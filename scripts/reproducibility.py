@@ -3,8 +3,9 @@
     python scripts/reproducibility.py [--circumstance NAME]… [--keep DIR] [EXAMPLE…]
 
 For each example: a project on a base that is not `host` (Debian, by scripts/debian_base.py) is locked and released.
-Then the same commit is built and trained once more, in a copy of everything, with empty caches and no network, in each
-of the circumstances below; the digest and the model's bytes must be the same. Other processors: scripts/processors.py.
+Then the same commit is built and trained once more, in a copy of everything, with empty caches (uv's too) and no
+network, from the wheels in custody, in each of the circumstances below; the digest and the model's bytes must be the
+same. Other processors: scripts/processors.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "scripts")]
 
 import debian_base  # noqa: E402
+
+from mlops.adapters import bases  # noqa: E402
+from mlops.adapters.layout import OciLayout  # noqa: E402
+from mlops.adapters.registry import images  # noqa: E402
+from mlops.build import custody  # noqa: E402
 
 _OTHER = 12345  # a user that is not us, and that no list of users knows
 _SYSTEM = "/usr/bin/python3"  # beside the interpreter of .venv
@@ -82,7 +88,7 @@ class Workshop:
 
     @property
     def wheels(self) -> Path:
-        """The cache of uv: filled by the first project, copied for other users."""
+        """The cache of uv that projects are first made with."""
         return self.base / "uv"
 
     @functools.cached_property
@@ -125,7 +131,6 @@ class Workshop:
             "mlops lock && git add . && git commit -q -m Lock && git push -q -u origin main",
         ):
             run(["/bin/sh", "-e", "-c", command], project, env)
-        _fetch_wheels(project, env)
         printed = run([sys.executable, "-m", "mlops", "run", "--quiet"], project, env)
         made = _read(project, _head(project, env), printed)
         about = {"commit": made.commit, "releases": made.releases, "models": made.models}
@@ -138,11 +143,11 @@ class Workshop:
         example = made.project.name
         for part in (f"{example}.git", f"{example}-data"):
             shutil.copytree(made.project.parent / part, home / part)
-        shutil.copytree(self.wheels, home / "uv", symlinks=True)
         python = self.other_python if there.interpreter else Path(sys.executable)
         env = self.environment(home, home / "uv", python) | {"TZ": there.zone}
         clone = home / "clone"
         run(["git", "clone", "-q", str(home / f"{example}.git"), str(clone)], home, env)
+        _custody(made, clone)
         if there.user and os.getuid() == 0:
             run(["chown", "-R", f"{_OTHER}:{_OTHER}", str(home.parent)], home, env)
         argv = [str(python), "-m", "mlops", "run", made.commit, "--again", "--no-pin", "--quiet"]
@@ -165,13 +170,13 @@ class Workshop:
         }
 
 
-def _fetch_wheels(project: Path, env: Mapping[str, str]) -> None:
-    """The locked wheels, for Debian's Python, into uv's cache: a base sees no settings of an index."""
-    with tempfile.TemporaryDirectory(dir=project.parent) as scratch:
-        argv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--no-deps"]
-        argv += ["--target", scratch, "--only-binary", ":all:", "--require-hashes"]
-        argv += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36"]
-        run([*argv, "--requirement", "requirements.lock"], project, env)
+def _custody(made: Made, clone: Path) -> None:
+    """What the project's registry keeps of wheels and bases, in that of a clone: no image of its own."""
+    kept = OciLayout(made.project / ".mlops" / "registry")
+    for repository in (custody.REPOSITORY, bases.REPOSITORY):
+        for tag, digest in kept.tags(repository).items():
+            there = OciLayout(clone / ".mlops" / "registry")
+            images.copy_to_layout(kept, digest, there, repository, tag=tag)
 
 
 def compare(first: Made, second: Made, name: str) -> None:
