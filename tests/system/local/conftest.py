@@ -275,11 +275,13 @@ def make_tar() -> Any:
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """podman with a store of its own, which nothing is left of."""
     root = tmp_path_factory.mktemp("podman")
-    settings = (
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{root}/store"\nrunroot = "{root}/run"\n'
-    )
-    (root / "storage.conf").write_text(settings)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as short:
+        # with a runroot of over 50 characters podman's cleanup refuses its own call, and each
+        # container's end is waited for for 20 seconds
+        settings = (
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{root}/store"\nrunroot = "{short}/run"\n'
+        )
+        (root / "storage.conf").write_text(settings)
         patch.setenv("CONTAINERS_STORAGE_CONF", str(root / "storage.conf"))
         yield
         subprocess.run(["podman", "rm", "--all", "--force"], check=True, capture_output=True)
