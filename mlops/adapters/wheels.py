@@ -38,7 +38,7 @@ class IndexedWheels:
     """Meets `build.custody.PackageSource` with the indexes of uv's settings in `project`.
 
     Who we are to an index is read from URLs in the environment and in uv's settings, from UV_INDEX_…_USERNAME and
-    …_PASSWORD, and from netrc; a keyring is not asked.
+    …_PASSWORD; neither netrc nor a keyring is asked.
     """
 
     uv: Uv
