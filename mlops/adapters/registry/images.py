@@ -196,17 +196,17 @@ def copy_to_layout(
     into: OciLayout,
     repository: str,
     *,
-    tag: str = "",
+    name: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """As `copy`, into a layout on this machine, where the image is called `repository`."""
+    """As `copy`, into a layout on this machine: there the image is called `name`, to the letter."""
     for digest in (top, *attached_there(source, top, say)):
         for part in parts(source.manifest, digest):
             for blob, size in part.blobs.items():
                 if not into.has_blob(blob):
                     into.put_blob(_file(source, blob, size), blob)
-            last = tag if part.digest == top else ""
-            into.put_manifest(part.content, part.media_type, repository, last)
+            last = name if part.digest == top else ""
+            into.put_manifest(part.content, part.media_type, repository, name=last)
 
 
 def attached_there(source: Source, top: Digest, say: Callable[[str], None]) -> Iterator[Digest]:
