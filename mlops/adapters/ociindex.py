@@ -11,7 +11,7 @@ from mlops.errors import RegistryError, UsageError
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"  # the config of an artifact
+EMPTY_CONFIG = str(Digest.of(b"{}"))  # of an artifact (image-spec 1.1, manifest.md)
 REF_NAME = "org.opencontainers.image.ref.name"
 REPOSITORY = "dev.mlops.repository"
 

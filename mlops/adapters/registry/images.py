@@ -74,13 +74,15 @@ def blobs(document: Mapping[str, Any], digest: Digest) -> dict[Digest, int]:
 
     Raises RegistryError where it has too many, or one that is to be had elsewhere alone."""
     try:
-        described = [document["config"], *document["layers"]]
-        artifact = document["config"].get("mediaType") == ociindex.EMPTY_TYPE
+        config, layers = document["config"], list(document["layers"])
+        # by the digest, and not by what it is said to be: such a one can be run by nobody
+        artifact = config["digest"] == ociindex.EMPTY_CONFIG
         most = MOST_FILES if artifact else MOST_LAYERS
-        if len(described) > most:
-            raise RegistryError(f"image {digest} has {len(described) - 1} layers, over {most}")
+        if len(layers) > most:
+            what = "files" if artifact else "layers"
+            raise RegistryError(f"image {digest} has {len(layers)} {what}, over {most}")
         found: dict[Digest, int] = {}
-        for each in described:
+        for each in (config, *layers):
             size = each["size"]
             if not isinstance(size, int) or isinstance(size, bool) or size < 0:
                 raise TypeError(size)

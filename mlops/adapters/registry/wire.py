@@ -211,20 +211,8 @@ class Wire:
     def _refused(self, call: Call, answer: httpx.Response, words: str) -> RegistryError:
         host, code = self.host, answer.status_code
         told = f" ({words})" if words else ""
-        if code in (401, 403):
-            helper = self.tokens.complaint
-            where = call.scopes[0].path if call.scopes else ""
-            what = (
-                f" to push to {where}"
-                if "push" in (call.scopes or (Scope("", ""),))[0].actions
-                else ""
-            )
-            return UnreachableError(
-                f"{host} does not accept the credentials{what}, or there are none ({code}){told}",
-                hint=f"{helper}. Then run: docker login {host}"
-                if helper
-                else f"Run: docker login {host}",
-            )
+        if code in (401, 403, 405):
+            return self._not_let(call, code, told)
         waits = answer.headers.get("Retry-After", "") if code in _TRANSIENT else ""
         reads = call.method in ("GET", "HEAD")  # an odd answer says nothing of what is there
         error = UnreachableError if reads or code in _TRANSIENT or code >= 500 else RegistryError
@@ -234,6 +222,32 @@ class Wire:
             if _wait(waits)
             else "Try again, or ask who runs the registry",
             retryable=code in _TRANSIENT,
+        )
+
+    def _not_let(self, call: Call, code: int, told: str) -> UnreachableError:
+        """401: who we are; 403: what we may do; 405: what anybody may do there."""
+        host = self.host
+        where = call.scopes[0].path if call.scopes else ""
+        pushes = bool(call.scopes) and "push" in call.scopes[0].actions
+        helper = self.tokens.complaint
+        login = (
+            f"{helper}. Then run: docker login {host}" if helper else f"Run: docker login {host}"
+        )
+        if code == 401:
+            what = f" to push to {where}" if pushes else ""
+            return UnreachableError(
+                f"{host} does not accept the credentials{what}, or there are none (401){told}",
+                hint=login,
+            )
+        what = f"{'push to' if pushes else 'read'} {where or 'it'}"
+        if code == 403:
+            return UnreachableError(
+                f"{host} does not let us {what} (403){told}",
+                hint=f"{login} as somebody who may; or ask who runs the registry",
+            )
+        return UnreachableError(
+            f"{host} lets nobody {what} (405){told}",
+            hint="It may be read-only, for good or while it is looked after: ask who runs it",
         )
 
 
