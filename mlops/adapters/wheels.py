@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
 from packaging.pylock import PackageWheel, Pylock, PylockSelectError, PylockValidationError
 
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.uv import Uv
 from mlops.adapters.uvcomplaints import without_passwords
 from mlops.config.sources.wanted import Wanted

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
-
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry import wire
 from mlops.adapters.registry.wire import TRIES, Body, Call
 from mlops.domain.digest import Digest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +17,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 
-import httpx
-
 from mlops import __version__
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry import settings
 from mlops.adapters.registry.names import hostname, loopback
 from mlops.adapters.registry.tokens import Scope, Tokens
@@ -71,15 +71,27 @@ class Wire:
         return settings.find(self.host)
 
     @cached_property
-    def _client(self) -> httpx.Client:
+    def _secure(self) -> httpx.Client:
+        return self._client(self._settings.context())
+
+    @cached_property
+    def _plain(self) -> httpx.Client:
+        """Trusts nobody: for plain HTTP alone, which needs no list of authorities, long to read."""
+        return self._client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+    def _client(self, trusts: ssl.SSLContext) -> httpx.Client:
         client = httpx.Client(
             timeout=httpx.Timeout(_READ, connect=_CONNECT),
             headers={"User-Agent": f"mlops/{__version__}"},
-            verify=self._settings.context(),
+            verify=trusts,
             limits=httpx.Limits(max_connections=16),
         )
         weakref.finalize(self, client.close)  # its connections end with their owner
         return client
+
+    def _over(self, url: httpx.URL) -> httpx.Client:
+        """What asks a URL: redirects and token servers may speak TLS where the registry does not."""
+        return self._plain if url.scheme == "http" else self._secure
 
     @cached_property
     def base(self) -> str:
@@ -92,7 +104,7 @@ class Wire:
 
     def _speaks_tls(self) -> bool:
         try:
-            self._client.head(f"https://{self.host}/v2/")
+            self._secure.head(f"https://{self.host}/v2/")
         except httpx.HTTPError:
             return False
         return True
@@ -165,14 +177,15 @@ class Wire:
                 headers["Authorization"] = header
             if call.body is not None:
                 headers["Content-Length"] = str(call.length)
-            request = self._client.build_request(
+            client = self._over(at)
+            request = client.build_request(
                 call.method,
                 at,
                 headers=headers,
                 content=call.body() if call.body is not None else None,
                 timeout=httpx.Timeout(max(_READ, call.slow), connect=_CONNECT),
             )
-            answer = self._client.send(request, stream=True)
+            answer = client.send(request, stream=True)
             status = answer.status_code
             if status not in _REDIRECT or (call.body is not None and status not in (307, 308)):
                 return answer
@@ -181,7 +194,7 @@ class Wire:
         raise RegistryError(f"{self.host} redirects more than {_REDIRECTS} times")
 
     def _token(self, request: httpx.Request) -> bytes | None:
-        answer = self._client.send(request, stream=True)
+        answer = self._over(request.url).send(request, stream=True)
         try:
             return _read(answer, request.url.host, LARGEST) if answer.status_code == 200 else None
         finally:

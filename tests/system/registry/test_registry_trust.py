@@ -326,6 +326,22 @@ class TestTls:
         conf.write_text(f'[[registry]]\nlocation = "{secure.host}/ml"\ninsecure = true\n')
         assert not Registry(f"{secure.host}/ml/x").has_blob(ABSENT)
 
+    def test_a_redirect_from_plain_http_to_tls(self, registry, secure, certificates, monkeypatch):
+        """As blobs that lie in a store of their own: who answers there must prove it."""
+        away = lambda asked: Answer(307, {"Location": f"https://{secure.host}{asked.path}"})  # noqa: E731
+        settings._usual.cache_clear()
+        with Between(registry.host, away) as between:
+            with pytest.raises(UnreachableError, match="certificate verify failed"):
+                Registry(f"{between.host}/ml/x").has_blob(ABSENT)
+            settings._usual.cache_clear()
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.crt"))
+            assert not Registry(f"{between.host}/ml/x").has_blob(ABSENT)
+        settings._usual.cache_clear()
+
+    def test_plain_http_reads_no_authorities(self, registry, monkeypatch):
+        monkeypatch.setattr(settings.HostSettings, "context", lambda _: pytest.fail("read"))
+        assert not Registry(f"{registry.host}/ml/x").has_blob(ABSENT)
+
 
 class TestSettings:
     HOST = "r.example.com:5000"
