@@ -33,7 +33,7 @@ from mlops.build.layers import Layer, LayerKind, put_layer
 from mlops.build.toolchain import BaseRunner, BaseSource, Installer
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.source import Commit
-from mlops.errors import BuildError
+from mlops.errors import BuildError, OutsideError
 from mlops.ports import ImageStore
 
 # mlops.lock's `builder`: with another, bytes may differ
@@ -261,7 +261,15 @@ def _fetch(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> 
         raise BuildError(f"the base {base.ref} is not in {store.location}", hint="Run: mlops lock")
     # what is locked, and not what a tag names now
     named = f"{base.ref.partition('@sha256:')[0]}@{base.digest}"
-    return tools.bases.fetch(named, request.project, base.platform, store)[1]
+    try:
+        return tools.bases.fetch(named, request.project, base.platform, store)[1]
+    except OutsideError as exc:
+        onwards = f"lock what its tag names now: mlops lock --upgrade {base.ref}"
+        raise type(exc)(
+            f"{exc.message}; {store.location} has no copy of it",
+            hint=f"{exc.hint}; or {onwards}" if exc.hint else onwards,
+            retryable=exc.retryable,
+        ) from exc
 
 
 def _built(
