@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops import __version__
-from mlops.adapters import holder
+from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
 from mlops.cli.waiting import ToldBranch
@@ -321,16 +321,8 @@ class Opened:
         return tuple(found)
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file of the work tree: beside its target, synced and renamed."""
-        target = self.root / path
-        if not target.resolve().is_relative_to(self.root.resolve()):
-            raise UsageError(f"{path} leads out of the project")
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        with beside.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(target)
+        """Write a file of the work tree, whole. Raises UsageError, OutsideError."""
+        workfiles.write(self.root, path, content)
 
     def models_at(self, source: Commit, model: str = "") -> tuple[str, ...]:
         """The models of mlops.yaml at a source, or the one named. Raises UsageError on a wrong name."""
