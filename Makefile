@@ -43,7 +43,7 @@ test-e2e:  ## real git, DVC, images and sandboxes at length, and the commands as
 	@scripts/bootstrap.sh test
 	$(PYTEST) tests/system tests/e2e -q -n $(JOBS) --dist worksteal
 
-test-kills:  ## kill -9 at every program and rename of run and rollback, those that only read included
+test-kills:  ## kill -9 at every program and rename of run, rollback and lock, those that only read included
 	@scripts/bootstrap.sh test
 	MLOPS_TEST_KILLS=all $(PYTEST) tests/e2e/test_kills.py -q -n $(JOBS)
 

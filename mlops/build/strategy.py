@@ -22,6 +22,7 @@ from mlops.build.image import (
     BASE_MANIFEST,
     BASE_NAME,
     EPOCH,
+    Health,
     Image,
     complete,
     load,
@@ -37,7 +38,7 @@ from mlops.errors import BuildError, OutsideError
 from mlops.ports import ImageStore
 
 # mlops.lock's `builder`: with another, bytes may differ
-BUILDER = ", ".join(("mlops layers 2", *(each.version for each in Compression)))
+BUILDER = ", ".join(("mlops layers 3", *(each.version for each in Compression)))
 _AT_ONCE = 2  # layers compiled and compressed
 _USER = "65532:65532"  # by number: restricted Pod Security must see that it is not root
 
@@ -217,6 +218,7 @@ def build_release(store: ImageStore, request: ReleaseRequest) -> BuiltImage:
         directory=project.APP,
         user=_USER,
         ports=(request.port,),
+        health=None if request.command else Health(server.CHECK),
         created=request.committed,
     )
     repository = f"{request.prefix}{request.model}"

@@ -31,7 +31,8 @@ class BaseRunner(Protocol):
         network: bool = False,
         timeout: float = 600.0,
     ) -> bytes:
-        """Its stdout. Raises BuildError (what it wrote on stderr) where it exits other than 0."""
+        """Its stdout. Raises CommandError (what it wrote on stderr) where it exits other than 0, BuildError
+        where no command starts."""
         ...
 
 
