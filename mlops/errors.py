@@ -102,3 +102,7 @@ class CommandError(BuildError):
         super().__init__(f"failed while {doing} (exit {code}): {complaint}")
         self.code = code
         self.complaint = complaint
+
+
+class PackageIndexError(BuildError):
+    """A package index could not be asked, lets us not in, or lacks what was asked of it."""

@@ -7,7 +7,7 @@ the release image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mlops.build import dependencies, host, project, server, tar
 from mlops.build.compression import Compression
-from mlops.build.custody import Custody, PackageSource
+from mlops.build.custody import Custody
 from mlops.build.environment import VENV
 from mlops.build.image import (
     BASE_DIGEST,
@@ -31,6 +31,7 @@ from mlops.build.image import (
 from mlops.build.interpreter import of_base
 from mlops.build.layering import Share
 from mlops.build.layers import Layer, LayerKind, put_layer
+from mlops.build.shelf import PackageSource
 from mlops.build.toolchain import BaseRunner, BaseSource, Installer
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.source import Commit
@@ -60,12 +61,13 @@ class PinnedBase:
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """The outside programs of a build; `runner` and `bases` are needed for bases other than `host`.
-    With `packages`, wheels are taken into custody, and from there."""
+    With `packages`, wheels and sdists are taken into custody, and from there; `say` hears of it."""
 
     installer: Installer
     runner: BaseRunner | None = None
     bases: BaseSource | None = None
     packages: PackageSource | None = None
+    say: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +156,9 @@ def build_environment(
             request.requirements,
             request.allow_builds,
             scratch,
-            Custody(store, request.prefix),
+            Custody(store, request.prefix, request.model),
             tools.packages,
+            tools.say,
         )
         layers = _put(store, LayerKind.DEPENDENCIES, found.shares, request, site)
     if request.server:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlops.adapters.baserunner import SandboxedBase
 from mlops.adapters.layout import OciLayout
+from mlops.adapters.packages import IndexedPackages
 from mlops.adapters.uv import Uv
 from mlops.build import image, strategy
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, ReleaseRequest, Toolchain
@@ -41,7 +42,9 @@ def main() -> None:
     image.copy(OciLayout(bases), store, base, "base")
     pinned = PinnedBase("oci:bases:slim", base, base, sys.argv[5])
     lock = Path(sys.argv[6]).read_bytes()
-    tools = Toolchain(Uv(wheels), SandboxedBase(store, place / "cache"))
+    uv = Uv(wheels)
+    packages = IndexedPackages(uv, wheels)
+    tools = Toolchain(uv, SandboxedBase(store, place / "cache"), packages=packages)
     request = EnvironmentRequest("wine", pinned, lock, place, rebuild=True)
     environment = strategy.build_environment(store, request, tools)
     release = ReleaseRequest(

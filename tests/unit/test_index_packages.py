@@ -5,9 +5,9 @@ import hashlib
 import pytest
 from packaging.pylock import PackageWheel
 
+from mlops.adapters.packages import IndexedPackages
 from mlops.adapters.uv import Uv
 from mlops.adapters.uvcomplaints import explained, withdrawn, without_passwords
-from mlops.adapters.wheels import IndexedWheels
 from mlops.errors import BuildError
 
 NAME = "one-1.0-py3-none-any.whl"
@@ -18,13 +18,13 @@ def listed(content: bytes) -> PackageWheel:
 
 
 def test_bytes_other_than_the_index_says(tmp_path):
-    source = IndexedWheels(Uv(tmp_path), tmp_path)
-    wheel = source._wheel(listed(b"right"))
+    source = IndexedPackages(Uv(tmp_path), tmp_path)
+    wheel = source._file("one", listed(b"right"))
     (tmp_path / NAME).write_bytes(b"right")
     source.bring(wheel, tmp_path / "first")
     assert (tmp_path / "first").read_bytes() == b"right"
     (tmp_path / NAME).write_bytes(b"wrong")
-    with pytest.raises(BuildError, match=f"{NAME} has other bytes than the index says: sha256"):
+    with pytest.raises(BuildError, match=f"{NAME} has other bytes than requirements.lock pins: sha256"):
         source.bring(wheel, tmp_path / "second")
 
 
