@@ -58,7 +58,12 @@ def main() -> None:
     )
     made = strategy.build_release(store, release)
     layers = [f"{layer.kind} {layer.digest}" for layer in made.layers]
-    told = {"release": str(made.manifest), "layers": layers, "python": sys.version.split()[0]}
+    told = {
+        "release": str(made.manifest),
+        "layers": layers,
+        "python": sys.version.split()[0],
+        "custody": {tag: str(digest) for tag, digest in store.tags("wheels").items()},
+    }
     sys.stdout.write(json.dumps(told))
 
 
