@@ -26,7 +26,7 @@ from packaging.pylock import (
 )
 
 from mlops.adapters.barehttpx import httpx
-from mlops.adapters.uv import Uv
+from mlops.adapters.uv import Uv, offline
 from mlops.adapters.uvcomplaints import without_passwords
 from mlops.config.sources.wanted import Wanted
 from mlops.domain.digest import Digest
@@ -101,6 +101,10 @@ class IndexedPackages:
                 while piece := file.read(_PIECE):
                     yield piece
             return
+        if offline():
+            raise PackageIndexError(
+                f"{parts.hostname} is not asked for {place.rpartition('/')[2]}: UV_OFFLINE is set"
+            )
         auth = self._logins().get(parts.netloc.rpartition("@")[2])
         if auth is None and parts.username is None:
             auth = _netrc(parts.hostname or "")

@@ -192,7 +192,7 @@ class Uv:
         try:
             return self._run(["--offline", *argv], doing, timeout)
         except BuildError:
-            if os.environ.get("UV_OFFLINE", "") not in ("", "0", "false"):
+            if offline():
                 raise
         return self._run(argv, doing, timeout)
 
@@ -217,6 +217,11 @@ class Uv:
         except BuildError as exc:
             text = uvcomplaints.without_passwords(exc.message)
             raise BuildError(text, hint=exc.hint, retryable=exc.retryable) from None
+
+
+def offline() -> bool:
+    """Whether the environment forbids uv the network."""
+    return os.environ.get("UV_OFFLINE", "") not in ("", "0", "false")
 
 
 def _target_arguments(target: Target) -> list[str]:

@@ -18,6 +18,7 @@ _TAGS = re.compile(
 _NOT_THERE = re.compile(
     r"Because (?P<name>[^\s=]+) was not found in the (?P<where>package registry|provided package locations)"
 )
+_NOT_CACHED = re.compile(r"Because (?P<name>[^\s=]+) was not found in the cache")
 _NO_VERSION = re.compile(r"Because there is no version of (?P<name>[^\s=]+)==(?P<version>\S+) and")
 _MISMATCH = re.compile(
     r"Hash mismatch for `(?P<what>[^`]+)`\s+Expected:\s+(?P<expected>(?:sha256:\w+\s+)+)"
@@ -116,6 +117,12 @@ def _readings(text: str, flat: str, target: str) -> Iterator[BuildError]:
         yield PackageIndexError(
             f"the package index has no {match['url']} any more",
             hint="Check uv's settings of indexes (UV_INDEX, uv.toml), or move on: mlops lock --upgrade",
+        )
+    if match := _NOT_CACHED.search(flat):
+        yield PackageIndexError(
+            f"{match['name']} is not in uv's cache, and UV_OFFLINE keeps uv from its index",
+            hint="Let it ask: UV_OFFLINE=0",
+            retryable=True,
         )
     for pattern in (_NOT_THERE, _NO_VERSION):
         if match := pattern.search(flat):

@@ -79,7 +79,7 @@ def install(
     if custody is not None and packages is not None:
         target = site.interpreter.target(site.platform)
         need = Need(pins, target, frozenset(pin.name for pin in sources))
-        kept = shelf.fill(custody, packages, need, work / "shelf", say)
+        kept = shelf.fill(custody, packages, need, work.with_name(f"{work.name}-shelf"), say)
     try:
         tree, notes = _installed(site, pins, sources, work, kept)
     except PackageIndexError as exc:

@@ -12,6 +12,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -117,18 +118,21 @@ def fill(
         into.mkdir()
     except OSError as exc:
         raise _unwritable(exc) from exc
-    files = {pin: file for pin, file in held.files.items() if _lent(custody, file, into)}
+    # what is built from source is a stranger's code, and must not reach the store's own files
+    lay = partial(_lent, custody, into, apart=bool(need.sources))
+    files = {pin: file for pin, file in held.files.items() if lay(file)}
     lacking = [pin for pin in need.pins if pin not in files]
+    brought: Mapping[Pin, PackageFile] = {}
     trouble: OutsideError | None = None
     if files:
         say(f"{_count(files)} from custody in {custody.place}")
     if lacking:
-        brought, trouble = _brought(custody, source, need, lacking, into, say)
+        brought, trouble = _brought(custody, source, need, lacking, lay, say)
         files |= brought
         lacking = [pin for pin in lacking if pin not in files]
         if lacking and trouble is not None:
             notes.append(_note(custody, f"has no {_told(lacking)}", trouble))
-    if not lacking and not (held.exact and held.files == files):
+    if not lacking and (brought or not held.exact):
         try:
             custody.record(files, need)
         except RegistryError as exc:
@@ -141,7 +145,7 @@ def _brought(
     source: PackageSource,
     need: Need,
     pins: Sequence[Pin],
-    into: Path,
+    lay: Callable[[PackageFile], bool],
     say: Callable[[str], None],
 ) -> tuple[dict[Pin, PackageFile], OutsideError | None]:
     """What the source has of pins, in the store and on the shelf; and what went wrong."""
@@ -179,14 +183,14 @@ def _brought(
             if isinstance(exc, PackageIndexError):
                 away.add(host)
             continue
-        if _lent(custody, file, into):
+        if lay(file):
             brought[pin] = file
     return brought, trouble
 
 
-def _lent(custody: Custody, file: PackageFile, into: Path) -> bool:
-    """Put a file of the store on the shelf, under its name; whether the store gives it. A link will do, since
-    nobody writes to it. Raises RegistryError where it is damaged."""
+def _lent(custody: Custody, into: Path, file: PackageFile, *, apart: bool) -> bool:
+    """Put a file of the store on the shelf, under its name; whether the store gives it. A link will do where
+    it need not be `apart` from the store's own. Raises RegistryError where it is damaged."""
     try:
         path = custody.file(file)
     except UnreachableError:
@@ -206,14 +210,18 @@ def _lent(custody: Custody, file: PackageFile, into: Path) -> bool:
                 f"{custody.place} (custody) has other bytes of {file.name} than its name says",
                 hint=f"Remove them, and the next build brings them again: rm {path} && {_AGAIN}",
             )
-        try:
-            os.link(path, into / file.name)
-        except FileExistsError:
-            return True
-        except OSError:
+        if apart or not _linked(path, into / file.name):
             shutil.copyfile(path, into / file.name)
     except OSError as exc:
         raise _unwritable(exc) from exc
+    return True
+
+
+def _linked(path: Path, to: Path) -> bool:
+    try:
+        os.link(path, to)
+    except OSError:  # another file system, or one without links
+        return False
     return True
 
 

@@ -24,7 +24,9 @@ def test_bytes_other_than_the_index_says(tmp_path):
     source.bring(wheel, tmp_path / "first")
     assert (tmp_path / "first").read_bytes() == b"right"
     (tmp_path / NAME).write_bytes(b"wrong")
-    with pytest.raises(BuildError, match=f"{NAME} has other bytes than requirements.lock pins: sha256"):
+    with pytest.raises(
+        BuildError, match=f"{NAME} has other bytes than requirements.lock pins: sha256"
+    ):
         source.bring(wheel, tmp_path / "second")
 
 

@@ -24,6 +24,7 @@ from mlops.ports import Target
 from tests.fakes.secrets import places
 from tests.fakes.wheels import index, sdist, wheel
 from tests.system.build.conftest import Bench
+from tests.system.build.test_build_credentials import SOURCE
 from tests.system.build.test_build_sources import BUILT, tools
 
 SECRET = "hunter2-Qx7k"
@@ -344,6 +345,27 @@ def test_sources_are_kept_with_the_tools_that_the_lock_names(
     assert again.manifest == first.manifest
 
 
+def test_a_stranger_that_is_built_cannot_reach_what_is_kept(
+    bench: Bench, settings: Settings, hidden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever it writes over what it sees of the shelf, the store's own files are others."""
+    spoil = "import ctypes, pathlib\nctypes.CDLL(None).umount2(b'/mnt/mlops/shelf', 2)\n"
+    spoil += "for path in pathlib.Path('/mnt').rglob('*.whl'):\n    try:\n"
+    spoil += "        path.chmod(0o666)\n        path.write_text('spoiled')\n"
+    spoil += "    except OSError:\n        pass\n"
+    lines = wheel(hidden, "one", {"one.py": "x = 1\n"})
+    lines += sdist(hidden, "from-source", SOURCE | {"backend.py": spoil + SOURCE["backend.py"]})
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://{place}")
+        first = build(bench, lines, allow_builds=("from-source",))
+    assert first.notes == ()
+    for each in listed(bench.store):
+        bench.store.blob_path(Digest.parse(str(each["digest"])), verify=True)
+    again = build(bench, lines, allow_builds=("from-source",))
+    assert (again.manifest, again.notes) == (first.manifest, ())
+
+
 def test_looking_for_a_source_runs_none_of_it(settings: Settings, hidden: Path, tmp_path: Path):
     """Its names and version are known; a build would run with this machine's credentials."""
     ran = tmp_path / "ran"
@@ -403,6 +425,29 @@ def test_a_url_that_is_gone_is_named(bench: Bench, settings: Settings, hidden: P
         assert "404" in caught.value.message
         with pytest.raises(PackageIndexError, match=r"has no http://\S+/one-1\.0-\S+ any more"):
             bench.build(line)
+
+
+def test_who_forbids_uv_the_network_forbids_it_here(
+    bench: Bench, settings: Settings, hidden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lines = two(hidden)
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        bench.build(lines)
+        monkeypatch.setenv("UV_OFFLINE", "1")
+        found = build(bench, lines)
+        assert (
+            "127.0.0.1 is not asked for one-1.0-py3-none-any.whl: UV_OFFLINE is set"
+            in found.notes[0]
+        )
+        forget(tmp_path)
+        with pytest.raises(
+            PackageIndexError, match=r"lacks one 1\.0, two 1\.0, and one is not in uv's"
+        ):
+            build(bench, lines)
+        wanted = by_url(place, hidden, "one")
+        with pytest.raises(PackageIndexError, match=r"^one is not in uv's cache, and UV_OFFLINE"):
+            bench.build(wanted)
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,32 @@ def test_another_machine_takes_all_from_the_registry(registry: Running, need: Ne
     assert said[1].startswith("bringing ")
     assert said[1].endswith(" into custody, 1 of 3")
     assert said[-1] == f"3 packages from custody in {custody.place}"
+
+
+def test_what_the_registry_lost_is_brought_there_again(
+    registry: Running, need: Need, tmp_path: Path
+):
+    """From an index that tells sizes, so that the list is the same as before."""
+
+    class Telling(IndexedPackages):
+        def find(
+            self, requirements: bytes, target: Target, sources: Collection[str] = ()
+        ) -> Sequence[PackageFile]:
+            found = IndexedPackages.find(self, requirements, target, sources)
+            return [
+                replace(each, size=(tmp_path / "wheels" / each.name).stat().st_size)
+                for each in found
+            ]
+
+    source = Telling(Uv(tmp_path / "wheels"), tmp_path / "wheels")
+    custody = remote(registry, tmp_path)
+    shelf.fill(custody, source, need, tmp_path / "1")
+    lost = custody.held(need).files[need.pins[0]]
+    registry.remove_blob(custody.repository.partition("/")[2], lost.digest)
+    again = shelf.fill(remote(registry, tmp_path, "other"), source, need, tmp_path / "2")
+    assert again.notes == ()
+    last = shelf.fill(remote(registry, tmp_path, "third"), Nothing(), need, tmp_path / "3")
+    assert right(last.directory) == ALL
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
