@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -208,7 +209,7 @@ def _lent(custody: Custody, into: Path, file: PackageFile, *, apart: bool) -> bo
         if _digest(path) != file.digest:
             raise RegistryError(
                 f"{custody.place} (custody) has other bytes of {file.name} than its name says",
-                hint=f"Remove them, and the next build brings them again: rm {path} && {_AGAIN}",
+                hint=f"Remove them, and the next build brings them again: rm {quote(str(path))} && {_AGAIN}",
             )
         if apart or not _linked(path, into / file.name):
             shutil.copyfile(path, into / file.name)

@@ -409,3 +409,14 @@ def test_two_locks_copy_one_base_at_once(tmp_path: Path):
     assert image.complete(OciLayout(tmp_path / "store"), digest)
     assert len(OciLayout(tmp_path / "store").tags("base")) == 1
     sound(tmp_path / "store")
+
+
+@pytest.mark.parametrize("from_source", [True, False])
+def test_what_a_stranger_may_see_are_copies(need: Need, tmp_path: Path, from_source: bool):
+    """A build from source runs its code; the store's own files are not to be reached through a link."""
+    custody = Custody(OciLayout(tmp_path / "store"), "", "wine")
+    wanted = replace(need, sources=frozenset({"another"} if from_source else ()))
+    found = shelf.fill(custody, packages(tmp_path), wanted, tmp_path / "shelf")
+    assert found.directory is not None
+    links = {path.stat().st_nlink for path in found.directory.iterdir()}
+    assert links == {1 if from_source else 2}
