@@ -77,7 +77,8 @@ class Uv:
         if target is not None:
             argv = [*argv, *_target_arguments(target)]
         if shelf is not None:
-            argv = [*argv, "--find-links", str(shelf), *(("--no-index",) if alone else ())]
+            # as a URL: uv takes a comma in a path for the end of it
+            argv = [*argv, "--find-links", shelf.as_uri(), *(("--no-index",) if alone else ())]
         try:
             done = self._offline_first(argv, f"installing {requirements.name}", _INSTALL_TIMEOUT)
         except BuildError as exc:
