@@ -60,7 +60,7 @@ def test_a_release_outlives_its_index(project, registry, tmp_path: Path):
     forget(registry)
     lost = project.run(
         sys.executable, "-m", "mlops", "run", "--again",
-        code=1, cwd=tmp_path / "clone", MLOPS_CACHE=str(tmp_path / "third"), **env,
+        code=3, cwd=tmp_path / "clone", MLOPS_CACHE=str(tmp_path / "third"), **env,
     )  # fmt: skip
     said = f"{registry.host}/kept/wheels (custody) lacks sauce 1.0, and the package index cannot be"
     assert said in lost.stderr
