@@ -8,9 +8,10 @@ JOBS ?= 2
 DIR ?=
 EXAMPLES ?=
 KEEP ?=
+CLUSTER ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance lint docs docs-check lock clean
+.PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance cluster-up cluster-down test-cluster lint docs docs-check lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +53,16 @@ oracle:  ## build the program that judges documents as Tekton's own admission do
 
 conformance: setup oracle  ## the conformance suite, the comparison with Tekton's own code, and its examples (needs Go)
 	$(PYTEST) tests/conformance -q -n $(JOBS) --dist worksteal
+
+cluster-up:  ## a real Kubernetes with a real Tekton on this machine (needs Linux, root and Go 1.26; 20 GB the first time; CLUSTER=where)
+	@scripts/bootstrap.sh cluster
+	@$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) up
+
+cluster-down: setup  ## stop it, and leave nothing of it but the compiled programs
+	@$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) down
+
+test-cluster: cluster-up  ## the tests that need it; it stays up for the next time
+	$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) run $(PYTEST) tests/cluster -q
 
 lint: setup  ## ruff, mypy, import-linter, documentation
 	$(BIN)/ruff check .

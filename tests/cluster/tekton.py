@@ -1,0 +1,57 @@
+"""Tekton's own manifests, from the pinned module, with the images that were built here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+NAMESPACES = ("tekton-pipelines", "tekton-pipelines-resolvers")
+_KO = "ko://github.com/tektoncd/pipeline/cmd/"
+_LEFT_OUT = frozenset({"HorizontalPodAutoscaler"})  # there is nobody who measures pods
+
+
+def manifests(directory: Path, images: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Every document to apply, namespaces and definitions first.
+
+    Raises LookupError where an image is named that was not built.
+    """
+    found = [_ours(each, images) for each in _documents(directory)]
+    return sorted(found, key=lambda each: _ORDER.get(each["kind"], len(_ORDER)))
+
+
+_ORDER = {"Namespace": 0, "CustomResourceDefinition": 1, "ServiceAccount": 2}
+
+
+def _documents(directory: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(directory.rglob("*.yaml")):
+        for each in yaml.safe_load_all(path.read_text()):
+            if each and each["kind"] not in _LEFT_OUT:
+                yield each
+
+
+def _ours(document: dict[str, Any], images: Mapping[str, str]) -> dict[str, Any]:
+    if document["kind"] != "Deployment":
+        return document
+    replaced: dict[str, Any] = _replace(document, images)
+    for container in replaced["spec"]["template"]["spec"]["containers"]:
+        arguments = container.get("args", [])
+        if "-shell-image" in arguments:
+            arguments[arguments.index("-shell-image") + 1] = images["busybox"]
+        if container.get("command", [""])[0] == "/sbin/tini":  # not in an image from scratch
+            container["command"] = container["command"][2:]
+        # a node of two cores is shared with the tests
+        container["resources"] = {"requests": {"cpu": "10m", "memory": "50Mi"}}
+    return replaced
+
+
+def _replace(value: Any, images: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replace(each, images) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_replace(each, images) for each in value]
+    if isinstance(value, str) and value.startswith("ko://"):
+        return images[value.removeprefix(_KO)]
+    return value
