@@ -29,7 +29,12 @@ def run(
         bool, typer.Option("--no-pin", help="Record the release; pin nothing.")
     ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Make the next attempt at the same commit.")
+        bool,
+        typer.Option(
+            "--again",
+            help="Make the next attempt at the same commit: build all of it anew, and train what its "
+            "plan trains; to compare, or after a failure.",
+        ),
     ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Leave the steps' own output to the logs.")

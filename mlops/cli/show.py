@@ -70,6 +70,10 @@ def _print(shown: Shown, attestations: list[str] | None) -> None:
     for key in (*_FIRST, *rest):
         if key in document:
             _print_value(key, _PLAINER.get(key, _same)(document[key]))
+    if shown.trained:
+        place = render.safe(str(shown.trained.document.get("environment", "unknown")))
+        told = f"first released as {shown.trained.release.short}, with the environment {place}"
+        render.line(f"model: {told}")
     render.line(f"environments: {', '.join(shown.environments) or 'none pins it'}")
     if shown.quarantine:
         render.line(f"quarantine: {render.safe(shown.quarantine.reason)}")

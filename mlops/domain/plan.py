@@ -69,7 +69,8 @@ class PlanStep:
 class Plan:
     """The ordered steps for one model at one source; no steps where there is nothing to do.
 
-    `since` is the source of the release that the impact was taken against, None at the first.
+    `since` is the source of the release that the impact was taken against, None at the first. `kept`
+    says of a model that stays where its environment changes how it would be trained anew.
     """
 
     model: str
@@ -78,6 +79,7 @@ class Plan:
     impact: Impact
     steps: tuple[PlanStep, ...]
     summary: str  # "nothing to do: only docs/ changed", or the first reasons in one line
+    kept: str = ""
 
     @property
     def nothing(self) -> bool:

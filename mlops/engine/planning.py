@@ -111,15 +111,12 @@ class Planner:
             artifact=config.artifact or "",
             recorded=(record.artifact or "") if record is not None else "",
         )
-        first = project.environments[0]
-        decided = plan.decide(model, source, against, impact.assess(view), environment=first)
+        decided = _decided(view, against, project)
         if not decided.nothing and not decided.has("train"):
             absent = self._absent(source, pipeline)
             if absent:
                 view = replace(view, pipeline=replace(pipeline, absent=absent))
-                decided = plan.decide(
-                    model, source, against, impact.assess(view), environment=first
-                )
+                decided = _decided(view, against, project)
         return Planned(
             decided, project, config, self.lock(source), record, _needs(pipeline, config)
         )
@@ -252,6 +249,17 @@ class Planner:
             train_env=model.train.env,
             train_timeout=model.train.timeout,
         )
+
+
+def _decided(view: SourceView, since: Commit | None, project: Project) -> Plan:
+    return plan.decide(
+        view.model,
+        view.source.commit,
+        since,
+        impact.assess(view),
+        environment=project.environments[0],
+        stages=bool(in_scope(view.pipeline)),
+    )
 
 
 def _needs(pipeline: Pipeline, config: ModelConfig) -> tuple[str, ...] | None:

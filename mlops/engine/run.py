@@ -79,6 +79,8 @@ class Runner:
         planned = self.planner.plan(order.model, order.source, known)
         if planned.plan.nothing and not order.again:
             return self._nothing(order, planned, attempt, last)
+        if planned.plan.kept:
+            self.say(f"{order.model}: {planned.plan.kept}")
         self.planner.require_locks(planned, self.say if order.again else None)
         if order.pin:
             self.planner.require_overlay(planned, self.gitops, tip)

@@ -14,11 +14,15 @@ from mlops.policy.quarantine import quarantined
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A record, the environments that pin the release now, and what keeps it out of them."""
+    """A record, the environments that pin the release now, and what keeps it out of them.
+
+    `trained` is the first release with the same model, where that had another environment image: the
+    model was trained there, and not in this one's."""
 
     record: ReleaseRecord
     environments: tuple[str, ...]
     quarantine: QuarantineEntry | None
+    trained: ReleaseRecord | None = None
 
 
 def show(environments: Environments, release: ReleaseId) -> Shown:
@@ -26,7 +30,21 @@ def show(environments: Environments, release: ReleaseId) -> Shown:
     record = recorded(environments, release)
     pinning = tuple(name for name in environments.names if _pins(environments, name, release))
     forbidden = quarantined(release.digest, record.artifact, environments.quarantine)
-    return Shown(record, pinning, forbidden)
+    return Shown(record, pinning, forbidden, _trained(environments, record))
+
+
+def _trained(environments: Environments, record: ReleaseRecord) -> ReleaseRecord | None:
+    model = record.release.model
+    known = (
+        environments.sound(ReleaseId(model, digest)) for digest in environments.recorded(model)
+    )
+    same = [each for each in known if each and each.artifact and each.artifact == record.artifact]
+    first = min(same, key=lambda each: str(each.document.get("created", "")), default=record)
+    return first if _environment(first) != _environment(record) else None
+
+
+def _environment(record: ReleaseRecord) -> str:
+    return str(record.document.get("environment", ""))
 
 
 def recorded(environments: Environments, release: ReleaseId) -> ReleaseRecord:

@@ -7,31 +7,59 @@ from collections.abc import Iterable
 from mlops.domain.plan import Impact, Kind, Plan, PlanStep
 from mlops.domain.source import Commit
 
+_STAYS = "the model stays, what is around it changes"
 _SHOWN = 3  # reasons that a line names before it counts the rest
 
 
 def decide(
-    model: str, source: Commit, since: Commit | None, impact: Impact, *, environment: str = ""
+    model: str,
+    source: Commit,
+    since: Commit | None,
+    impact: Impact,
+    *,
+    environment: str = "",
+    stages: bool = True,
 ) -> Plan:
     """The plan for one model at one source.
 
-    `environment` is the first one, that every release enters; empty where none is pinned. The
-    environment image is made anew only where dependencies or base call for it, the model only
-    where something is stale; whatever is released is validated, packaged and pinned.
+    `environment` is the first one, that every release enters; empty where none is pinned; `stages`
+    says whether DVC has any for the model. The environment image is made anew only where dependencies
+    or base call for it, the model only where something is stale; whatever is released is validated,
+    packaged and pinned.
     """
     if not impact.changes and not impact.stale:
         return Plan(model, source, since, impact, (), _nothing(since, impact.unrelated))
     causes = _causes(impact)
     steps = [*_build(impact), *_train(impact)]
     trained = any(step.name == "train" for step in steps)
-    checked = (
-        "the model is trained anew" if trained else "the model stays, what is around it changes"
-    )
+    kept = "" if trained or _first(impact) else _kept(impact, stages=stages)
+    checked = "the model is trained anew" if trained else kept or _STAYS
     steps.append(PlanStep("validate", _first(impact) or checked))
     steps.append(PlanStep("package", shortened(causes)))
     if environment:
         steps.append(PlanStep("pin", f"{environment} receives every release"))
-    return Plan(model, source, since, impact, tuple(steps), shortened(causes))
+    return Plan(model, source, since, impact, tuple(steps), shortened(causes), kept)
+
+
+def _kept(impact: Impact, *, stages: bool) -> str:
+    """What is said of a model that was trained with other packages, or on another base; else empty.
+
+    DVC decides what is trained, and knows of no environment unless a stage names the lock.
+    """
+    packages = [change.path for change in impact.changes if change.kind is Kind.DEPENDENCIES]
+    base = any(
+        change.kind is Kind.BASE and change.path.startswith("base ") for change in impact.changes
+    )
+    if not packages and not base:
+        return ""
+    what = " and ".join(
+        [*(["with other packages"] if packages else []), *(["on another base"] if base else [])]
+    )
+    told = f"the model stays as it is, trained {what}"
+    locks = [path for path in packages if path != "mlops.yaml"] or (["mlops.lock"] if base else [])
+    if not stages or not locks:
+        return told
+    return f"{told}; to train anew with these, add {locks[0]} to the deps of its stage in dvc.yaml"
 
 
 def _first(impact: Impact) -> str:

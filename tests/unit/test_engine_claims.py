@@ -84,12 +84,13 @@ class Planner:
     nothing: bool = False
     missing: bool = False
     unpushed: bool = False
+    kept: str = ""
 
     def plan(self, model, source, known, since=None):
         steps = () if self.nothing else (PlanStep("package", "code"),)
         summary = "nothing to do: only docs/ changed" if self.nothing else "src/a.py changed"
         return SimpleNamespace(
-            plan=Plan(model, source, None, Impact(), steps, summary), baseline=None
+            plan=Plan(model, source, None, Impact(), steps, summary, self.kept), baseline=None
         )
 
     def require_locks(self, planned, say=None):
@@ -150,6 +151,22 @@ def test_a_run_is_claimed_and_its_outcome_kept(runner):
     assert (outcome.release, outcome.failed) == (RELEASE, False)
     assert runner.claims.outcome()["outcome"] == "succeeded"
     assert runner.claims.outcome()["release"] == RELEASE
+
+
+def test_a_model_that_stays_in_another_environment_is_told_of():
+    said: list[str] = []
+    told = Runner(
+        Planner(kept="the model stays as it is, trained with other packages"),
+        GitOps(),
+        Claims(),
+        Executor(),
+        Holder(lambda: ME, lambda _: False),
+        lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        SimpleNamespace(task=said.count, log=lambda *_: None),
+        said.append,
+    )
+    told.carry_out(order())
+    assert said == ["spam: the model stays as it is, trained with other packages"]
 
 
 def test_what_failed_is_answered_at_once(runner):

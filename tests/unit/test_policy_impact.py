@@ -208,6 +208,45 @@ def test_dependencies_rebuild_without_retraining() -> None:
     found = planned(now)
     assert texts(found.impact) == ["requirements.lock: scikit-learn 1.7.1 → 1.7.2"]
     assert steps(found) == ["build", "validate", "package", "pin"]
+    assert found.kept == (
+        "the model stays as it is, trained with other packages; to train anew with these, "
+        "add requirements.lock to the deps of its stage in dvc.yaml"
+    )
+    assert found.steps[1].reason == found.kept
+
+
+def test_another_base_leaves_the_model_and_says_so() -> None:
+    found = planned(replace(BEFORE, base="13"))
+    assert steps(found) == ["build", "validate", "package", "pin"]
+    assert "trained on another base" in found.kept
+    assert "add mlops.lock to the deps" in found.kept
+
+
+def test_of_a_model_that_no_stage_trains_no_advice_on_dvc_is_given() -> None:
+    now = with_files({"requirements.lock": FILES["requirements.lock"].replace(b"1.7.1", b"1.7.2")})
+    found = plan.decide("spam", NEW, OLD, impact(now), stages=False)
+    assert found.kept == "the model stays as it is, trained with other packages"
+
+
+def test_a_lock_that_a_stage_names_trains_anew_as_is_advised() -> None:
+    old = file_md5(FILES["requirements.lock"]).encode()
+    at = b"    - {path: src/train.py"
+    entry = b"    - {path: requirements.lock, hash: md5, md5: " + old + b"}\n"
+    stages = tuple(
+        replace(s, deps=(*s.deps, "requirements.lock")) if s.name == "train" else s for s in STAGES
+    )
+    files = FILES | {"dvc.lock": lock(FILES).replace(at, entry + at)}
+    before = replace(BEFORE, files=files, stages=stages)
+    assert planned(before, before).nothing
+    other = FILES["requirements.lock"].replace(b"1.7.1", b"1.7.2")
+    found = planned(replace(before, files=files | {"requirements.lock": other}), before)
+    assert steps(found) == ["build", "train", "validate", "package", "pin"]
+    assert found.kept == ""
+
+
+@pytest.mark.parametrize("path", ["src/serve.py", "params.yaml"])
+def test_where_packages_and_base_stand_nothing_is_said_of_the_model(path: str) -> None:
+    assert planned(with_files({path: b"train: {depth: 5, lr: 1e-3}\n"})).kept == ""
 
 
 def test_packages_added_and_taken_away() -> None:

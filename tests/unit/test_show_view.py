@@ -6,8 +6,8 @@ import json
 
 from mlops.cli.show import _print
 from mlops.domain.release import ReleaseRecord
-from mlops.engine.show import Shown
-from tests.fakes.estate import digest, record
+from mlops.engine.show import Shown, show
+from tests.fakes.estate import Estate, digest, record
 
 LAYERS = [
     {"kind": kind, "digest": str(digest(kind)), "diffID": str(digest("d")), "size": size}
@@ -30,3 +30,18 @@ def test_layers_have_a_line_each_and_platforms_do_not_repeat_them(capsys) -> Non
     at = lines.index("platforms:")
     assert lines[at + 1].split() == ["platform", "linux/amd64", "manifest", str(digest("m"))]
     assert max(map(len, lines)) < 120
+
+
+def test_a_model_of_another_environment_is_told_with_the_release_that_had_it(capsys) -> None:
+    estate = Estate()
+    artifact = {"path": "models/spam.pkl", "md5": "a" * 32}
+    old, new, third = ("spam-env@" + str(digest(name)) for name in ("old", "new", "third"))
+    estate.record("A", artifact=artifact, environment=old, created="2024-01-01T00:00:00Z")
+    estate.record("B", artifact=artifact, environment=new, created="2024-01-02T00:00:00Z")
+    estate.record("C", environment=third, created="2023-01-02T00:00:00Z")
+    of = {name: show(estate.environments(), record(name).release) for name in "ABC"}
+    assert of["A"].trained is None
+    assert of["C"].trained is None
+    _print(of["B"], None)
+    expected = f"model: first released as {record('A').release.short}, with the environment {old}"
+    assert expected in capsys.readouterr().out.splitlines()
