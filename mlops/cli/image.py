@@ -26,8 +26,9 @@ def run(
     ref: Ref,
     *,
     port: Annotated[
-        int, typer.Option(help="The port to listen on; default: that of serve.port.")
-    ] = 0,
+        int | None,
+        typer.Option(min=1, max=65535, help="The port to listen on; default: that of serve.port."),
+    ] = None,
     repo: options.Repo = options.HERE,
     verbose: options.Verbose = False,
 ) -> int:
@@ -40,7 +41,7 @@ def run(
     """
     opened = opening.open_project(repo)
     record = opened.record(ref)
-    return opened.serve(record.release, port)
+    return opened.serve(record.release, port or 0)
 
 
 @app.command()
