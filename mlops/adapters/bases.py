@@ -23,10 +23,11 @@ from mlops.adapters.ociindex import REF_NAME, Descriptor
 from mlops.adapters.platforms import check, chosen
 from mlops.adapters.registry import images
 from mlops.domain.digest import Digest
+from mlops.domain.lock import BASES, base_tag
 from mlops.errors import BuildError, ConfigError
 from mlops.ports import ImageStore
 
-REPOSITORY = "base"
+REPOSITORY = BASES
 LAYOUT = "oci:"
 ARCHIVES = ("oci-archive:", "docker-archive:", "archive:")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -134,12 +135,7 @@ def _copied(
         if not store.has_blob(digest):
             store.put_blob(layout.blob_path(digest, size=size), digest)
     kind = str(document.get("mediaType") or MANIFEST)
-    return store.put_manifest(content, kind, REPOSITORY, tag(manifest))
-
-
-def tag(manifest: Digest) -> str:
-    """What a base is called in custody: registries collect what has no tag."""
-    return f"base-{manifest.hex[:24]}"
+    return store.put_manifest(content, kind, REPOSITORY, base_tag(manifest))
 
 
 def _unpacked(archive: Path, into: Path) -> OciLayout:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.adapters import ociindex
-from mlops.adapters.bases import ARCHIVES, LAYOUT, MANIFEST, REPOSITORY, LocalBases, tag
+from mlops.adapters.bases import ARCHIVES, LAYOUT, MANIFEST, REPOSITORY, LocalBases
 from mlops.adapters.platforms import check, chosen
 from mlops.adapters.pulling import bring_blobs
 from mlops.adapters.registry import Registry, images
 from mlops.domain.digest import Digest
 from mlops.domain.imagename import ImageName
+from mlops.domain.lock import base_tag
 from mlops.errors import BuildError, ConfigError, UnreachableError, UsageError
 from mlops.ports import ImageStore
 
@@ -69,4 +70,4 @@ def _pulled(
     check(store.blob_path(config), platform, str(name))
     bring_blobs(registry, blobs, store)
     kind = str(document.get("mediaType") or MANIFEST)
-    return top, store.put_manifest(content, kind, REPOSITORY, tag(manifest))
+    return top, store.put_manifest(content, kind, REPOSITORY, base_tag(manifest))

@@ -183,12 +183,15 @@ def load(store: ImageStore, manifest: Digest) -> Image:
         raise BuildError(f"{manifest} in {store.location} is no image: {exc!r}") from exc
 
 
-def copy(source: ImageStore, target: ImageStore, manifest: Digest, repository: str) -> None:
-    """Bring an image from one store into another, byte for byte; nothing where it is there.
+def copy(
+    source: ImageStore, target: ImageStore, manifest: Digest, repository: str, tag: str = ""
+) -> None:
+    """Bring an image from one store into another, byte for byte; nothing where it is there, by the
+    tag if one is given.
 
     Raises RegistryError.
     """
-    if complete(target, manifest):
+    if complete(target, manifest) and (not tag or target.resolve(repository, tag) == manifest):
         return
     content = source.manifest(manifest)
     document = json.loads(content)
@@ -196,7 +199,7 @@ def copy(source: ImageStore, target: ImageStore, manifest: Digest, repository: s
         digest = Digest.parse(part["digest"])
         if not target.has_blob(digest):
             target.put_blob(source.blob_path(digest), digest)
-    target.put_manifest(content, str(document.get("mediaType") or MANIFEST_TYPE), repository)
+    target.put_manifest(content, str(document.get("mediaType") or MANIFEST_TYPE), repository, tag)
 
 
 def complete(store: ImageStore, manifest: Digest) -> bool:

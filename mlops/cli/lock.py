@@ -63,6 +63,7 @@ def lock(
     locked = locker.lock(tuple(names or ()) or (ALL,) if upgrade else ())
     diff = _diff(opened, locked) if dry_run else None
     if not dry_run:
+        locker.keep(locked)
         for path, content in locked.files.items():
             opened.write(path, content)
     for text in locked.withdrawn:

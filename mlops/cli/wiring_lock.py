@@ -39,7 +39,8 @@ def locker(opened: Opened) -> Locker:
     uv = Uv(opened.root)
     cache = machine_cache()
     published = toolimage.packaged()
-    tools = Toolchain(uv, SandboxedBase(opened.images, cache), BaseSources(opened.registry_host))
+    here = OciLayout(cache / "images")
+    tools = Toolchain(uv, SandboxedBase(here, cache), BaseSources(opened.registry_host))
     versions = {
         "mlops": __version__,
         "python": platform.python_version(),
@@ -52,7 +53,7 @@ def locker(opened: Opened) -> Locker:
         installed=Installed(
             versions, BUILDER, tool=published.locked() if published is not None else None
         ),
-        bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
+        bases=Bases(opened.images, tools, opened.root, here),
         resolver=uv,
         digest_of=partial(_digest_of, opened),
     )

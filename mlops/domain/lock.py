@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from mlops.domain.digest import Digest
 
 TOOL = "mlops"  # the name under which the tool image is locked
+BASES = "base"  # the repository in which bases are in custody
+
+
+def base_tag(manifest: Digest) -> str:
+    """What a base is called in custody: registries collect what has no tag."""
+    return f"base-{manifest.hex[:24]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from mlops.config.lockfile import dump_lock
 from mlops.domain.digest import Digest
 from mlops.domain.lock import TOOL, LockedImage, LockedRequirements, ProjectLock
-from mlops.domain.project import ModelConfig, Project
+from mlops.domain.project import Project
 from mlops.engine import lockdiff, requirementpins, requirements
 from mlops.engine.lockdiff import LOCK_FILE, Change
 from mlops.engine.requirements import Group, Read
@@ -72,8 +72,9 @@ class Locker:
     def lock(self, upgrade: tuple[str, ...] = ()) -> Locked:
         """Resolve what is not locked, or is to be upgraded: `*`, `base`, a base's or package's name.
 
-        Nothing is written. Raises ConfigError at requirements that no lock can hold, UsageError at an
-        upgrade of what is not locked, BuildError where they or a base cannot be resolved.
+        Nothing is written, and nothing leaves this machine: see `keep`. Raises ConfigError at
+        requirements that no lock can hold or that are built and not there, UsageError at an upgrade of
+        what is not locked, BuildError where they or a base cannot be resolved.
         """
         requirements.check_sources(self.project, self.read)
         groups = requirements.groups(self.project, self.read)
@@ -84,6 +85,7 @@ class Locker:
         for group in groups:
             base = images[group.base, group.platform]
             entry, content, told = self._requirements(group, base, upgrade)
+            _check_built(group, content)
             entries.append(entry)
             withdrawn += [f"{group.lock}: {text}" for text in told]
             if content != self.read(group.lock):
@@ -101,6 +103,11 @@ class Locker:
             files[LOCK_FILE] = content
         changes = tuple(self._changes(lock, files))
         return Locked(lock, files, changes, tuple(dict.fromkeys(withdrawn)))
+
+    def keep(self, locked: Locked) -> None:
+        """Bring the locked images into the project's store, once all of them were found fit."""
+        for image in locked.lock.images:
+            self.bases.keep(image)
 
     def stale(self) -> tuple[str, ...]:
         """What `lock` would have to change, as texts; nothing is resolved, packed or written."""
@@ -256,15 +263,18 @@ def _as_preference(previous: bytes) -> bytes:
 
 def _bases(project: Project) -> tuple[tuple[str, str], ...]:
     """Name and platform of every base that a model is built on."""
-    return tuple(dict.fromkeys((m.build.base, platform_of(m)) for m in project.models))
+    return tuple(dict.fromkeys((m.build.base, m.build.platforms[0]) for m in project.models))
 
 
-def platform_of(model: ModelConfig) -> str:
-    """The one platform that a model is built for. Raises ConfigError where there are several."""
-    if len(model.build.platforms) != 1:
-        raise ConfigError(
-            f"mlops.yaml: models.{model.name}.build.platforms: images of several platforms are not "
-            "supported yet",
-            hint="Name one",
-        )
-    return model.build.platforms[0]
+def _check_built(group: Group, content: bytes) -> None:
+    """Raise ConfigError where `allow_sdist` names a package that the lock does not have."""
+    have = set(packages(content))
+    for name in group.allow_builds:
+        if canonicalize_name(name) not in have:
+            near = difflib.get_close_matches(canonicalize_name(name), sorted(have), n=1)
+            raise ConfigError(
+                f"mlops.yaml: build.allow_sdist: {name} is not in {group.lock}",
+                hint=f"Did you mean {near[0]}?"
+                if near
+                else f"{group.lock} would have: {', '.join(sorted(have)) or 'no packages'}",
+            )

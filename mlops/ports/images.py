@@ -99,18 +99,22 @@ class BaseImages(Protocol):
     """Base images by the names that mlops.yaml gives them, and the tool image on one of them."""
 
     def pin(self, name: str, platform: str) -> LockedImage:
-        """What the name stands for now, copied or packed into the store. Raises BuildError."""
+        """What the name stands for now, copied or packed on this machine alone. Raises BuildError."""
         ...
 
     def restore(self, image: LockedImage) -> None:
-        """Bring a locked image back into the store by its digest, whatever its name stands for now.
+        """Bring a locked image back to this machine by its digest, whatever its name stands for now.
 
         Raises BuildError where it is to be had no more.
         """
         ...
 
     def has(self, image: LockedImage) -> bool:
-        """Whether all of the image is in the store."""
+        """Whether all of the image is on this machine or in the store."""
+        ...
+
+    def keep(self, image: LockedImage) -> None:
+        """Copy the image into the project's store, where it is on this machine and not there."""
         ...
 
     def target(self, image: LockedImage) -> Target: ...

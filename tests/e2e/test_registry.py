@@ -108,7 +108,13 @@ def test_a_base_by_its_name_in_a_registry(registry, project, tmp_path):
     text = (project.path / "mlops.yaml").read_text()
     base = f"{registry.host}/ml/base-host:slim"
     project.write("mlops.yaml", text.replace("base: host", f"base: '{base}'"))
+    listed = f"http://{registry.host}/v2/ml/base/tags/list"
+    before = httpx.get(listed).json()
+    assert "nothing was written" in project.mlops("lock", "--dry-run").stderr
+    assert httpx.get(listed).json() == before
     assert f"base {base}" in project.mlops("lock").stdout
+    assert httpx.get(listed).json()["tags"]
+    assert httpx.get(listed).json() != before
     assert digest in (project.path / "mlops.lock").read_text()
     project.commit("Name the base")
     project.mlops("run", "--quiet")

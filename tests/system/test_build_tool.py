@@ -28,7 +28,9 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
 
 @pytest.fixture(scope="module")
 def tool(bases: Bases) -> LockedImage:
-    return bases.tool()
+    found = bases.tool()
+    bases.keep(found)
+    return found
 
 
 def test_mlops_and_git_run_in_it(bases: Bases, tool: LockedImage, tmp_path: Path):
@@ -70,10 +72,12 @@ def test_it_is_found_again_and_brought_into_other_layouts(
     bases: Bases, tool: LockedImage, tmp_path: Path
 ):
     before = bases.cache.tags("mlops") if isinstance(bases.cache, OciLayout) else {}
-    other = Bases(OciLayout(tmp_path / "registry"), bases.tools, tmp_path, bases.cache)
-    assert not other.has(tool)
+    store = OciLayout(tmp_path / "registry")
+    other = Bases(store, bases.tools, tmp_path, bases.cache)
     assert other.tool() == tool
-    assert other.has(tool)
+    assert store.entries() == ()
+    other.keep(tool)
+    assert image.complete(store, tool.manifest)
     assert isinstance(bases.cache, OciLayout)
     assert bases.cache.tags("mlops") == before
 

@@ -30,6 +30,8 @@ class FakeBases:
     absent: set[str] = field(default_factory=set)
     pinned: list[str] = field(default_factory=list)
     restored: list[LockedImage] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    unfit: bool = False
 
     def restore(self, image: LockedImage) -> None:
         self.restored.append(image)
@@ -44,7 +46,12 @@ class FakeBases:
     def has(self, image: LockedImage) -> bool:
         return image.name not in self.absent
 
+    def keep(self, image: LockedImage) -> None:
+        self.kept.append(image.name)
+
     def target(self, image: LockedImage) -> Target:
+        if self.unfit:
+            raise BuildError(f"the base {image.name} is built on musl")
         return Target(image.platform, "3.12.4", "2.36")
 
     def tool(self) -> LockedImage:
@@ -520,3 +527,31 @@ def test_uv_says_why_there_is_no_solution(index: Path, tmp_path: Path):
 def test_platforms_without_wheels_are_refused(tmp_path: Path, target: Target):
     with pytest.raises(BuildError, match="wheels for linux/"):
         Uv(tmp_path).resolve(Resolution("", ("x",), target))
+
+
+def test_images_are_kept_when_all_of_them_are_known_to_be_fit():
+    world = World(**{"requirements.txt": "sklearn\n"})
+    world.bases.unfit = True
+    with pytest.raises(BuildError, match="built on musl"):
+        world.lock()
+    world.bases.unfit = False
+    locked = world.lock()
+    assert world.bases.kept == []  # a dry run ends here
+    world.locker().keep(locked)
+    assert world.bases.kept == ["host", TOOL]
+
+
+@pytest.mark.parametrize(
+    ("named", "hint"), [("Pandass", "Did you mean pandas?"), ("x", "would have: pandas, ")]
+)
+def test_what_is_to_be_built_and_is_in_no_lock_is_refused(named: str, hint: str):
+    def world_of(name: str) -> World:
+        project = ONE.replace("txt}", f"txt, allow_sdist: [{name}]}}")
+        return World(project, **{"requirements.txt": "pandas\n"})
+
+    with pytest.raises(
+        ConfigError, match=f"allow_sdist: {named} is not in requirements.lock"
+    ) as no:
+        world_of(named).lock()
+    assert hint in str(no.value.hint)
+    world_of("Pandas").lock()
