@@ -52,7 +52,7 @@ class EnvironmentSection(Section):
     )
     registry: RemoteRegistry | None = Field(
         default=None,
-        description="where the images of its releases lie, HOST[:PORT]/PATH: copied there before a"
+        description="where the images of its releases lie, HOST[:PORT][/PATH]: copied there before a"
         " release is pinned; default: the project's registry",
     )
 

@@ -21,7 +21,7 @@ _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?\Z", re.ASCII)
 # Kubernetes: resource.Quantity, without the sign
 _QUANTITY = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?"
-_PLATFORM = r"linux/[a-z0-9]+(/[a-z0-9.]+)?"
+_PLATFORM = r"linux/(amd64|arm64)(/[a-z0-9.]+)?"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _IMAGE_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
 _REVISION = "org.opencontainers.image.revision"
@@ -29,6 +29,7 @@ _REGISTRY = (
     r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?)"
     r"(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
 )
+_A_REGISTRY = "expected oci:DIRECTORY or HOST[:PORT][/PATH]"
 _IMAGE = (
     r"([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/)?"
     r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
@@ -96,15 +97,22 @@ def _file(text: str) -> str:
 def _registry(text: str) -> str:
     scheme, _, directory = text.partition(":")
     if scheme == "oci":
-        return "oci:" + _file(directory)
+        try:
+            return "oci:" + _file(directory)
+        except ValueError as exc:
+            told = str(exc).replace("such as src/train.py", "such as oci:.mlops/registry")
+            raise ValueError(told) from exc
     if "://" in text:
         raise ValueError("expected a registry without a scheme, such as registry.example.com/ml")
-    return _shape(_REGISTRY, "expected oci:DIRECTORY or HOST[:PORT]/PATH")(text).rstrip("/")
+    path = text.partition("/")[2]
+    if ":" in path or "@" in path:
+        raise ValueError(f"{_A_REGISTRY}, without a tag or digest")
+    return _shape(_REGISTRY, f"{_A_REGISTRY}, PATH in lower case")(text).rstrip("/")
 
 
 def _remote(text: str) -> str:
     if text.startswith("oci:"):
-        raise ValueError("expected HOST[:PORT]/PATH: a cluster pulls from a registry")
+        raise ValueError("expected HOST[:PORT][/PATH]: a cluster pulls from a registry")
     return _registry(text)
 
 
@@ -221,6 +229,12 @@ def _some(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _single(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > 1:
+        raise ValueError("expected one: images of several platforms are not supported yet")
+    return values
+
+
 def _pattern(pattern: str) -> dict[str, str]:
     return {"pattern": f"^(?:{pattern})$"}
 
@@ -253,7 +267,7 @@ Duration = Annotated[str, AfterValidator(_duration), Field(examples=["30m", "1h"
 Timeout = Annotated[str, AfterValidator(_positive), Field(examples=["30m", "1h", "2d"])]
 Platform = Annotated[
     str,
-    AfterValidator(_shape(_PLATFORM, "expected a platform such as linux/amd64")),
+    AfterValidator(_shape(_PLATFORM, "expected linux/amd64 or linux/arm64")),
     Field(json_schema_extra=_pattern(_PLATFORM)),
 ]
 Quantity = Annotated[
@@ -281,3 +295,4 @@ DigestText = Annotated[
 Time = Annotated[str, AfterValidator(_time), Field(json_schema_extra={"format": "date-time"})]
 Distinct = AfterValidator(distinct)
 Some = AfterValidator(_some)
+Single = AfterValidator(_single)

@@ -21,6 +21,7 @@ from mlops.config.fields import (
     Platform,
     Quantity,
     Registry,
+    Single,
     Some,
     TaskImage,
     Text,
@@ -82,8 +83,10 @@ class BuildSection(Section):
     code: Annotated[tuple[TreePath, ...], Distinct] = Field(
         default=(), description="files and directories of application code that go into the image"
     )
-    platforms: Annotated[tuple[Platform, ...], Some, Distinct] = Field(
-        default=("linux/amd64",), description="the platforms that images are built for"
+    platforms: Annotated[tuple[Platform, ...], Some, Single] = Field(
+        default=("linux/amd64",),
+        description="the platform that images are built for, linux/amd64 or linux/arm64; one, for now",
+        json_schema_extra={"minItems": 1, "maxItems": 1},
     )
     allow_sdist: Annotated[tuple[Text, ...], Distinct] = Field(
         default=(),
@@ -223,7 +226,7 @@ class ProjectSection(Section):
     name: Name = Field(description="the name of the project")
     registry: Registry = Field(
         default="oci:.mlops/registry",
-        description="where images go: oci:DIRECTORY (an OCI image layout) or HOST[:PORT]/PATH",
+        description="where images go: oci:DIRECTORY (an OCI image layout) or HOST[:PORT][/PATH]",
     )
     environments: Annotated[tuple[Name, ...], Some, Distinct] = Field(
         default=("dev", "staging", "prod"),

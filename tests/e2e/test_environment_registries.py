@@ -90,4 +90,4 @@ def test_a_layout_is_no_registry_of_an_environment(live):
     policy(live, "prod", "registry: oci:here")
     done = live.mlops("promote", "spam@staging", "--to", "prod", code=2)
     assert "environments/prod/environment.yaml" in done.stderr
-    assert "HOST[:PORT]/PATH" in done.stderr
+    assert "HOST[:PORT][/PATH]" in done.stderr
