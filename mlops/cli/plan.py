@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import opening, options, render
+from mlops.cli import opening, options, render, wiring
 from mlops.domain.plan import Plan
+from mlops.domain.source import Commit
 from mlops.engine import baseline, claiming
 from mlops.manifests.pipelinerun import generate, to_yaml
 
@@ -31,8 +32,18 @@ def plan(
     """
     opened = opening.open_project(repo)
     source = opened.source(rev)
+    tell(opened, source, output, model, opened.source(since) if since else None)
+
+
+def tell(
+    opened: wiring.Opened,
+    source: Commit,
+    output: options.Output,
+    model: str = "",
+    against: Commit | None = None,
+) -> None:
+    """Print the plans of the models at a source, `against` another than the last release."""
     tip = opened.gitops.refresh()
-    against = opened.source(since) if since else None
     plans, documents = [], []
     for name in opened.models_at(source, model):
         known = baseline.records(opened.gitops, tip, name)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mlops.adapters import process
-from mlops.cli import opening, options, render, wiring
+from mlops.cli import opening, options, plan, render, wiring
 from mlops.cli.livetree import LiveTree, live
 from mlops.cli.progress import Progress
 from mlops.engine.run import Order, Outcome, outcome_json
@@ -39,6 +39,9 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Leave the steps' own output to the logs.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, as mlops plan does; run nothing.")
+    ] = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
@@ -52,6 +55,10 @@ def run(
         raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
     source = opened.source(rev)
     _note_left_out(opened, source.short, rev)
+    if dry_run:
+        plan.tell(opened, source, output, model)
+        render.note("nothing was run: --dry-run")
+        return 0
     if detach:
         return _detach(opened)
     seen = LiveTree(logs=not quiet) if live() else Progress(logs=not quiet)

@@ -35,6 +35,20 @@ def test_what_was_not_pushed_is_told_at_once(project):
     assert project.mlops("run", "--quiet").stdout.startswith("spam@sha256:")
 
 
+def test_a_dry_run_is_the_plan(live):
+    live.write("params.yaml", "train: {accuracy: 0.85}\n")
+    live.commit("Another")
+    refs, tip = live.git("ls-remote", "origin"), live.tip()
+    done = live.mlops("run", "--dry-run")
+    assert done.stdout == live.mlops("plan").stdout
+    assert "train     params.yaml: train.accuracy 0.9 → 0.85" in done.stdout
+    assert "nothing was run: --dry-run" in done.stderr
+    document = live.mlops("run", "--dry-run", "--output", "yaml").stdout
+    assert document == live.mlops("plan", "--output", "yaml").stdout
+    assert "kind: PipelineRun" in document
+    assert (live.git("ls-remote", "origin"), live.tip()) == (refs, tip)
+
+
 def test_requirements_that_changed_since_they_were_locked_are_refused(live):
     live.write("requirements.txt", "idna\n")
     text = (live.path / "mlops.yaml").read_text()
