@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from mlops.domain.imagename import ImageName
 from mlops.domain.lock import base_tag
 from mlops.errors import BuildError, ConfigError, UnreachableError, UsageError
 from mlops.ports import ImageStore
+
+HOST = "host"  # the base that is packed, and comes from nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,30 @@ class BaseSources:
                 hint="Use python:3.12-slim, registry.example.com/name:tag, oci:DIRECTORY[:TAG], "
                 "oci-archive:FILE or host",
             ) from exc
+        registry = Registry(name.repository, ours=name.host == self.ours)
+        meant = _meant(ref)
         try:
-            return _pulled(
-                Registry(name.repository, ours=name.host == self.ours), name, platform, store
-            )
+            return _pulled(registry, name, platform, store)
         except UnreachableError as exc:
+            if not exc.message.startswith(registry.repository.host):
+                raise  # it is the store that does not answer
             raise UnreachableError(
-                f"the base {ref} cannot be had: {exc.message}", hint=exc.hint
+                f"the base {ref} cannot be had: {exc.message}", hint=meant or exc.hint
             ) from exc
+        except BuildError as exc:
+            if meant:
+                raise BuildError(exc.message, hint=meant) from exc
+            raise
+
+
+def _meant(ref: str) -> str:
+    """Advice where a base looks like a slip of `host`."""
+    slip = ref != HOST and bool(difflib.get_close_matches(ref, [HOST], cutoff=0.7))
+    return (
+        f"Did you mean {HOST}? It packs this machine's interpreter: build: {{base: {HOST}}}"
+        if slip
+        else ""
+    )
 
 
 def _pulled(

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlops.adapters.basesources import _meant
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.imagename import ImageMap, ImageName, InLayout, layout_place
 from mlops.errors import ConfigError, UsageError
@@ -153,3 +154,13 @@ def test_what_a_layout_can_call_nothing(name):
 def test_what_is_no_place_in_a_layout(text):
     with pytest.raises(UsageError, match="names no place in a layout"):
         layout_place(text)
+
+
+@pytest.mark.parametrize("slip", ["hots", "hosts", "Host"])
+def test_a_slip_of_host_is_known_for_one(slip):
+    assert "Did you mean host?" in _meant(slip)
+
+
+@pytest.mark.parametrize("base", ["host", "python:3.12", "postgres", "ghcr.io/ana/host"])
+def test_other_bases_are_no_slips_of_host(base):
+    assert _meant(base) == ""

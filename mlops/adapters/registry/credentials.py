@@ -12,7 +12,7 @@ import binascii
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from mlops.adapters.registry import helpers
 from mlops.adapters.registry.names import HUB
 from mlops.errors import RegistryError
 
+VARIABLES = "MLOPS_REGISTRY_USERNAME and MLOPS_REGISTRY_PASSWORD"
 _LARGEST = 1 << 20  # bytes of an auth file
 _HUB_SERVER = "https://index.docker.io/v1/"  # what docker's helpers call Docker Hub
 _TOKEN_USER = "<token>"  # noqa: S105 - the name beside an identity token, docker's helper protocol
@@ -48,10 +49,24 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known for a registry; `complaint` tells of a helper that should have known more."""
+    """What is known for a registry; `complaint` tells of a helper that should have known more, `source`
+    where the credentials come from, in words."""
 
     credentials: Credentials | None = None
     complaint: str = ""
+    source: str = ""
+
+    def advice(self, host: str) -> str:
+        """What to do where the host does not take them: who they come from, and what would mend it."""
+        login = f"docker login {host}"
+        if self.complaint:
+            return f"{self.complaint}. Then run: {login}"
+        if self.source == VARIABLES:
+            told = f"It was told those of {VARIABLES}, which win over all others"
+            return f"{told}. Mend or unset them, then run: {login}"
+        if self.source:
+            return f"It was told those of {self.source}. Mend them: {login}"
+        return f"Nothing on this machine has any for it. Run: {login}"
 
 
 def find(
@@ -68,13 +83,13 @@ def find(
     env = os.environ if environment is None else environment
     name, password = env.get("MLOPS_REGISTRY_USERNAME"), env.get("MLOPS_REGISTRY_PASSWORD")
     if ours and name and password is not None:
-        return Known(Credentials(name, password))
+        return Known(Credentials(name, password), source=VARIABLES)
     complaint = ""
     for file in _files(env):
         found = _in_file(_read(file), host, path)
         complaint = complaint or found.complaint
         if found.credentials is not None:
-            return found
+            return found if found.source else replace(found, source=str(file))
     return Known(complaint=complaint)
 
 
@@ -122,9 +137,10 @@ def _helped(name: object, host: str) -> Known:
         return Known(complaint=str(exc))
     if pair is None:
         return Known()
+    source = f"the helper {helpers.program(str(name))}"
     if pair[0] == _TOKEN_USER:
-        return Known(Credentials("", "", pair[1]))
-    return Known(Credentials(*pair))
+        return Known(Credentials("", "", pair[1]), source=source)
+    return Known(Credentials(*pair), source=source)
 
 
 def _entry(auths: Mapping[str, Any], host: str, path: str) -> Credentials | None:

@@ -25,10 +25,10 @@ def ask(name: str, server: str) -> tuple[str, str] | None:
     """
     if not _NAME.fullmatch(name):
         raise RegistryError(f"{name[:64]!a} names no credential helper")
-    program = f"docker-credential-{name}"
+    called = program(name)
     done = process.run(
-        (program, "get"),
-        doing=f"asking {program} for the credentials of {server}",
+        (called, "get"),
+        doing=f"asking {called} for the credentials of {server}",
         stdin=server.encode(),
         timeout=_PATIENCE,
         check=False,
@@ -38,10 +38,15 @@ def ask(name: str, server: str) -> tuple[str, str] | None:
         if _NONE in (done.stdout + done.stderr)[:_LARGEST].decode(errors="replace"):
             return None
         raise RegistryError(
-            f"{program} gives no credentials for {server}: it exited {done.code}",
-            hint=f"Try: echo {server} | {program} get",
+            f"{called} gives no credentials for {server}: it exited {done.code}",
+            hint=f"Try: echo {server} | {called} get",
         )
-    return _pair(done.stdout, program)
+    return _pair(done.stdout, called)
+
+
+def program(name: str) -> str:
+    """What a helper is called on the PATH."""
+    return f"docker-credential-{name}"
 
 
 def _pair(content: bytes, program: str) -> tuple[str, str]:

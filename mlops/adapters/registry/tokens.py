@@ -106,10 +106,10 @@ class Tokens:
                 text = known.credentials.hidden(text)
         return text
 
-    @property
-    def complaint(self) -> str:
-        """Why credentials that should be there are not."""
-        return next((each.complaint for each in self._known.values() if each.complaint), "")
+    def advice(self, path: str) -> str:
+        """What to do where the host does not take who we are in a repository."""
+        known = self._known.get(path)
+        return known.advice(self._host) if known is not None else f"Run: docker login {self._host}"
 
     def answer(self, headers: Iterable[str], scopes: tuple[Scope, ...], sent: str) -> str:
         """What to send after a 401 to `sent`: another thread may have answered it meanwhile.

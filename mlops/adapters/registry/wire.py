@@ -242,10 +242,7 @@ class Wire:
         host = self.host
         where = call.scopes[0].path if call.scopes else ""
         pushes = bool(call.scopes) and "push" in call.scopes[0].actions
-        helper = self.tokens.complaint
-        login = (
-            f"{helper}. Then run: docker login {host}" if helper else f"Run: docker login {host}"
-        )
+        login = self.tokens.advice(where)
         if code == 401:
             what = f" to push to {where}" if pushes else ""
             return UnreachableError(

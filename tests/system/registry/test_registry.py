@@ -65,6 +65,7 @@ class TestCredentials:
     def test_without_any(self, private):
         with pytest.raises(UnreachableError, match="does not accept the credentials") as raised:
             Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
+        assert "Nothing on this machine has any" in raised.value.hint
         assert f"docker login {private.host}" in raised.value.hint
         assert not raised.value.retryable
 
@@ -73,6 +74,32 @@ class TestCredentials:
         monkeypatch.setenv("MLOPS_REGISTRY_PASSWORD", "guess")
         with pytest.raises(UnreachableError, match="does not accept") as raised:
             Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
+        assert "guess" not in str(raised.value)
+        told = "It was told those of MLOPS_REGISTRY_USERNAME and MLOPS_REGISTRY_PASSWORD, which win"
+        assert told in raised.value.hint
+
+    def test_wrong_ones_of_a_file(self, private, nobody):
+        path = nobody / ".docker" / "config.json"
+        path.parent.mkdir(parents=True)
+        auth = base64.b64encode(b"ada:guess").decode()
+        path.write_text(json.dumps({"auths": {private.host: {"auth": auth}}}))
+        with pytest.raises(UnreachableError, match="does not accept") as raised:
+            Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
+        assert raised.value.hint.startswith(f"It was told those of {path}. Mend them: docker login")
+        assert "guess" not in str(raised.value)
+
+    def test_wrong_ones_of_a_helper(self, private, nobody, monkeypatch):
+        program = nobody / "bin" / "docker-credential-mine"
+        program.parent.mkdir(parents=True)
+        program.write_text('#!/bin/sh\necho \'{"Username": "ada", "Secret": "guess"}\'\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+        path = nobody / ".docker" / "config.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"credHelpers": {private.host: "mine"}}))
+        with pytest.raises(UnreachableError, match="does not accept") as raised:
+            Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
+        assert "those of the helper docker-credential-mine. Mend" in raised.value.hint
         assert "guess" not in str(raised.value)
 
     def test_from_the_environment(self, private, monkeypatch):
