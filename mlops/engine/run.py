@@ -11,7 +11,7 @@ from mlops.domain.release import ReleaseRecord
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.domain.source import Commit
 from mlops.engine import baseline as baselines
-from mlops.engine import claiming
+from mlops.engine import claiming, comparing
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.planning import Planned, Planner
 from mlops.errors import GitError, MlopsError, OutsideError, RefusedError
@@ -85,7 +85,20 @@ class Runner:
         if order.pin:
             self.planner.require_overlay(planned, self.gitops, tip)
         self.planner.require_data(planned)
-        return self._execute(order, planned, attempt, last)
+        outcome = self._execute(order, planned, attempt, last)
+        return self._compared(order, known, outcome) if order.again else outcome
+
+    def _compared(
+        self, order: Order, known: tuple[ReleaseRecord, ...], outcome: Outcome
+    ) -> Outcome:
+        """With what another attempt gave, against the releases of the same commit before it."""
+        before = [record for record in known if record.source == order.source]
+        if not outcome.release or not before:
+            return outcome
+        after = baselines.records(self.gitops, self.gitops.tip(), order.model)
+        now = next((each for each in after if str(each.release) == outcome.release), None)
+        told = comparing.told(outcome.release, before, now)
+        return replace(outcome, note="; ".join(filter(None, (outcome.note, told))))
 
     def _newest(self, order: Order) -> Decision | None:
         try:

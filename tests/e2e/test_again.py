@@ -28,6 +28,7 @@ def test_in_another_directory_offline_a_year_ahead(released, clone, tmp_path):
         *argv, "run", source, "--again", "--quiet", cwd=clone, MLOPS_CACHE=str(tmp_path / "cache")
     )
     assert done.stdout.strip() == f"spam@{before}"
+    assert "the same release as before" in done.stderr
     assert released.pinned("dev") == before
     assert released.git("rev-parse", f"origin/main:{record}") == written  # records are written once
     layers = clone / ".mlops" / "registry" / "blobs" / "sha256" / before.removeprefix("sha256:")
