@@ -35,6 +35,10 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _NAMED = "io.containerd.image.name"
 _DIGEST = re.compile(r"(?P<path>.+)@(?P<digest>sha256:[0-9a-f]{64})\Z", re.DOTALL)
 _MOST_FILES = 10_000
+_ARCHIVES_MADE = (
+    "Make one: docker save, podman save, or skopeo copy IMAGE oci-archive:FILE. A root file system is "
+    "none: podman import makes an image of it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +148,32 @@ def _unpacked(archive: Path, into: Path) -> OciLayout:
         with tarfile.open(archive) as tar:
             for count, member in enumerate(tar):
                 if count > _MOST_FILES:
-                    raise BuildError(f"{archive} holds over {_MOST_FILES} files: it is no image")
+                    raise BuildError(
+                        f"{archive} is no image archive: it holds over {_MOST_FILES} files",
+                        hint=_ARCHIVES_MADE,
+                    )
                 _extract(tar, member, into)
     except (OSError, tarfile.TarError, EOFError) as exc:
         raise BuildError(f"{archive} cannot be read as an image archive: {exc}") from exc
     if (into / "index.json").is_file():
         return OciLayout(into)
     if not (into / "manifest.json").is_file():
-        raise BuildError(f"{archive} is neither an OCI layout nor what docker save writes")
+        raise BuildError(
+            f"{archive} is no image archive: neither an OCI layout nor what docker save writes",
+            hint=_ARCHIVES_MADE,
+        )
     return _converted(into, archive)
 
 
 def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
-    """Regular files; and links to files that came before, as docker writes equal layers."""
-    path = _safe(into, member.name)
+    """Regular files; and links to files that came before, as docker writes equal layers. A link out of
+    the archive is no such one, and left out."""
+    path = _safe(into, member.name, str(tar.name))
     if member.issym() or member.islnk():
         above = posixpath.dirname(member.name) if member.issym() else ""
-        target = _safe(into, posixpath.join(above, member.linkname))
-        if target.is_file():
+        inside = posixpath.normpath(posixpath.join(above, member.linkname))
+        target = into / inside
+        if not inside.startswith(("/", "..")) and target.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             os.link(target, path)
     elif member.isreg():
@@ -172,10 +184,10 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, into: Path) -> None:
                 shutil.copyfileobj(source, file, 1 << 20)
 
 
-def _safe(root: Path, name: str) -> Path:
+def _safe(root: Path, name: str, archive: str) -> Path:
     path = posixpath.normpath(name)
     if path.startswith(("/", "..")):
-        raise BuildError(f"the archive names a file outside itself: {name!r}")
+        raise BuildError(f"{archive} names a file outside itself: {name!a}", hint=_ARCHIVES_MADE)
     return root / path
 
 

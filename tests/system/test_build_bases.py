@@ -167,6 +167,24 @@ def test_archives_from_strangers(tmp_path: Path, change: Callable[[dict[str, byt
     assert not Path("/tmp/images-planted").exists()
 
 
+def test_a_root_file_system_is_no_image_archive(tmp_path: Path):
+    with tarfile.open(tmp_path / "rootfs.tar", "w") as tar:
+        for name, to in (("dev/fd", "/proc/self/fd"), ("bin/sh", "../../bin/dash")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, to
+            tar.addfile(link)
+        tar.addfile(tarfile.TarInfo("etc/hosts"))
+    with pytest.raises(BuildError, match=r"rootfs\.tar is no image archive: neither") as refused:
+        fetch("oci-archive:rootfs.tar", tmp_path)
+    assert "podman import" in str(refused.value.hint)
+
+
+def test_a_file_outside_is_told_with_the_archive(tmp_path: Path):
+    ref = docker_save(tmp_path, lambda files: files.update({"../planted": b"x"}))
+    with pytest.raises(BuildError, match=r"saved\.tar names a file outside itself: '\.\./planted'"):
+        fetch(ref, tmp_path)
+
+
 @pytest.mark.parametrize("data", [b"", b"no tar", b"\x1f\x8b broken"])
 def test_a_file_that_is_no_archive(tmp_path: Path, data: bytes):
     (tmp_path / "x.tar").write_bytes(data)
