@@ -51,6 +51,7 @@ def publisher(opened: wiring.Opened) -> Publisher:
         actor=opened.actor,
         now=opened.now,
         note=render.warn,
+        say=render.note,
     )
 
 

@@ -55,7 +55,7 @@ class Placement:
     pins are decided again."""
 
     copies: ImageCopies | None
-    note: Note
+    say: Note
     _done: set[tuple[ReleaseId, str]] = field(default_factory=set)
 
     def bring(
@@ -71,7 +71,7 @@ class Placement:
             sources = _others(environments, into)
             if dry_run:
                 lacking = self.copies.needed(release, into, sources)
-                self.note(
+                self.say(
                     f"would copy {release.short} to {into}: {lacking}"
                     if lacking
                     else f"{release.short} is in {into} already"

@@ -76,7 +76,7 @@ class Promoter:
         """
         named: list[ReleaseId] = []
         target = [order.target]
-        placement = Placement(self.copies, self.publisher.note)
+        placement = Placement(self.copies, self.publisher.say)
 
         def decide(environments: Environments) -> tuple[tuple[Promotion, ...], Change | None]:
             if not named:
@@ -121,7 +121,7 @@ class Promoter:
     def _sweep(
         self, name: str, stayed: list[Left], dry_run: bool
     ) -> Callable[[Environments], tuple[tuple[Promotion, ...], Change | None]]:
-        placement = Placement(self.copies, self.publisher.note)
+        placement = Placement(self.copies, self.publisher.say)
 
         def decide(environments: Environments) -> tuple[tuple[Promotion, ...], Change | None]:
             stayed.clear()

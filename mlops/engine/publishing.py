@@ -55,7 +55,8 @@ class Settled(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """The GitOps branch as use cases see it; `actor` is who acts, `note` hears the story."""
+    """The GitOps branch as use cases see it; `actor` is who acts, `note` hears what is to be minded, and
+    `say` the story."""
 
     gitops: GitOps
     project: Project
@@ -63,6 +64,7 @@ class Publisher:
     now: Clock
     note: Note = silent
     pause: Callable[[float], None] = field(default=time.sleep)
+    say: Note = silent
 
     def environments(self, *, fetch: bool = True) -> Environments:
         """The environments at the branch's tip. Where the fetch fails, as they were fetched last,

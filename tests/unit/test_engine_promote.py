@@ -345,7 +345,11 @@ def test_a_dry_run_asks_and_copies_nothing():
     with_registry(estate, "staging", "r.example.com/staging")
     with_registry(estate, "prod", "r.example.com/prod", "from: staging\n")
     copied = Copied(estate)
-    Promoter(estate.publisher, LINE, copied).promote(PromoteOrder(("spam@dev",)), dry_run=True)
+    said, minded = [], []
+    publisher = replace(estate.publisher, say=said.append, note=minded.append)
+    Promoter(publisher, LINE, copied).promote(PromoteOrder(("spam@dev",)), dry_run=True)
+    assert [text.partition(": ")[2] for text in said] == ["2 blobs, 3.0 MB"]
+    assert minded == []  # nothing to be warned of
     others = ("r.example.com/prod",)
     assert copied.seen == [("asked", digest("A"), "r.example.com/staging", others)]
     assert estate.pins("staging") == {}
