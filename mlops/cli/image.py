@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import image_inspect, image_out, opening, options, render
+from mlops.cli import image_inspect, image_out, image_refs, opening, options, render
 from mlops.cli.image_refs import Ref
 from mlops.domain.release import ReleaseRecord
 
@@ -40,7 +40,7 @@ def run(
     http://127.0.0.1:8080/v2/models/spam/infer
     """
     opened = opening.open_project(repo)
-    record = opened.record(ref)
+    record = image_refs.record(opened, ref)
     return opened.serve(record.release, port or 0)
 
 
@@ -57,7 +57,7 @@ def layers(
     Example:  mlops image layers spam@prod
     """
     opened = opening.open_project(repo)
-    record = opened.record(ref)
+    record = image_refs.record(opened, ref)
     known = opened.records(record.release.model)
     rows = [_row(layer, record, known) for layer in record.document.get("layers", ())]
     render.answer(rows, output, lambda: _print(rows))
@@ -82,7 +82,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         (
             str(row.get("kind", "")),
             str(row.get("digest", ""))[:19],
-            f"{int(row.get('size', 0)) / 1e6:.1f} MB",
+            render.size(int(row.get("size", 0))),
             f"{len(row['shared'])} other release{'' if len(row['shared']) == 1 else 's'}"
             if row["shared"]
             else "-",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlops.cli import opening, options, render
+from mlops.cli import image_refs, opening, options, render
 from mlops.cli.image_refs import Ref
 from mlops.domain.digest import Digest
 from mlops.errors import MlopsError
@@ -26,7 +26,7 @@ def inspect(
     from mlops.build import image as images  # noqa: PLC0415
 
     opened = opening.open_project(repo)
-    release = opened.record(ref).release
+    release = image_refs.record(opened, ref).release
     store = opened.images_of(release.model)
     found = images.load(store, release.digest)
     answer = {
@@ -82,7 +82,7 @@ def _print(answer: Mapping[str, Any]) -> None:
             layer["kind"],
             layer["package"] or "-",
             layer["digest"][:19],
-            f"{layer['size'] / 1e6:.1f} MB",
+            render.size(layer["size"]),
             layer["mediaType"].rpartition(".")[2],
         )
         for layer in answer["layers"]
@@ -108,4 +108,4 @@ def _lines(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield title, f"{name}={value}"
     for each in answer["attached"] or ():
         yield "attached", f"{each['digest']} {each['artifactType'] or ''}".rstrip()
-    yield "size", f"{answer['size'] / 1e6:.1f} MB"
+    yield "size", render.size(answer["size"])

@@ -10,11 +10,12 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops.cli import opening, options, render
+from mlops.cli import image_refs, opening, options, render
 from mlops.cli.image_refs import Ref
 from mlops.errors import OutsideError, UsageError
 
 if TYPE_CHECKING:
+    from mlops.adapters.layout import OciLayout
     from mlops.adapters.registry.images import Holder, Source
     from mlops.domain.digest import Digest, ReleaseId
     from mlops.domain.imagename import ImageName
@@ -47,7 +48,7 @@ def export(
     from mlops.adapters import imagearchive  # noqa: PLC0415
 
     opened = opening.open_project(repo)
-    release = opened.record(ref).release
+    release = image_refs.record(opened, ref).release
     called = _called(name or f"{release.model}:{release.digest.hex[:12]}")
     target = Path(file)
     if file == _STDOUT and sys.stdout.isatty():
@@ -62,9 +63,10 @@ def export(
         imagearchive.write(sys.stdout.buffer, imagearchive.parts(source, release.digest, called))
         return
     _write(target, source, release.digest, called)
-    size = target.stat().st_size / 1e6
-    render.line(f"{file}: {release.short} as {called.written}:{called.tag}, {size:.1f} MB")
+    size = render.size(target.stat().st_size)
+    render.line(f"{file}: {release.short} as {called.written}:{called.tag}, {size}")
     render.note(f"load it: podman load -i {file}")
+    _tell_packing(source, release.digest)
 
 
 def _called(text: str) -> ImageName:
@@ -80,6 +82,11 @@ def _write(target: Path, source: Source, digest: Digest, name: ImageName) -> Non
     """Beside its place first: nobody finds half an archive."""
     from mlops.adapters import imagearchive  # noqa: PLC0415
 
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"cannot write {target}: there is no directory {target.parent}",
+            hint=f"Make it: mkdir -p {target.parent}",
+        )
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with beside.open("xb") as stream:
@@ -127,7 +134,7 @@ def copy(
     from mlops.domain.imagename import layout_place  # noqa: PLC0415
 
     opened = opening.open_project(repo)
-    release = opened.record(ref).release
+    release = image_refs.record(opened, ref).release
     source: Source = opened.images_of(release.model)
     if not source.has_manifest(release.digest):
         opened.bring(release)
@@ -137,16 +144,52 @@ def copy(
         place = layout_place(to)
         layout = OciLayout(Path(place.directory))
         if not _would(source, release, layout, to, dry_run=dry_run):
+            before = _named(layout, place.name)
             images.copy_to_layout(
                 source, release.digest, layout, release.model, name=place.name, say=say
             )
             render.line(f"{_LAYOUT}{place.directory}@{release.digest}")
+            _tell_moved(to, before, release.digest)
+            _tell_packing(source, release.digest)
         return
     name = _called(to)
     registry = Registry(name.repository, ours=name.host == opened.registry_host)
-    if not _would(source, release, registry, to, dry_run=dry_run):
+    full = f"{name.repository}:{name.tag}"
+    if not _would(source, release, registry, full, dry_run=dry_run):
+        before = registry.resolve(name.tag)
         images.copy(source, release.digest, registry, tag=name.tag, say=say)
-        render.line(f"{name}@{release.digest}")
+        render.line(f"{full}@{release.digest}")
+        if not to.endswith(f":{name.tag}"):
+            render.note(f"no tag was named: it is {full}")
+        _tell_moved(full, before, release.digest)
+
+
+def _named(layout: OciLayout, name: str) -> Digest | None:
+    """What a layout calls so now."""
+    from mlops.adapters import ociindex  # noqa: PLC0415
+
+    named = (
+        entry
+        for entry in layout.entries()
+        if name and ociindex.annotation(entry, ociindex.REF_NAME) == name
+    )
+    return next(map(ociindex.digest_of, named), None)
+
+
+def _tell_moved(name: str, before: Digest | None, now: Digest) -> None:
+    if before not in (None, now):
+        render.note(f"{name} moved: it was {before}")
+
+
+def _tell_packing(source: Source, digest: Digest) -> None:
+    """Not everything reads zstd."""
+    from mlops.adapters.registry import images  # noqa: PLC0415
+
+    if any(b"+zstd" in part.content for part in images.parts(source.manifest, digest)):
+        render.note(
+            "its layers are packed with zstd: docker 23, containerd 1.5, podman 4 and later read them, "
+            "umoci does not (build: {compression: gzip})"
+        )
 
 
 def _would(source: Source, release: ReleaseId, into: Holder, to: str, *, dry_run: bool) -> bool:

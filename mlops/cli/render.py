@@ -116,6 +116,13 @@ def age(then: datetime, now: datetime | None = None) -> str:
     return f"{max(0, int(passed.total_seconds()))} s"
 
 
+def size(count: int) -> str:
+    """Bytes for people: `41.2 MB`, `3.1 kB`, `512 B`."""
+    if count >= 100_000:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e3:.1f} kB" if count >= 1000 else f"{count} B"
+
+
 def stamp(when: datetime) -> str:
     """RFC 3339 in UTC, to the second: `2019-07-16T12:00:00Z`."""
     return when.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")

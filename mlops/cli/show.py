@@ -103,7 +103,7 @@ def _each(value: Any, shown: Callable[[Mapping[str, Any]], Any]) -> Any:
 
 def _layer(layer: Mapping[str, Any]) -> str:
     size = layer.get("size")
-    told = f"{size / 1e6:.1f} MB" if isinstance(size, int) else ""
+    told = render.size(size) if isinstance(size, int) else ""
     return f"{layer.get('kind', '')!s:14}{str(layer.get('digest', ''))[:19]}  {told:>10}"
 
 

@@ -99,7 +99,7 @@ class BuildSection(Section):
     compression: Literal["gzip", "zstd"] = Field(
         default="gzip",
         description="how layers are packed; zstd is smaller and sooner unpacked, and needs docker 23, "
-        "containerd 1.5 or podman 4",
+        "containerd 1.5 or podman 4; umoci reads gzip alone",
     )
     labels: dict[Label, Text] = Field(
         default={}, description="labels of the release image, beside those of mlops"

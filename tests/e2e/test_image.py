@@ -12,7 +12,7 @@ import pytest
 from mlops.adapters.layout import OciLayout
 from mlops.adapters.registry import Registry
 from mlops.domain.digest import Digest
-from tests.system.registry.servers import start
+from tests.system.registry.servers import MANIFEST, start
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,9 @@ def test_an_archive_and_what_it_is_not_written_over(live, tmp_path):
 
 
 def test_where_no_archive_can_be_written(live, tmp_path):
-    said = live.mlops("image", "export", "spam@prod", str(tmp_path / "absent/spam.tar"), code=3)
-    assert "cannot write" in said.stderr
+    said = live.mlops("image", "export", "spam@prod", str(tmp_path / "absent/spam.tar"), code=2)
+    assert f"there is no directory {tmp_path}/absent. Make it: mkdir -p" in said.stderr
+    assert "make room" not in said.stderr
     (tmp_path / "directory").mkdir()
     for place in (tmp_path / "directory", "/dev/null"):
         said = live.mlops("image", "export", "spam@prod", str(place), "--force", code=2)
@@ -104,7 +105,15 @@ def test_copied_with_what_is_attached(live, registry, tmp_path):
     assert said.strip() == f"{place}:prod@{release}"
     assert there.resolve("prod") == release
     assert [each["digest"] for each in there.referrers(release)] == record["attestations"]
-    live.mlops("image", "copy", "spam@prod", f"oci:{tmp_path}/out:prod")
+    untagged = live.mlops("image", "copy", "spam@prod", place)
+    assert untagged.stdout.strip() == f"{place}:latest@{release}"
+    assert f"no tag was named: it is {place}:latest" in untagged.stderr
+    other = there.push_manifest(there.manifest(release) + b"\n", MANIFEST, "prod")
+    moved = live.mlops("image", "copy", "spam@prod", f"{place}:prod").stderr
+    assert f"{place}:prod moved: it was {other}" in moved
+    first = live.mlops("image", "copy", "spam@prod", f"oci:{tmp_path}/out:prod").stderr
+    again = live.mlops("image", "copy", "spam@prod", f"oci:{tmp_path}/out:prod").stderr
+    assert "moved" not in first + again
     layout = OciLayout(tmp_path / "out")
     assert [each["digest"] for each in layout.referrers(release)] == record["attestations"]
     assert "all of it is there" in live.mlops(
@@ -139,7 +148,9 @@ def test_a_name_in_a_layout_moves_whoever_gave_it(live, tmp_path):
     skopeo = ["skopeo", "copy", "--quiet", "--preserve-digests", theirs, place]
     subprocess.run(skopeo, check=True, timeout=60)
     assert named() in other.values()
-    live.mlops("image", "copy", "spam@prod", place)
+    before = named()
+    said = live.mlops("image", "copy", "spam@prod", place).stderr
+    assert f"{place} moved: it was {before}" in said
     assert named() == release
     subprocess.run(skopeo, check=True, timeout=60)
     assert named() in other.values()

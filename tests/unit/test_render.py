@@ -163,3 +163,11 @@ def test_an_age_is_never_negative(passed, told):
     """A commit of a machine whose clock is a day ahead is not older than new."""
     now = datetime(2024, 1, 2, tzinfo=UTC)
     assert render.age(now - timedelta(seconds=passed), now) == told
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(0, "0 B"), (999, "999 B"), (3120, "3.1 kB"), (99_999, "100.0 kB"), (100_000, "0.1 MB"), (41_200_000, "41.2 MB")],
+)  # fmt: skip
+def test_sizes_are_never_rounded_to_nothing(count, told):
+    assert render.size(count) == told

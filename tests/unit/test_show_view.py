@@ -11,7 +11,7 @@ from tests.fakes.estate import Estate, digest, record
 
 LAYERS = [
     {"kind": kind, "digest": str(digest(kind)), "diffID": str(digest("d")), "size": size}
-    for kind, size in (("base", 41_200_000), ("dependencies", 9_000_000), ("model", 1_000_000))
+    for kind, size in (("base", 41_200_000), ("dependencies", 9_000_000), ("model", 1_400))
 ]
 PLATFORMS = [{"platform": "linux/amd64", "manifest": str(digest("m")), "layers": LAYERS}]
 
@@ -25,7 +25,7 @@ def test_layers_have_a_line_each_and_platforms_do_not_repeat_them(capsys) -> Non
     assert [line.split() for line in lines[start + 1 : start + 4]] == [
         ["base", str(digest("base"))[:19], "41.2", "MB"],
         ["dependencies", str(digest("dependencies"))[:19], "9.0", "MB"],
-        ["model", str(digest("model"))[:19], "1.0", "MB"],
+        ["model", str(digest("model"))[:19], "1.4", "kB"],
     ]
     at = lines.index("platforms:")
     assert lines[at + 1].split() == ["platform", "linux/amd64", "manifest", str(digest("m"))]
