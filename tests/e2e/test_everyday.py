@@ -61,6 +61,25 @@ def test_requirements_that_changed_since_they_were_locked_are_refused(live):
     assert "mlops lock" in done.stderr
 
 
+def test_a_model_follows_its_packages_where_its_stage_names_the_lock(live):
+    live.write("requirements.txt", "idna\n")
+    text = (live.path / "mlops.yaml").read_text()
+    live.write(
+        "mlops.yaml", text.replace("base: host,", "base: host, requirements: requirements.txt,")
+    )
+    live.mlops("lock")
+    live.commit("Use a library")
+    assert "add requirements.lock to the deps of its stage" in live.mlops("plan").stdout
+    stages = (live.path / "dvc.yaml").read_text()
+    live.write("dvc.yaml", stages.replace("src/train.py]", "src/train.py, requirements.lock]"))
+    live.commit("Train with the library")
+    done = live.mlops("run")
+    assert "trained with other packages" not in done.stderr
+    assert "Running stage 'train'" in done.stderr
+    tag = json.loads(live.mlops("show", "spam@dev", "--output", "json").stdout)[0]["dvc"]["tag"]
+    assert "path: requirements.lock" in live.git("show", f"{tag}:dvc.lock")
+
+
 def test_ctrl_c_in_the_middle_and_again(live):
     live.write(
         "src/train.py", (live.path / "src/train.py").read_text() + "\nimport time\ntime.sleep(8)\n"
