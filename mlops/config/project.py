@@ -32,6 +32,7 @@ from mlops.config.fields import (
 from mlops.config.gate import GateSection
 from mlops.config.validation import Section, schema_of, validate
 from mlops.documents import load
+from mlops.domain.cluster import ClusterConfig
 from mlops.domain.project import (
     BuildConfig,
     GitOpsConfig,
@@ -215,6 +216,20 @@ class ModelSection(Section):
         )
 
 
+class ClusterSection(Section):
+    """The cluster that the executor `tekton` uses, and `deploy` and `status --live`."""
+
+    context: Text | None = Field(
+        default=None, description="the context of the kubeconfig; default: its current one"
+    )
+    namespace: Name | None = Field(
+        default=None, description="the namespace of runs; default: the context's"
+    )
+
+    def frozen(self) -> ClusterConfig:
+        return ClusterConfig(self.context or "", self.namespace or "")
+
+
 class ProjectSection(Section):
     """A project: its models, environments and registry."""
 
@@ -237,6 +252,9 @@ class ProjectSection(Section):
     )
     executor: Literal["local", "tekton"] = Field(
         default="local", description="where runs are carried out"
+    )
+    cluster: ClusterSection = Field(
+        default=ClusterSection(), description="the cluster that the executor `tekton` uses"
     )
     runtime: Literal["auto", "sandbox", "podman", "docker", "process"] = Field(
         default="auto", description="where the steps of the local executor run"
@@ -292,6 +310,7 @@ class ProjectSection(Section):
             self.executor,
             self.runtime,
             self.images,
+            self.cluster.frozen(),
         )
 
 

@@ -10,6 +10,7 @@ import difflib
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from mlops.domain.cluster import ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.run import Resources
 from mlops.errors import UsageError
@@ -120,6 +121,7 @@ class Project:
     executor: str = "local"
     runtime: str = "auto"
     images: tuple[str, ...] = ()
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     @property
     def layout(self) -> str | None:

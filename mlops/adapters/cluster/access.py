@@ -7,7 +7,6 @@ them is ever put into a message.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,10 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.config.config_exception import ConfigException
 
 from mlops.adapters.cluster.cluster import Cluster
+from mlops.domain.cluster import Access
 from mlops.errors import ClusterError, ConfigError
 
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """Which cluster, and where in it; empty texts stand for what kubectl would take."""
-
-    context: str = ""
-    namespace: str = ""
-    kubeconfig: str = ""
 
 
 def connect(access: Access) -> Cluster:

@@ -9,7 +9,7 @@ import contextlib
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mlops.adapters.cluster.cluster import Cluster
@@ -22,7 +22,7 @@ from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ExecutorError, RefusedError, UsageError
 from mlops.ports import RunObserver
 from mlops.tekton import continuing, observed
-from mlops.tekton.document import PipelineRun
+from mlops.tekton.asked import Asked
 
 Json = Mapping[str, Any]
 _OURS = f"{submitting.MANAGED}=mlops"
@@ -48,17 +48,21 @@ class TektonExecutor:
         kind = submitting.put(self._cluster, document)
         return self._follow(kind, str(document["metadata"]["name"]), observer)
 
-    def submit(self, run: PipelineRun, observer: RunObserver, *, new: bool = False) -> RunResult:
+    def submit(self, run: Asked, observer: RunObserver, *, new: bool = False) -> RunResult:
         """Create a run with all that it refers to, and follow it to its end; with `new`, UsageError is
         raised where there is one of its name. A run that is to be pending stays so: see `start`."""
-        asked, *others = run.documents
-        submitting.put_others(self._cluster, others)
-        kind = submitting.put(self._cluster, asked, new=new)
+        kind = self.create(run, new=new)
         if run.status == _PENDING:
             return self._existing(run.name)[1]
         return self._follow(kind, run.name, observer)
 
-    def check(self, run: PipelineRun) -> None:
+    def create(self, run: Asked, *, new: bool = True) -> Kind:
+        """Create a run with all that it refers to, and leave it to the cluster."""
+        asked, *others = run.documents
+        submitting.put_others(self._cluster, others)
+        return submitting.put(self._cluster, asked, new=new)
+
+    def check(self, run: Asked) -> None:
         """Let the cluster's admission judge a run and what it refers to; nothing is created. Raises
         ConfigError where it says no."""
         asked, *others = run.documents
@@ -189,16 +193,26 @@ class TektonExecutor:
             if result is not None:
                 yield result
 
-    def documents(self, run: str) -> tuple[Json, ...]:
-        """The run as the cluster has it, without status and what the API keeps for itself."""
-        kind, _ = self._existing(run)
-        found, _ = self._objects(kind, run)
-        about = {
-            key: found["metadata"][key]
-            for key in ("name", "labels", "annotations")
-            if key in found["metadata"]
-        }
-        return ({**{k: v for k, v in found.items() if k != "status"}, "metadata": about},)
+    def steps(self, run: str) -> tuple[str, ...]:
+        """The names of the steps and sidecars of a run."""
+        kind, result = self._existing(run)
+        _, taskruns = self._objects(kind, run)
+        named = [step.name for task in result.tasks for step in task.steps]
+        logged = [source.step for source in logs.sources(result, taskruns)]
+        return tuple(dict.fromkeys([*named, *logged]))
+
+    def objects(self, found: Sequence[RunResult], *, with_taskruns: bool = False) -> Json:
+        """Runs as the cluster has them: one as it is, several as a v1 List."""
+        items: list[Json] = []
+        for run in found:
+            kind, _ = self._existing(run.name)
+            own, taskruns = self._objects(kind, run.name)
+            items.append(own)
+            if with_taskruns and kind is PIPELINE_RUN:
+                items += taskruns.values()
+        if len(found) == 1 and not with_taskruns:
+            return items[0]
+        return {"apiVersion": "v1", "kind": "List", "items": items}
 
     def _existing(self, run: str) -> tuple[Kind, RunResult]:
         found = self._find(run)
