@@ -447,9 +447,14 @@ class Checkout(Protocol):
 
 
 class Executor(Protocol):
-    """Carries out PipelineRun documents."""
+    """Carries out PipelineRun documents. `lasting`: a run goes on when whoever began it is gone."""
 
     name: str
+    lasting: bool
+
+    def attend(self, run: str, observer: RunObserver) -> RunResult:
+        """Follow a run that is there to its end, where runs are lasting."""
+        ...
 
     def run(self, document: Mapping[str, Any], observer: RunObserver) -> RunResult:
         """Carry the document out and wait. Raises ConfigError (with the path of the field) where it

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops.domain.cluster import Access
+from mlops.domain.project import Project
+from mlops.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlops.adapters.executors.tekton import TektonExecutor
@@ -16,3 +18,29 @@ def executor(access: Access) -> TektonExecutor:
     from mlops.adapters.executors.tekton import TektonExecutor  # noqa: PLC0415
 
     return TektonExecutor(connect(access))
+
+
+def access(project: Project, namespace: str = "") -> Access:
+    """Which cluster a project uses, and where in it."""
+    return Access(project.cluster.context, namespace or project.cluster.namespace)
+
+
+def address(project: Project, remote: str) -> str:
+    """The project's repository as pods reach it."""
+    return project.cluster.repository or remote
+
+
+def require_reach(project: Project, remote: str) -> None:
+    """Raises ConfigError where pods could reach neither repository nor registry."""
+    if project.layout is not None:
+        raise ConfigError(
+            f"mlops.yaml: registry: pods cannot reach {project.registry}",
+            hint="Name a registry that this machine and the cluster reach: HOST/PATH",
+        )
+    url = address(project, remote)
+    if url.startswith(("/", "file:", ".")) or not url:
+        told = f"pods cannot reach {url}" if url else "this repository has no remote"
+        raise ConfigError(
+            told,
+            hint="Push it to a git server, or name its URL there in mlops.yaml: cluster.repository",
+        )

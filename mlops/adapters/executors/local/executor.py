@@ -40,6 +40,7 @@ class LocalExecutor:
     """
 
     name = "local"
+    lasting = False
 
     def __init__(
         self,
@@ -101,6 +102,11 @@ class LocalExecutor:
             if pending:
                 return standby.pend(directory, run)
             return self._carry(run, notes, directory, token, observer, None)
+
+    def attend(self, run: str, observer: RunObserver) -> RunResult:  # noqa: ARG002
+        """A run ends with the process that carries it out: there is nothing to follow. Raises
+        RefusedError."""
+        raise RefusedError(f"run {run} ended with its process", hint=f"mlops runs retry {run}")
 
     def start(self, run: str, observer: RunObserver) -> RunResult:
         """Carry out a run that is Pending. Raises RefusedError where it is not."""

@@ -33,6 +33,7 @@ class TektonExecutor:
     """Meets `ports.Executor` on a cluster with Tekton Pipelines, in the cluster's namespace."""
 
     name = "tekton"
+    lasting = True
 
     def __init__(self, cluster: Cluster) -> None:
         self.interrupted = False  # whether a signal ended what was carried out last
@@ -68,6 +69,11 @@ class TektonExecutor:
         asked, *others = run.documents
         submitting.put_others(self._cluster, others, dry_run=True)
         submitting.put(self._cluster, asked, dry_run=True)
+
+    def attend(self, run: str, observer: RunObserver) -> RunResult:
+        """Follow a run that is there to its end."""
+        kind, _ = self._existing(run)
+        return self._follow(kind, run, observer)
 
     def _follow(self, kind: Kind, name: str, observer: RunObserver) -> RunResult:
         following, telling = Following(self._cluster, kind, name), Telling(self._cluster, observer)
