@@ -10,7 +10,7 @@ EXAMPLES ?=
 KEEP ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance lint docs docs-check lock clean
+.PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance cluster-up cluster-down test-cluster lint docs docs-check lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,16 @@ oracle:  ## build the program that judges documents as Tekton's own admission do
 
 conformance: setup oracle  ## the conformance suite, the comparison with Tekton's own code, and its examples (needs Go)
 	$(PYTEST) tests/conformance -q -n $(JOBS) --dist worksteal
+
+cluster-up:  ## a real Kubernetes node with Tekton on this machine, for tests (needs Go and root; ten minutes the first time)
+	@scripts/bootstrap.sh test
+	@$(BIN)/python -m tests.cluster up
+
+cluster-down:  ## stop it, and remove all but the programs that were built
+	@$(BIN)/python -m tests.cluster down
+
+test-cluster: cluster-up  ## the tests on it
+	$(PYTEST) tests/cluster -q -n $(JOBS) --dist loadfile; status=$$?; $(BIN)/python -m tests.cluster down; exit $$status
 
 lint: setup  ## ruff, mypy, import-linter, documentation
 	$(BIN)/ruff check .

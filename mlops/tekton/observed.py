@@ -59,7 +59,7 @@ def gone(before: RunResult) -> RunResult:
 
 def parents(task: Json) -> tuple[str, ...]:
     """The pipeline tasks that one waits for, as the document has it: by runAfter, and by results."""
-    named = [str(each) for each in task.get("runAfter") or ()]
+    named = _texts(task.get("runAfter"))
     used = [each.task for text in texts(task) for each in references(text) if each.task]
     return tuple(dict.fromkeys((*named, *used)))
 
@@ -81,14 +81,14 @@ def _tasks(found: Json, taskruns: Iterable[Json]) -> tuple[TaskState, ...]:
     status = _map(found, "status")
     spec = _map(status, "pipelineSpec") or _map(_map(found, "spec"), "pipelineSpec")
     children: dict[str, list[TaskState]] = {}
-    by_name = {_map(each, "metadata").get("name"): each for each in taskruns}
+    by_name = {str(_map(each, "metadata").get("name")): each for each in taskruns}
     declared = {
         str(each.get("name")): (each, final)
         for key, final in (("tasks", False), ("finally", True))
         for each in _maps(spec.get(key))
     }
     for child in _maps(status.get("childReferences")):
-        of, name = str(child.get("pipelineTaskName") or ""), child.get("name")
+        of, name = str(child.get("pipelineTaskName") or ""), str(child.get("name") or "")
         task, final = declared.get(of, ({}, False))
         taskrun = by_name.get(name) or {"metadata": {"name": name}}
         children.setdefault(of, []).append(_task(taskrun, task, of, final=final))
@@ -125,7 +125,7 @@ def _skipped(name: str, said: Json, after: tuple[str, ...], *, final: bool) -> T
         Condition(
             str(each.get("input") or ""),
             each.get("operator") == "notin",
-            tuple(map(str, each.get("values") or ())),
+            tuple(_texts(each.get("values"))),
         )
         for each in _maps(said.get("whenExpressions"))
     )
@@ -234,7 +234,7 @@ def _condition(status: Json) -> Json:
 
 
 def _phase(condition: Json, spec: Json) -> Phase:
-    truth, reason = condition.get("status"), str(condition.get("reason") or "")
+    truth, reason = str(condition.get("status")), str(condition.get("reason") or "")
     if truth == "True":
         return Phase.SUCCEEDED
     if truth == "False":
@@ -272,3 +272,7 @@ def _maps(found: Any) -> list[Json]:
     if not isinstance(found, (list, tuple)):
         return []
     return [each for each in found if isinstance(each, Mapping)]
+
+
+def _texts(found: Any) -> list[str]:
+    return list(map(str, found)) if isinstance(found, (list, tuple)) else []

@@ -20,7 +20,7 @@ from tests.cluster import (
     storage,
     tekton,
 )
-from tests.cluster.layout import KUBECONFIG, NODE_NAME, RUN, MissingError
+from tests.cluster.layout import HERE, KUBECONFIG, NODE_NAME, RUN, MissingError
 
 _PROGRAMS = (
     ("runc", "runc"),
@@ -48,7 +48,9 @@ def up() -> None:
         tekton.install()
         mark.touch()
     processes.start(
-        "storage", [sys.executable, "-m", "tests.cluster.storage"], {"PYTHONPATH": os.getcwd()}
+        "storage",
+        [sys.executable, "-m", "tests.cluster.storage"],
+        {"PYTHONPATH": str(HERE.parents[1])},
     )
     tekton.start(programs)
     kubectl.run("wait", "--for=condition=Ready", "--timeout=90s", f"node/{NODE_NAME}")

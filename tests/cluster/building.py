@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -60,8 +61,6 @@ def module_directory(name: str = TEKTON) -> Path:
         capture_output=True,
         text=True,
     )
-    import json
-
     return Path(json.loads(found.stdout)["Dir"])
 
 

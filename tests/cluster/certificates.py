@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
-import os
 from pathlib import Path
 
 from cryptography import x509
@@ -15,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from tests.cluster.layout import API, API_SERVICE, KUBECONFIG, NODE, NODE_NAME, RUN
 
 PKI = RUN / "pki"
-_LASTS = datetime.timedelta(days=3650)
+_LASTS = dt.timedelta(days=3650)
 _WHO = {  # file → common name, group
     "admin": ("kubernetes-admin", "system:masters"),
     "kubelet": (f"system:node:{NODE_NAME}", "system:nodes"),
@@ -105,14 +104,14 @@ def _signed(
     *,
     ca: bool = False,
 ) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     found = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + _LASTS)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
@@ -129,7 +128,6 @@ def _write(file: str, certificate: x509.Certificate | None, key: _Key) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    with open(
-        os.open(PKI / f"{file}.key", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb"
-    ) as out:
-        out.write(private)
+    path = PKI / f"{file}.key"
+    path.touch(mode=0o600)
+    path.write_bytes(private)

@@ -74,11 +74,12 @@ class Cluster:
                     found, more = [], ""
                     continue
                 raise self._error(exc, doing) from exc
-            found.extend(page.get("items") or ())
-            about = page.get("metadata") or {}
-            more = about.get("continue") or ""
+            about = {"apiVersion": kind.version, "kind": kind.name}  # a list's items lack them
+            found.extend({**about, **each} for each in page.get("items") or ())
+            listed = page.get("metadata") or {}
+            more = listed.get("continue") or ""
             if not more:
-                return found, str(about.get("resourceVersion") or "")
+                return found, str(listed.get("resourceVersion") or "")
 
     def create(self, document: Mapping[str, Any], *, dry_run: bool = False) -> Json | None:
         """Create an object under strict field validation; None where there is one of its name.
