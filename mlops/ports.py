@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlops.domain.deployment import Deployed, Object, Progress
 from mlops.domain.digest import Digest, ImageRef, ReleaseId
 from mlops.domain.lock import LockedImage
 from mlops.domain.pipeline import Stage
@@ -486,4 +487,45 @@ class Renderer(Protocol):
         """The manifests of the directory `overlay` among `files` (path → bytes).
 
         Raises OutsideError where it does not render, or not within `timeout` seconds."""
+        ...
+
+
+class Deployer(Protocol):
+    """A cluster that objects of overlays are brought to."""
+
+    server: str
+
+    def namespaces(self, wanted: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """The namespaces that documents are for and that the cluster lacks."""
+        ...
+
+    def create_namespace(self, name: str) -> None: ...
+    def apply(
+        self,
+        wanted: Sequence[Mapping[str, Any]],
+        environment: str,
+        *,
+        dry_run: bool,
+        force: bool,
+    ) -> Iterator[Deployed]: ...
+    def inventory(self, environment: str, namespace: str) -> tuple[Object, ...]:
+        """What the last deployment of an environment applied; empty where there was none."""
+        ...
+
+    def write_inventory(
+        self, environment: str, namespace: str, found: Sequence[Object], about: Mapping[str, str]
+    ) -> None: ...
+    def about(self, environment: str, namespace: str) -> Mapping[str, str]:
+        """Commit, actor and time of the last deployment; empty where there was none."""
+        ...
+
+    def remove(self, which: Object, environment: str, *, dry_run: bool) -> bool: ...
+    def progress(self, which: Object) -> Progress: ...
+    def running(self, which: Object) -> tuple[tuple[str, bool], ...]:
+        """The image of each container of a workload, by the digest that the node says, and whether it
+        is ready."""
+        ...
+
+    def managers(self, which: Object) -> tuple[str, ...]:
+        """Who else wrote fields of an object."""
         ...

@@ -9,6 +9,7 @@ from mlops.domain.project import Project
 from mlops.errors import ConfigError
 
 if TYPE_CHECKING:
+    from mlops.adapters.cluster.deploying import Deployer
     from mlops.adapters.executors.tekton import TektonExecutor
 
 
@@ -18,6 +19,14 @@ def executor(access: Access) -> TektonExecutor:
     from mlops.adapters.executors.tekton import TektonExecutor  # noqa: PLC0415
 
     return TektonExecutor(connect(access))
+
+
+def deployer(access: Access) -> Deployer:
+    """What brings overlays to the cluster, and looks at what runs there."""
+    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
+    from mlops.adapters.cluster.deploying import Deployer  # noqa: PLC0415
+
+    return Deployer(connect(access))
 
 
 def access(project: Project, namespace: str = "") -> Access:

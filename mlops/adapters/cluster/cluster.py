@@ -58,17 +58,18 @@ class Cluster:
         path = kind.path(namespace or self.namespace, name)
         return self._object("GET", path, f"read {kind.name} {name}")
 
-    def list(self, kind: Kind, picked: Params = ()) -> tuple[list[Json], str]:
-        """All objects of the namespace that `picked` (labelSelector, fieldSelector) picks, and the
+    def list(self, kind: Kind, picked: Params = (), namespace: str = "") -> tuple[list[Json], str]:
+        """All objects of a namespace that `picked` (labelSelector, fieldSelector) picks, and the
         version of that list."""
         found: list[Json] = []
         params = [("limit", str(_PAGE)), *picked]
         more = ""
-        doing = f"list {kind.plural} in namespace {self.namespace}"
+        where = namespace or self.namespace
+        doing = f"list {kind.plural} in namespace {where}"
         while True:
             asked = [*params, ("continue", more)] if more else params
             try:
-                page = self._json("GET", kind.path(self.namespace), doing, asked)
+                page = self._json("GET", kind.path(where), doing, asked)
             except AnsweredError as exc:
                 if exc.answer.code == faults.GONE and more:  # the pages are of too old a list
                     found, more = [], ""

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from mlops.errors import ClusterError, ConfigError, ForbiddenError, MlopsError
+from mlops.errors import ClusterError, ConfigError, ForbiddenError, MlopsError, RefusedError
 
 GONE = 410
 _RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
@@ -61,6 +61,10 @@ def error(found: Answer, doing: str, server: str) -> MlopsError:
             f"cannot {doing}: {told}",
             hint="Ask for that right, or choose another namespace: --namespace",
         )
+    if found.code == 409 and "conflict" in told.lower() and doing.startswith("apply"):
+        return RefusedError(
+            f"cannot {doing}: {_owners(told)}", hint="Take those fields over: --force"
+        )
     if found.code in _INVALID:
         return ConfigError(f"the cluster refuses to {doing}: {_plain(told)}")
     return ClusterError(f"cannot {doing}: {told}", retryable=found.retryable)
@@ -73,6 +77,11 @@ def unreachable(server: str, doing: str, cause: str) -> ClusterError:
         hint="Is it up? kubectl cluster-info says; mlops doctor checks more",
         retryable=True,
     )
+
+
+def _owners(text: str) -> str:
+    """Who owns which fields, in one line."""
+    return " ".join(text.split())
 
 
 def _plain(text: str) -> str:
