@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from mlops.domain.cluster import Access
 from mlops.domain.project import Project
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, MlopsError
 
 if TYPE_CHECKING:
     from mlops.adapters.cluster.deploying import Deployer
     from mlops.adapters.executors.tekton import TektonExecutor
+    from mlops.cli.wiring import Opened
+
+_NUDGE = 3.0  # seconds that telling may take
 
 
 def executor(access: Access) -> TektonExecutor:
@@ -53,3 +57,24 @@ def require_reach(project: Project, remote: str) -> None:
             told,
             hint="Push it to a git server, or name its URL there in mlops.yaml: cluster.repository",
         )
+
+
+def nudge(opened: Opened, environments: Iterable[str]) -> None:
+    """Tell Argo CD or Flux of what was just pinned, where mlops.yaml names a cluster; says what was told,
+    and keeps quiet where nothing reconciles here. Never fails: the pin is pushed already."""
+    config = opened.project.cluster
+    url = opened.project.gitops.url or opened.repository.remote_url() or ""
+    if not url or not (opened.on_cluster or config.context or config.namespace):
+        return
+    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
+    from mlops.adapters.cluster.reconcilers import nudge as tell  # noqa: PLC0415
+    from mlops.cli import render  # noqa: PLC0415
+
+    paths = tuple(f"{opened.project.gitops.path}/{name}" for name in environments)
+    try:
+        told = tell(connect(access(opened.project), patience=_NUDGE), url, paths, opened.now())
+    except MlopsError as exc:
+        render.note(f"nobody was told to reconcile: {exc.message}")
+        return
+    for each in told:
+        render.note(f"told {each} to reconcile")

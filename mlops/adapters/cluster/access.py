@@ -21,9 +21,11 @@ from mlops.errors import ClusterError, ConfigError
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-def connect(access: Access) -> Cluster:
+def connect(access: Access, patience: float = 60.0) -> Cluster:
     """A client for the cluster: of the kubeconfig (`KUBECONFIG`, `~/.kube/config`), or of the pod that
-    this runs in. Asks nothing yet. Raises ConfigError where neither is there or it is wrong."""
+    this runs in; patient for so many seconds where the API is away.
+
+    Asks nothing yet. Raises ConfigError where neither is there or it is wrong."""
     configuration = Configuration()
     configuration.retries = False  # ours: capped, and told
     if _in_pod(access):
@@ -31,7 +33,7 @@ def connect(access: Access) -> Cluster:
         namespace = access.namespace or _pod_namespace()
     else:
         namespace = access.namespace or _load(access, configuration)
-    return Cluster(ApiClient(configuration), namespace or "default")
+    return Cluster(ApiClient(configuration), namespace or "default", patience)
 
 
 def _in_pod(access: Access) -> bool:

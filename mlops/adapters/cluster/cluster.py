@@ -101,9 +101,19 @@ class Cluster:
                 return None
             raise self._error(exc, doing, kind) from exc
 
-    def merge(self, kind: Kind, name: str, patch: Mapping[str, Any]) -> Json | None:
+    def everywhere(self, kind: Kind) -> Sequence[Json]:
+        """The objects of a kind in all namespaces; none where the cluster knows no such kind."""
+        root = f"/apis/{kind.version}" if "/" in kind.version else f"/api/{kind.version}"
+        found = self._object(
+            "GET", f"{root}/{kind.plural}", f"list {kind.plural} of all namespaces"
+        )
+        return tuple((found or {}).get("items") or ())
+
+    def merge(
+        self, kind: Kind, name: str, patch: Mapping[str, Any], namespace: str = ""
+    ) -> Json | None:
         """Lay a JSON merge patch over an object; None where there is none of that name."""
-        path = kind.path(self.namespace, name)
+        path = kind.path(namespace or self.namespace, name)
         return self._object("PATCH", path, f"change {kind.name} {name}", (), dict(patch), _MERGE)
 
     def apply(
