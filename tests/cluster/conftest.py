@@ -12,7 +12,7 @@ import pytest
 from mlops.adapters.cluster import Cluster, connect
 from mlops.adapters.executors.tekton import TektonExecutor
 from mlops.domain.cluster import Access
-from tests.cluster import images, kubectl
+from tests.cluster import certificates, images, kubectl
 from tests.cluster.layout import KUBECONFIG, NODE_NAME
 
 
@@ -34,6 +34,12 @@ class Namespace:
 
     def executor(self) -> TektonExecutor:
         return TektonExecutor(self.cluster())
+
+    def as_bearer(self, token: str) -> TektonExecutor:
+        """The executor of somebody who has a token."""
+        kubeconfig = certificates.kubeconfig(f"bearer-{secrets.token_hex(4)}", token)
+        access = Access(namespace=self.name, kubeconfig=str(kubeconfig))
+        return TektonExecutor(connect(access))
 
 
 @pytest.fixture(scope="session")

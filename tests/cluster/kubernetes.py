@@ -93,6 +93,7 @@ def api_server(programs: Path) -> None:
             "--enable-admission-plugins=NodeRestriction",
             "--enable-aggregator-routing=true",  # webhooks are found by EndpointSlice
             "--endpoint-reconciler-type=lease",
+            "--kubelet-preferred-address-types=InternalIP",  # there is no DNS
         ],
     )
     wait_for("the API server", API_SERVER, f"{API}/readyz", 120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 import time
@@ -9,11 +10,12 @@ import urllib.request
 from pathlib import Path
 
 from mlops.adapters.layout import OciLayout
-from mlops.build.image import Image, put
+from mlops.build.image import Image, load, put
 from mlops.build.layers import LayerKind, put_layer
 from mlops.build.tar import File
 from tests.cluster import processes
 from tests.cluster.layout import REGISTRY, RUN, MissingError
+from tests.conformance import images as host_images
 
 _NAME = "registry"
 # image → program, what it is started with; nop waits for a signal, as pause does
@@ -74,7 +76,20 @@ def images(programs: Path) -> None:
         )
         put(store, image, name, "1")
         push(f"oci:{layout}:{name}:1", f"{name}:1")
+    _shell()
     done.write_text(programs.name)
+
+
+def _shell() -> None:
+    """What Tekton lays scripts down with: this machine's shell, as nobody in particular."""
+    layout, _, name = host_images.plain().removeprefix("oci:").partition("//")
+    store = OciLayout(Path(layout))
+    repository, _, tag = name.partition(":")
+    digest = store.resolve(repository, tag)
+    if digest is None:
+        raise RuntimeError(f"{layout} lacks {name}, which was just made")
+    put(store, dataclasses.replace(load(store, digest), user="65532"), repository, "shell")
+    push(f"oci:{layout}:{repository}:shell", "shell:1")
 
 
 def push(source: str, name: str) -> None:

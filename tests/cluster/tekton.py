@@ -85,7 +85,11 @@ def start_one(process: str, programs: Path, deployments: Mapping[str, Json] | No
         "WEBHOOK_PORT": str(_WEBHOOK_PORT),
         "POD_NAME": process,
     }
-    arguments = [_argument(each) for each in container.get("args") or ()]
+    given = container.get("args") or ()
+    arguments = [
+        registry.reference("shell") if before == "-shell-image" else _argument(each)
+        for before, each in zip(("", *given), given, strict=False)
+    ]
     processes.start(process, [str(programs / program), *arguments], env)
 
 

@@ -30,10 +30,11 @@ def connect(access: Access, patience: float = 60.0) -> Cluster:
     configuration.retries = False  # ours: capped, and told
     if _in_pod(access):
         settings.load_incluster_config(client_configuration=configuration)
-        namespace = access.namespace or _pod_namespace()
+        usual = _pod_namespace()
     else:
-        namespace = access.namespace or _load(access, configuration)
-    return Cluster(ApiClient(configuration), namespace or "default", patience)
+        usual = _load(access, configuration)
+    namespace = access.namespace or usual or "default"
+    return Cluster(ApiClient(configuration), namespace, patience)
 
 
 def _in_pod(access: Access) -> bool:

@@ -183,7 +183,7 @@ class Cluster:
         params += [("follow", "true")] if follow else []
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         doing = f"read the log of {pod}/{container}"
-        response = self._send("GET", path, doing, params, read=3600.0)
+        response = self._send("GET", path, doing, params, read=3600.0, accept="*/*")
         yield from self._raw_lines(response, doing)
 
     def _object(
@@ -238,8 +238,9 @@ class Cluster:
         body: Any = None,
         kind: str = "",
         read: float = _READ,
+        accept: str = _JSON,
     ) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": _JSON} | ({"Content-Type": kind} if kind else {})
+        headers = {"Accept": accept} | ({"Content-Type": kind} if kind else {})
         try:
             request = self._client.param_serialize(
                 method,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlops.adapters.cluster.kinds import PIPELINE_RUN
+from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN
 from mlops.adapters.cluster.watching import Change
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.tekton import observed
@@ -34,6 +34,8 @@ class Standing:
             self.removed = change.gone
             if not change.gone or "status" in change.object:
                 self.run = change.object
+            if change.kind is TASK_RUN and self.run is not None:
+                self.taskruns[change.name] = self.run
         elif not change.gone:  # a TaskRun that is gone ran all the same
             self.taskruns[change.name] = change.object
 
