@@ -8,6 +8,7 @@ JOBS ?= 2
 DIR ?=
 EXAMPLES ?=
 KEEP ?=
+CLUSTER ?=
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance cluster-up cluster-down test-cluster lint docs docs-check lock clean
@@ -43,7 +44,7 @@ test-e2e:  ## real git, DVC, images and sandboxes at length, and the commands as
 	@scripts/bootstrap.sh test
 	$(PYTEST) tests/system tests/e2e -q -n $(JOBS) --dist worksteal
 
-test-kills:  ## kill -9 at every program and rename of run and rollback, those that only read included
+test-kills:  ## kill -9 at every program and rename of run, rollback and lock, those that only read included
 	@scripts/bootstrap.sh test
 	MLOPS_TEST_KILLS=all $(PYTEST) tests/e2e/test_kills.py -q -n $(JOBS)
 
@@ -53,15 +54,15 @@ oracle:  ## build the program that judges documents as Tekton's own admission do
 conformance: setup oracle  ## the conformance suite, the comparison with Tekton's own code, and its examples (needs Go)
 	$(PYTEST) tests/conformance -q -n $(JOBS) --dist worksteal
 
-cluster-up:  ## a real Kubernetes node with Tekton on this machine, for tests (needs Go and root; ten minutes the first time)
-	@scripts/bootstrap.sh test
-	@$(BIN)/python -m tests.cluster up
+cluster-up:  ## a real Kubernetes with a real Tekton on this machine (needs Linux, root and Go 1.26; 20 GB the first time; CLUSTER=where)
+	@scripts/bootstrap.sh cluster
+	@$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) up
 
-cluster-down:  ## stop it, and remove all but the programs that were built
-	@$(BIN)/python -m tests.cluster down
+cluster-down: setup  ## stop it, and leave nothing of it but the compiled programs
+	@$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) down
 
-test-cluster: cluster-up  ## the tests on it
-	$(PYTEST) tests/cluster -q -n $(JOBS) --dist loadfile; status=$$?; $(BIN)/python -m tests.cluster down; exit $$status
+test-cluster: cluster-up  ## the tests that need it; it stays up for the next time
+	$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) run $(PYTEST) tests/cluster -q
 
 lint: setup  ## ruff, mypy, import-linter, documentation
 	$(BIN)/ruff check .

@@ -118,6 +118,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     megabytes = int(sys.argv[2]) if len(sys.argv) > 2 else 200
     compiled()
+    load = os.getloadavg()[0]
     times: dict[tuple[str, str], list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -146,6 +147,7 @@ def main() -> None:
     remark = (
         f"{megabytes} MiB in {LAYERS} layers, Debian's docker-registry on loopback, {rounds} rounds in"
         " turn, whole processes. Ours writes what it pulls through to the disk before it has its name."
+        f" Load average when it began: {load:.1f}."
     )
     headings = ("what", "by", "median, s", "MiB/s", "ratio to skopeo")
     write("registry", "An image to and from a registry", headings, rows, remark)

@@ -101,3 +101,16 @@ class ForbiddenError(ClusterError):
 
 class BuildError(OutsideError):
     """An image could not be assembled: resolver, installer, base or disk."""
+
+
+class CommandError(BuildError):
+    """A command in an image exited with `code`, not 0; `complaint` is the end of what it wrote."""
+
+    def __init__(self, doing: str, code: int, complaint: str) -> None:
+        super().__init__(f"failed while {doing} (exit {code}): {complaint}")
+        self.code = code
+        self.complaint = complaint
+
+
+class PackageIndexError(BuildError):
+    """A package index could not be asked, lets us not in, or lacks what was asked of it."""

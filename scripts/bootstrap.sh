@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prepares this checkout: .venv with the locked packages, compiled, and the programs that mlops calls.
 #
-#   scripts/bootstrap.sh [demo|test]
+#   scripts/bootstrap.sh [demo|test|cluster]
 #
 # Needs git, make and Python 3.11 or newer. Debian packages come by apt where that may be done
 # without a password; otherwise they are named, with the command. Proxy, certificate and index settings of the
@@ -195,6 +195,20 @@ bring_servers() {
     [ -z "$missing" ] || packages $missing
 }
 
+# What a node of the test cluster takes from the system; everything else is compiled.
+bring_node() {
+    PATH=$PATH:/usr/sbin:/sbin
+    missing=
+    has ip || missing="$missing iproute2"
+    has iptables || missing="$missing iptables"
+    has runc || missing="$missing runc"
+    has docker-registry || missing="$missing docker-registry"
+    has busybox || missing="$missing busybox-static"
+    [ -x /usr/lib/cni/bridge ] || [ -x /opt/cni/bin/bridge ] || missing="$missing containernetworking-plugins"
+    # shellcheck disable=SC2086 - a list of names
+    [ -z "$missing" ] || packages $missing
+}
+
 bring_kustomize() {
     PATH=$tools:$PATH
     export PATH
@@ -227,3 +241,4 @@ if [ "$want" != "$(cat "$ready" 2>/dev/null || true)" ]; then
 fi
 compile
 [ "$purpose" != test ] || { bring_servers && bring_kustomize; }
+[ "$purpose" != cluster ] || bring_node

@@ -176,7 +176,7 @@ def _custody(made: Made, clone: Path) -> None:
     for repository in (custody.REPOSITORY, bases.REPOSITORY):
         for tag, digest in kept.tags(repository).items():
             there = OciLayout(clone / ".mlops" / "registry")
-            images.copy_to_layout(kept, digest, there, repository, tag=tag)
+            images.copy_to_layout(kept, digest, there, repository, name=f"{repository}:{tag}")
 
 
 def compare(first: Made, second: Made, name: str) -> None:

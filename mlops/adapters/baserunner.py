@@ -20,7 +20,7 @@ from mlops.adapters.executors.local.runtime import sandbox
 from mlops.adapters.executors.local.runtime.launch import Inside, Launch, Mount
 from mlops.adapters.rootfs import RootFilesystems, read_image, remove
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError, UsageError
+from mlops.errors import BuildError, CommandError, UsageError
 from mlops.ports import Bind, ImageStore
 
 _TAIL = 4000  # characters of a command's complaint that an error repeats
@@ -136,7 +136,7 @@ def _finish(launch: Launch, stdin: bytes | None, doing: str, timeout: float) -> 
             os.close(launch.status)
     if code != 0:
         text = (err.strip() or out.strip()).decode(errors="replace")[-_TAIL:]
-        raise BuildError(f"failed while {doing} (exit {code}): {text}")
+        raise CommandError(doing, code, text)
     return out
 
 

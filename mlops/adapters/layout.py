@@ -143,15 +143,18 @@ class OciLayout:
             self._move(copy, target)
 
     def put_manifest(
-        self, content: bytes, media_type: str, repository: str, tag: str = ""
+        self, content: bytes, media_type: str, repository: str, tag: str = "", *, name: str = ""
     ) -> Digest:
-        """Store a manifest; one with a `subject` is entered into that one's referrers too."""
+        """Store a manifest; one with a `subject` is entered into that one's referrers too. `name` is
+        what it is called in the layout where that is not `<repository>:<tag>`."""
         document = ociindex.parse(content)
         digest = Digest.of(content)
         descriptor = {"mediaType": media_type, "digest": str(digest), "size": len(content)}
         with self._locked():
             self._write(self._blob(digest), content)
-            entries = ociindex.entered(self.entries(), descriptor, repository, tag)
+            entries = ociindex.entered(
+                self.entries(), descriptor, repository, name or _called(repository, tag)
+            )
             if isinstance(document.get("subject"), Mapping):
                 entries = self._refer(entries, descriptor, document, repository)
             if entries != list(self.entries()):
@@ -168,7 +171,7 @@ class OciLayout:
         repository: str,
     ) -> list[Descriptor]:
         tag = ociindex.fallback_tag(ociindex.digest_of(manifest["subject"]))
-        name = f"{repository}:{tag}"
+        name = _called(repository, tag)
         old = next((e for e in entries if ociindex.annotation(e, REF_NAME) == name), None)
         referrers = [] if old is None else self._listed(ociindex.digest_of(old))
         if all(found["digest"] != descriptor["digest"] for found in referrers):
@@ -178,7 +181,7 @@ class OciLayout:
         self._write(self._blob(digest), content)
         new = {"mediaType": ociindex.INDEX_TYPE, "digest": str(digest), "size": len(content)}
         others = [entry for entry in entries if entry is not old]  # no list of past referrers
-        return ociindex.entered(others, new, repository, tag)
+        return ociindex.entered(others, new, repository, name)
 
     def _write_index(self, entries: Sequence[Descriptor]) -> None:
         document = {
@@ -281,6 +284,10 @@ def file_digest(path: Path) -> Digest:
             return Digest(hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as exc:
         raise RegistryError(f"cannot read {path}: {exc.strerror}") from exc
+
+
+def _called(repository: str, tag: str) -> str:
+    return f"{repository}:{tag}" if tag else ""
 
 
 def _hold(path: Path) -> int:

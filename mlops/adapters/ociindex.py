@@ -11,7 +11,7 @@ from mlops.errors import RegistryError, UsageError
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
-EMPTY_TYPE = "application/vnd.oci.empty.v1+json"  # the config of an artifact
+EMPTY_CONFIG = str(Digest.of(b"{}"))  # of an artifact (image-spec 1.1, manifest.md)
 REF_NAME = "org.opencontainers.image.ref.name"
 REPOSITORY = "dev.mlops.repository"
 
@@ -53,10 +53,9 @@ def listed(index: Mapping[str, Any]) -> list[Descriptor]:
 
 
 def entered(
-    entries: Sequence[Descriptor], descriptor: Descriptor, repository: str, tag: str
+    entries: Sequence[Descriptor], descriptor: Descriptor, repository: str, name: str
 ) -> list[Descriptor]:
-    """The entries with a manifest entered: a tag moves here, and what had it stays, untagged."""
-    name = f"{repository}:{tag}" if tag else ""
+    """The entries with a manifest entered: a name moves here, and what had it stays, without one."""
     here = [entry for entry in entries if _same(entry, descriptor, repository)]
     if any(not name or annotation(entry, REF_NAME) == name for entry in here):
         return list(entries)

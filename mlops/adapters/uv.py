@@ -65,6 +65,7 @@ class Uv:
         target: Target | None = None,
         sources: Sequence[str] = (),
         shelf: Path | None = None,
+        alone: bool = False,
     ) -> Sequence[str]:
         """Meets `build.toolchain.Installer`."""
         create = ["venv", "--quiet", "--no-project", "--python", str(python)]
@@ -76,8 +77,8 @@ class Uv:
         if target is not None:
             argv = [*argv, *_target_arguments(target)]
         if shelf is not None:
-            # sources are not on the shelf: where there are any, the indexes count beside it
-            argv = [*argv, "--find-links", str(shelf), *(() if sources else ("--no-index",))]
+            # as a URL: uv takes a comma in a path for the end of it
+            argv = [*argv, "--find-links", shelf.as_uri(), *(("--no-index",) if alone else ())]
         try:
             done = self._offline_first(argv, f"installing {requirements.name}", _INSTALL_TIMEOUT)
         except BuildError as exc:
@@ -85,14 +86,17 @@ class Uv:
         return uvcomplaints.withdrawn(done.stderr.decode(errors="replace"))
 
     def located(self, requirements: bytes, target: Target) -> str:
-        """Where the distributions of hashed requirements lie, as a pylock.toml (PEP 751). Raises
-        BuildError."""
+        """Where the distributions of hashed requirements lie, as a pylock.toml (PEP 751). No sdist is
+        built for it. Raises BuildError."""
         argv = ["pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml", "--no-header"]
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "requirements.lock")
             path.write_bytes(requirements)
             argv += [str(path), *_target_arguments(target)]
-            done = self._offline_first(argv, "asking where packages lie")
+            try:
+                done = self._offline_first(argv, "asking where packages lie")
+            except BuildError as exc:
+                raise self.explained(exc, target) from None
         return done.text
 
     def explained(self, error: BuildError, target: Target | None) -> BuildError:
@@ -189,7 +193,7 @@ class Uv:
         try:
             return self._run(["--offline", *argv], doing, timeout)
         except BuildError:
-            if os.environ.get("UV_OFFLINE", "") not in ("", "0", "false"):
+            if offline():
                 raise
         return self._run(argv, doing, timeout)
 
@@ -214,6 +218,11 @@ class Uv:
         except BuildError as exc:
             text = uvcomplaints.without_passwords(exc.message)
             raise BuildError(text, hint=exc.hint, retryable=exc.retryable) from None
+
+
+def offline() -> bool:
+    """Whether the environment forbids uv the network."""
+    return os.environ.get("UV_OFFLINE", "") not in ("", "0", "false")
 
 
 def _target_arguments(target: Target) -> list[str]:

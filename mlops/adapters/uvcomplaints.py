@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlops.errors import BuildError
+from mlops.errors import BuildError, PackageIndexError
 
 _NO_WHEEL = re.compile(r"Because (?P<name>\S+?)==(?P<version>\S+) has no (?:usable )?wheels")
 _TAGS = re.compile(
@@ -18,6 +18,7 @@ _TAGS = re.compile(
 _NOT_THERE = re.compile(
     r"Because (?P<name>[^\s=]+) was not found in the (?P<where>package registry|provided package locations)"
 )
+_NOT_CACHED = re.compile(r"Because (?P<name>[^\s=]+) was not found in the cache")
 _NO_VERSION = re.compile(r"Because there is no version of (?P<name>[^\s=]+)==(?P<version>\S+) and")
 _MISMATCH = re.compile(
     r"Hash mismatch for `(?P<what>[^`]+)`\s+Expected:\s+(?P<expected>(?:sha256:\w+\s+)+)"
@@ -35,6 +36,9 @@ _AWAY = re.compile(
     r"(?:Failed to fetch: |error sending request for url \()`?(?P<url>https?://[^\s`)]+)"
 )
 _SERVER = re.compile(r"HTTP status (?:server error|client error) \((?P<code>5\d\d|429)[^)]*\)")
+_GONE = re.compile(
+    r"HTTP status client error \((?:404|410) [^)]*\) for url \((?P<url>https?://[^\s`)]+)\)"
+)
 _FULL = re.compile(r"[^\n]*(?=: No space left on device|(?<=\S)\s*\(os error 28\))")
 _USERINFO = re.compile(r"(?<=://)[^/@\s`]+@")
 _PACKAGE = re.compile(r"[Ff]ailed to (?:build|prepare|download(?: and build)?) `(?P<what>[^`]+)`")
@@ -99,20 +103,31 @@ def _readings(text: str, flat: str, target: str) -> Iterator[BuildError]:
             hint="Name a base with a compiler, or a version of the package that has a wheel",
         )
     if _DENIED.search(flat):
-        yield BuildError(
+        yield PackageIndexError(
             f"the package index refuses: {flat[-400:]}",
             hint="Give uv its user and password: netrc, UV_INDEX_<NAME>_USERNAME and _PASSWORD, or keyring",
         )
     if (match := _AWAY.search(flat)) and (_SERVER.search(flat) or "HTTP status" not in flat):
-        yield BuildError(
+        yield PackageIndexError(
             f"the package index cannot be asked for {match['url']}: {_cause(text)}",
             hint="Nothing was changed. Repeat when it answers, or check uv's settings of indexes",
+            retryable=True,
+        )
+    if match := _GONE.search(flat):
+        yield PackageIndexError(
+            f"the package index has no {match['url']} any more",
+            hint="Check uv's settings of indexes (UV_INDEX, uv.toml), or move on: mlops lock --upgrade",
+        )
+    if match := _NOT_CACHED.search(flat):
+        yield PackageIndexError(
+            f"{match['name']} is not in uv's cache, and UV_OFFLINE keeps uv from its index",
+            hint="Let it ask: UV_OFFLINE=0",
             retryable=True,
         )
     for pattern in (_NOT_THERE, _NO_VERSION):
         if match := pattern.search(flat):
             version = match.groupdict().get("version", "")
-            yield BuildError(
+            yield PackageIndexError(
                 f"{match['name']}{f' {version}' if version else ''} is not in the package index that uv asks",
                 hint="Check uv's settings of indexes (UV_INDEX, uv.toml), or run: mlops lock",
             )

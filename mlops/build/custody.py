@@ -1,9 +1,10 @@
-"""Packages in custody: copies of locked wheels in the image store, where builds look for them first.
+"""Packages in custody: copies of locked wheels and sdists in the image store, where builds look for them first.
 
-An index may lose a release, a company its index; what was released must be built again then. So the wheels
+An index may lose a release, a company its index; what was released must be built again then. So the files
 of a requirements lock lie beside the images, as an artifact (OCI image-spec 1.1, "Guidelines for artifact
-usage") in the repository `wheels`: a layer for each wheel, whose digest is the hash that the lock has of it. Its tag is
-made of the lock and of what wheels were chosen for, so a build finds it without asking any index.
+usage") in the repository `wheels`: a layer for each file, whose digest is the hash that the lock has of it. Its tag is
+made of the lock and of what wheels were chosen for, so a build finds it without asking any index. A second tag names
+the list that a model's last build wrote: of a lock that changed since, it has what did not change.
 """
 
 from __future__ import annotations
@@ -12,82 +13,129 @@ import hashlib
 import json
 import re
 import secrets
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mlops.build.image import MANIFEST_TYPE, canonical
 from mlops.build.locked import Pin
 from mlops.domain.digest import Digest
-from mlops.domain.wheel import Wheel
-from mlops.errors import BuildError, MlopsError, RegistryError, UsageError
+from mlops.domain.packagefile import PackageFile
+from mlops.errors import RegistryError, UsageError
 from mlops.ports import ImageStore, Target
 
 REPOSITORY = "wheels"
 ARTIFACT = "application/vnd.mlops.wheels.v1"
 WHEEL = "application/vnd.mlops.wheel.v1+zip"
+SDIST = "application/vnd.mlops.sdist.v1"
 _TITLE = "org.opencontainers.image.title"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _EMPTY = b"{}"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}\.whl", re.ASCII)
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
-_MOST = 2000  # wheels
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]{0,250}(?:\.whl|\.tar\.gz|\.zip)", re.ASCII)
+_MOST = 2000  # files
 
 
-class PackageSource(Protocol):
-    """Where wheels come from the first time. `adapters.wheels.IndexedWheels` is one."""
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a build wants of custody: pins, the names among them that are built from source, and what wheels are
+    chosen for."""
 
-    def find(self, requirements: bytes, target: Target) -> Sequence[Wheel]:
-        """The wheels that hashed requirements stand for on a target. Raises BuildError where an index
-        is away, or has none that fits."""
-        ...
+    pins: tuple[Pin, ...]
+    target: Target
+    sources: frozenset[str] = frozenset()
 
-    def bring(self, wheel: Wheel, into: Path) -> None:
-        """Write the bytes of a wheel that `find` gave; they have its digest. Raises BuildError."""
-        ...
+    @property
+    def tag(self) -> str:
+        lines = sorted(pin.line for pin in self.pins)
+        return _tag("lock", [*_words(self.target), *lines, *sorted(self.sources)])
+
+    def matched(self, files: Iterable[PackageFile]) -> dict[Pin, PackageFile]:
+        """For each pin the file that has one of its hashes, where there is one: a wheel, or the sdist of what
+        is built from source."""
+        known = {file.digest: file for file in files}
+        found = {}
+        for pin in self.pins:
+            for digest in pin.hashes:
+                file = known.get(digest)
+                if file is not None and file.is_wheel == (pin.name not in self.sources):
+                    found[pin] = file
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the lists in custody have of a need. `exact`: the need's own list has all of it and nothing
+    beside; `broken` says what is wrong with a list."""
+
+    files: Mapping[Pin, PackageFile]
+    exact: bool = False
+    broken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Custody:
-    """The custody of one store. `prefix` stands before repository names, empty in a layout."""
+    """The custody of one store. `prefix` stands before repository names, empty in a layout; `model` is whose
+    builds ask."""
 
     store: ImageStore
     prefix: str = ""
+    model: str = ""
 
     @property
     def repository(self) -> str:
         return f"{self.prefix}{REPOSITORY}"
 
-    def held(self, pins: Sequence[Pin], target: Target) -> tuple[Wheel, ...]:
-        """The wheels of a lock, all of them; none where it is not in custody.
+    @property
+    def place(self) -> str:
+        """Where that is, for people."""
+        return self.repository if self.prefix else f"{REPOSITORY} in {self.store.location}"
 
-        Raises RegistryError where the store cannot be asked, or what it has is damaged."""
-        digest = self.store.resolve(self.repository, _tag(pins, target))
-        if digest is None:
-            return ()
-        wheels = tuple(_wheels(self.store.manifest(digest), digest))
-        return wheels if _covers(wheels, pins) else ()
+    def held(self, need: Need) -> Held:
+        """What is listed of a need; no bytes are looked at. Raises RegistryError where the store cannot be asked."""
+        broken = ""
+        found: dict[Pin, PackageFile] = {}
+        for tag in (need.tag, self._last(need.target)):
+            digest = self.store.resolve(self.repository, tag)
+            if digest is None:
+                continue
+            try:
+                files = tuple(_files(self.store.manifest(digest), digest))
+            except _NoListError as exc:
+                broken = str(exc)
+                continue
+            found = need.matched(files) | found
+            if len(found) == len(need.pins):
+                return Held(found, tag == need.tag and len(files) == len(found), broken)
+        return Held(found, broken=broken)
 
-    def keep(self, pins: Sequence[Pin], target: Target, source: PackageSource) -> tuple[Wheel, ...]:
-        """Take the wheels of a lock into custody; what the store has of them is not brought again.
+    def file(self, file: PackageFile) -> Path | None:
+        """The bytes of a listed file, whose digest is for the caller to check; None where the store lost
+        them. Raises RegistryError."""
+        try:
+            return self.store.blob_path(file.digest)
+        except RegistryError:
+            if self.store.has_blob(file.digest):
+                raise
+            return None
 
-        The artifact is there once all of it is. Raises BuildError where the source does not give a
-        wheel, RegistryError where the store does not take it."""
-        wheels = tuple(sorted(source.find(_requirements(pins), target), key=lambda each: each.name))
-        if not _covers(wheels, pins):
-            raise BuildError("the index does not have a wheel for each line of the lock")
-        described = []
+    def record(self, files: Mapping[Pin, PackageFile], need: Need) -> None:
+        """List the files of a need, all of which the store has: from now on it has them in custody.
+
+        Raises RegistryError where the store does not take them."""
+        described = [
+            _described(file, self.store.blob_path(file.digest).stat().st_size)
+            for file in sorted(set(files.values()), key=lambda each: each.name)
+        ]
         with self.store.staging() as staging:
-            for wheel in wheels:
-                if not self.store.has_blob(wheel.digest):
-                    path = staging / secrets.token_hex(8)
-                    source.bring(wheel, path)
-                    self.store.put_blob(path, wheel.digest)
-                size = self.store.blob_path(wheel.digest).stat().st_size
-                described.append(_described(wheel, size))
-            self._put_empty(staging)
+            path = staging / secrets.token_hex(8)
+            try:
+                path.write_bytes(_EMPTY)
+            except OSError as exc:
+                raise RegistryError(
+                    f"cannot write to {self.place}: {exc.strerror}", retryable=True
+                ) from exc
+            self.store.put_blob(path, Digest.of(_EMPTY))
         content = canonical(
             {
                 "schemaVersion": 2,
@@ -101,68 +149,32 @@ class Custody:
                 "layers": described,
             }
         )
-        self.store.put_manifest(content, MANIFEST_TYPE, self.repository, _tag(pins, target))
-        return wheels
+        for tag in (need.tag, self._last(need.target)):
+            self.store.put_manifest(content, MANIFEST_TYPE, self.repository, tag)
 
-    def lend(self, wheels: Sequence[Wheel], into: Path) -> Path:
-        """Copy wheels into a directory, under their names. Raises RegistryError where one is damaged."""
-        try:
-            into.mkdir()
-            for wheel in wheels:
-                shutil.copyfile(self.store.blob_path(wheel.digest), into / wheel.name)
-                if _digest(into / wheel.name) != wheel.digest:
-                    raise RegistryError(
-                        f"{self.store.location} has other bytes of {wheel.name} than its name says",
-                        hint=f"Remove the blob {wheel.digest} there; the next build brings it again",
-                    )
-        except OSError as exc:
-            raise BuildError(f"cannot lay out wheels: {exc}") from exc
-        return into
-
-    def _put_empty(self, staging: Path) -> None:
-        digest = Digest.of(_EMPTY)
-        if not self.store.has_blob(digest):
-            path = staging / secrets.token_hex(8)
-            path.write_bytes(_EMPTY)
-            self.store.put_blob(path, digest)
+    def _last(self, target: Target) -> str:
+        return _tag("last", [self.model, *_words(target)])
 
 
-def shelf(
-    custody: Custody | None,
-    source: PackageSource | None,
-    pins: Sequence[Pin],
-    target: Target,
-    into: Path,
-) -> tuple[Path | None, tuple[str, ...]]:
-    """A directory with all wheels of the pins, from custody, where they are brought first if they are
-    not there; and what there is to say. None where a build has to do without.
-
-    A lock with wheels by URL is not kept: its lines name their place themselves."""
-    if custody is None or source is None or not pins or any(pin.url for pin in pins):
-        return None, ()
-    try:
-        wheels = custody.held(pins, target) or custody.keep(pins, target, source)
-    except MlopsError as exc:
-        # a build that can do without must not fail for it; but who reads the run must hear of it
-        return None, (f"packages are not in custody: {exc.message}",)
-    return custody.lend(wheels, into), ()
+def _words(target: Target) -> list[str]:
+    return [target.platform, target.python, target.libc]
 
 
-def _requirements(pins: Sequence[Pin]) -> bytes:
-    return "".join(f"{pin.line}\n" for pin in pins).encode()
+def _tag(kind: str, words: Sequence[str]) -> str:
+    return f"{kind}-{hashlib.sha256(chr(10).join(words).encode()).hexdigest()[:24]}"
 
 
-def _tag(pins: Sequence[Pin], target: Target) -> str:
-    words = [target.platform, target.python, target.libc, *sorted(pin.line for pin in pins)]
-    return f"lock-{hashlib.sha256(chr(10).join(words).encode()).hexdigest()[:24]}"
+def _described(file: PackageFile, size: int) -> dict[str, Any]:
+    kind = WHEEL if file.is_wheel else SDIST
+    named = {_TITLE: file.name}
+    return {"mediaType": kind, "digest": str(file.digest), "size": size, "annotations": named}
 
 
-def _described(wheel: Wheel, size: int) -> dict[str, Any]:
-    named = {_TITLE: wheel.name}
-    return {"mediaType": WHEEL, "digest": str(wheel.digest), "size": size, "annotations": named}
+class _NoListError(Exception):
+    """What a tag names is none of our lists."""
 
 
-def _wheels(content: bytes, digest: Digest) -> Iterator[Wheel]:
+def _files(content: bytes, digest: Digest) -> Iterator[PackageFile]:
     """What a manifest lists: from a store that others write to, so nothing of it is taken on trust."""
     try:
         layers = json.loads(content)["layers"]
@@ -172,22 +184,6 @@ def _wheels(content: bytes, digest: Digest) -> Iterator[Wheel]:
             name = layer["annotations"][_TITLE]
             if not isinstance(name, str) or _NAME.fullmatch(name) is None:
                 raise ValueError(name)
-            yield Wheel(name, Digest.parse(layer["digest"]), int(layer["size"]))
+            yield PackageFile(name, Digest.parse(layer["digest"]), int(layer["size"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as exc:
-        raise RegistryError(f"{digest} is no list of wheels: {exc!r:.200}") from exc
-
-
-def _covers(wheels: Sequence[Wheel], pins: Sequence[Pin]) -> bool:
-    """Whether there is a wheel with a locked hash for every pin, and none beside."""
-    left = {wheel.digest.hex for wheel in wheels}
-    for pin in pins:
-        hashes = set(_HASH.findall(pin.line))
-        if not hashes & left:
-            return False
-        left -= hashes
-    return not left
-
-
-def _digest(path: Path) -> Digest:
-    with path.open("rb") as file:
-        return Digest(hashlib.file_digest(file, "sha256").hexdigest())
+        raise _NoListError(f"{digest} is no list of wheels: {exc!r:.200}") from exc

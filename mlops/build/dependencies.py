@@ -16,15 +16,16 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from mlops.build import bytecode, distributions, environment, locked, unrun
-from mlops.build.custody import Custody, PackageSource, shelf
+from mlops.build import bytecode, distributions, environment, locked, shelf, unrun
+from mlops.build.custody import Custody, Need
 from mlops.build.interpreter import Interpreter
 from mlops.build.layering import Share, shares
 from mlops.build.locked import Pin
+from mlops.build.shelf import PackageSource, Shelf
 from mlops.build.tar import Entry, Tree
 from mlops.build.toolchain import BaseRunner, Installer
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError
+from mlops.errors import BuildError, PackageIndexError
 from mlops.ports import Bind
 
 _REQUIREMENTS = "requirements.lock"
@@ -62,9 +63,10 @@ def install(
     scratch: Path,
     custody: Custody | None = None,
     packages: PackageSource | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Installed:
-    """Install hashed requirements: their wheels from `custody`, where they are brought from `packages`
-    first if they are not there.
+    """Install hashed requirements: their files from `custody`, where they are brought from `packages`
+    first if they are not there; `say` hears of it.
 
     The files of its trees lie below `scratch`, which must outlive it. Raises BuildError, RegistryError
     where what is in custody is damaged.
@@ -73,19 +75,33 @@ def install(
     allowed = {canonicalize_name(name) for name in allow_builds}
     sources = tuple(pin for pin in pins if pin.name in allowed and not pin.url)
     work = Path(tempfile.mkdtemp(prefix="venv-", dir=scratch))
-    wheels = tuple(pin for pin in pins if pin not in sources)
-    target = site.interpreter.target(site.platform)
-    kept, said = shelf(custody, packages, wheels, target, work / "shelf")
+    kept = Shelf()
+    if custody is not None and packages is not None:
+        target = site.interpreter.target(site.platform)
+        need = Need(pins, target, frozenset(pin.name for pin in sources))
+        kept = shelf.fill(custody, packages, need, work.with_name(f"{work.name}-shelf"), say)
+    try:
+        tree, notes = _installed(site, pins, sources, work, kept)
+    except PackageIndexError as exc:
+        raise kept.explained(exc) from exc
+    return Installed(shares(tree, distributions.owners(tree)), (*kept.notes, *notes))
+
+
+def _installed(
+    site: Site, pins: Sequence[Pin], sources: Sequence[Pin], work: Path, kept: Shelf
+) -> tuple[dict[str, Entry], Sequence[str]]:
+    """The tree of the environment, and what the installer has to say."""
     if site.runner is None:
         notes = _install_here(site, pins, sources, work, kept)
-        tree = environment.tree_of(work / "venv", site.interpreter)
-    else:
-        notes = _lay_out(site, locked.dump(wheels), work, kept)
-        tree = environment.tree_of(work / "venv", site.interpreter)
-        if sources:
-            _build_inside(site, site.runner, sources, work)
-            tree |= environment.tree_of(work / "built", site.interpreter)
-    return Installed(shares(tree, distributions.owners(tree)), (*said, *notes))
+        return environment.tree_of(work / "venv", site.interpreter), notes
+    wheels = [pin for pin in pins if pin not in sources]
+    requirements = locked.dump(kept.pins(wheels))
+    notes = _lay_out(site, requirements, work, kept.directory, alone=kept.whole(wheels))
+    tree = environment.tree_of(work / "venv", site.interpreter)
+    if sources:
+        _build_inside(site, site.runner, sources, work, kept.directory)
+        tree |= environment.tree_of(work / "built", site.interpreter)
+    return tree, notes
 
 
 def wheel(site: Site, line: str, work: Path) -> dict[str, Entry]:
@@ -113,20 +129,20 @@ def _asker(site: Site, doing: str) -> Callable[[Sequence[str], bytes], bytes]:
 
 
 def _install_here(
-    site: Site, pins: Sequence[Pin], sources: Sequence[Pin], work: Path, kept: Path | None
+    site: Site, pins: Sequence[Pin], sources: Sequence[Pin], work: Path, kept: Shelf
 ) -> Sequence[str]:
-    (work / _REQUIREMENTS).write_bytes(locked.dump(pins))
+    (work / _REQUIREMENTS).write_bytes(locked.dump(kept.pins(pins)))
     return site.installer.install(
         Path(site.interpreter.path),
         work / _REQUIREMENTS,
         work / "venv",
         sources=[pin.name for pin in sources],
-        shelf=kept,
+        shelf=kept.directory,
     )
 
 
 def _lay_out(
-    site: Site, requirements: bytes, work: Path, kept: Path | None = None
+    site: Site, requirements: bytes, work: Path, kept: Path | None = None, *, alone: bool = False
 ) -> Sequence[str]:
     """Lay out wheels for the base by an interpreter of this machine, of which nothing stays."""
     (work / _REQUIREMENTS).write_bytes(requirements)
@@ -136,11 +152,14 @@ def _lay_out(
         work / "venv",
         target=site.interpreter.target(site.platform),
         shelf=kept,
+        alone=alone,
     )
 
 
-def _build_inside(site: Site, runner: BaseRunner, sources: Sequence[Pin], work: Path) -> None:
-    """Build and install sdists in the base; with the network where its cache does not suffice.
+def _build_inside(
+    site: Site, runner: BaseRunner, sources: Sequence[Pin], work: Path, kept: Path | None
+) -> None:
+    """Build and install sdists in the base; with the network where what is kept and its cache do not suffice.
 
     The cache is the base's own: code of strangers must not write to the one that wheels come from.
     """
@@ -192,6 +211,9 @@ def _build_inside(site: Site, runner: BaseRunner, sources: Sequence[Pin], work: 
     argv = site.installer.arguments(
         f"{environment.VENV}/bin/python", f"{_INSIDE}/{_SOURCES}", names, link_mode="copy"
     )
+    if kept is not None:
+        binds += (Bind(kept, f"{_INSIDE}/shelf"),)
+        argv = [*argv, "--find-links", f"{_INSIDE}/shelf"]
     doing = f"building {', '.join(names)} from source in the base"
     try:
         runner.run(site.base, (uv, "--offline", *argv), doing=doing, binds=binds, env=env)

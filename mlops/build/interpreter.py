@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mlops.build import unrun
+from mlops.build import elf, unrun
 from mlops.build.image import Image
 from mlops.build.toolchain import BaseRunner
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError
+from mlops.errors import BuildError, CommandError
 from mlops.ports import Target
 
 PYTHON = "dev.mlops.python"  # labels of a base that we packed
 VERSION = "dev.mlops.python.version"
 LIBC = "dev.mlops.libc"
+_KILLED = 128  # and the number of the signal: an exit code of the sandbox
 _USUAL = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ASK = """
 import json, os, platform, sys, sysconfig
@@ -78,15 +79,15 @@ def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str)
 
 def _asked(image: Image, manifest: Digest, runner: BaseRunner, ref: str) -> Interpreter:
     search = dict(image.env).get("PATH", _USUAL)
-    complaint = ""
+    failed: dict[str, CommandError] = {}
     for directory in search.split(":"):
         program = f"{directory}/python3"
         try:
             answer = runner.run(
                 manifest, (program, "-I", "-S", "-c", _ASK), doing=f"looking for Python in {ref}"
             )
-        except BuildError as exc:
-            complaint = exc.message
+        except CommandError as exc:
+            failed[program] = exc
             continue
         try:
             found = json.loads(answer)
@@ -94,10 +95,31 @@ def _asked(image: Image, manifest: Digest, runner: BaseRunner, ref: str) -> Inte
             return Interpreter(PurePosixPath(found["path"]), found["version"], found["libc"])
         except (ValueError, KeyError, TypeError) as exc:
             raise BuildError(f"{program} in the base {ref} is no Python that answers") from exc
+    root = runner.root(manifest)
+    for program, error in failed.items():
+        if (file := unrun.standing(root, program)) is not None:
+            raise BuildError(
+                f"{program} in the base {ref} does not start: {_reason(root, file, error)}",
+                hint="Mend the base, or name another one in mlops.yaml",
+            ) from error
     raise BuildError(
-        f"the base {ref} has no python3 on its path {search}: {complaint}",
+        f"the base {ref} has no python3 on its path {search}",
         hint="Name a base that has Python in mlops.yaml",
     )
+
+
+def _reason(root: Path, file: Path, error: CommandError) -> str:
+    """Why a program that is there does not start: the kernel says of a loader that is missing that the
+    program is."""
+    try:
+        found = elf.read(file)
+    except BuildError as exc:
+        return exc.message.removeprefix(f"{file} is ")
+    if found is not None and found.interpreter and unrun.standing(root, found.interpreter) is None:
+        return f"it needs {found.interpreter}, which the base lacks (it was built for another libc)"
+    if error.code > _KILLED:
+        return f"signal {error.code - _KILLED} ended it"
+    return (error.complaint.splitlines() or [f"exit code {error.code}"])[-1]
 
 
 def _check_kind(found: Mapping[str, Any], program: str, ref: str) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
 
+from mlops.domain.digest import Digest
 from mlops.errors import BuildError
 
 _LOCK = "requirements.lock"
@@ -21,6 +22,7 @@ _PIN = re.compile(
     r"(?:===?\s*+(?P<version>[^\s;,*]++)(?=[\s;]|\Z)|@\s*+(?P<url>\S++))(?P<rest>.*)\Z"
 )
 _REST = re.compile(r"(?:\s*;[^#]*?)?(?:\s+--hash=sha256:[0-9a-f]{64})+\s*")
+_HASH = re.compile(r"\s--hash=sha256:([0-9a-f]{64})")
 _OTHERS = (
     (re.compile(r"(?:-e|--editable)\b"), "an editable install"),
     (re.compile(r"-"), "an option"),
@@ -38,6 +40,15 @@ class Pin:
     version: str
     url: str
     line: str
+
+    @property
+    def hashes(self) -> tuple[Digest, ...]:
+        return tuple(Digest(found) for found in _HASH.findall(self.line))
+
+    def by_version(self, version: str) -> Pin:
+        """A pin by URL as one by version: the same hashes, from wherever they come."""
+        rest = self.line.partition(self.url)[2]
+        return Pin(self.name, version, "", f"{self.name}=={version}{rest}")
 
 
 def parse(content: bytes) -> tuple[Pin, ...]:

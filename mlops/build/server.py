@@ -12,6 +12,8 @@ PACKAGE = "mlops_serving"  # its name in the image; here it is mlops.serving
 HOME = "/opt/mlops"
 MODEL_FILE = f"{HOME}/model.json"
 COMMAND = ("python", "-m", PACKAGE)
+# isolated and without packages: quick, and nothing of the project's can stand in for the standard library
+CHECK = ("python", "-I", "-S", f"{HOME}/{PACKAGE}/health.py")
 _SOURCES = Path(__file__).parent.parent / "serving"
 
 

@@ -7,7 +7,7 @@ the release image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,13 +15,14 @@ from pathlib import Path
 
 from mlops.build import dependencies, host, project, server, tar
 from mlops.build.compression import Compression
-from mlops.build.custody import Custody, PackageSource
+from mlops.build.custody import Custody
 from mlops.build.environment import VENV
 from mlops.build.image import (
     BASE_DIGEST,
     BASE_MANIFEST,
     BASE_NAME,
     EPOCH,
+    Health,
     Image,
     complete,
     load,
@@ -30,14 +31,15 @@ from mlops.build.image import (
 from mlops.build.interpreter import of_base
 from mlops.build.layering import Share
 from mlops.build.layers import Layer, LayerKind, put_layer
+from mlops.build.shelf import PackageSource
 from mlops.build.toolchain import BaseRunner, BaseSource, Installer
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.source import Commit
-from mlops.errors import BuildError
+from mlops.errors import BuildError, OutsideError
 from mlops.ports import ImageStore
 
 # mlops.lock's `builder`: with another, bytes may differ
-BUILDER = ", ".join(("mlops layers 2", *(each.version for each in Compression)))
+BUILDER = ", ".join(("mlops layers 3", *(each.version for each in Compression)))
 _AT_ONCE = 2  # layers compiled and compressed
 _USER = "65532:65532"  # by number: restricted Pod Security must see that it is not root
 
@@ -59,12 +61,13 @@ class PinnedBase:
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """The outside programs of a build; `runner` and `bases` are needed for bases other than `host`.
-    With `packages`, wheels are taken into custody, and from there."""
+    With `packages`, wheels and sdists are taken into custody, and from there; `say` hears of it."""
 
     installer: Installer
     runner: BaseRunner | None = None
     bases: BaseSource | None = None
     packages: PackageSource | None = None
+    say: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,9 @@ def build_environment(
             request.requirements,
             request.allow_builds,
             scratch,
-            Custody(store, request.prefix),
+            Custody(store, request.prefix, request.model),
             tools.packages,
+            tools.say,
         )
         layers = _put(store, LayerKind.DEPENDENCIES, found.shares, request, site)
     if request.server:
@@ -217,6 +221,7 @@ def build_release(store: ImageStore, request: ReleaseRequest) -> BuiltImage:
         directory=project.APP,
         user=_USER,
         ports=(request.port,),
+        health=None if request.command else Health(server.CHECK),
         created=request.committed,
     )
     repository = f"{request.prefix}{request.model}"
@@ -261,7 +266,15 @@ def _fetch(store: ImageStore, request: EnvironmentRequest, tools: Toolchain) -> 
         raise BuildError(f"the base {base.ref} is not in {store.location}", hint="Run: mlops lock")
     # what is locked, and not what a tag names now
     named = f"{base.ref.partition('@sha256:')[0]}@{base.digest}"
-    return tools.bases.fetch(named, request.project, base.platform, store)[1]
+    try:
+        return tools.bases.fetch(named, request.project, base.platform, store)[1]
+    except OutsideError as exc:
+        onwards = f"lock what its tag names now: mlops lock --upgrade {base.ref}"
+        raise type(exc)(
+            f"{exc.message}; {store.location} has no copy of it",
+            hint=f"{exc.hint}; or {onwards}" if exc.hint else onwards,
+            retryable=exc.retryable,
+        ) from exc
 
 
 def _built(

@@ -31,7 +31,8 @@ class BaseRunner(Protocol):
         network: bool = False,
         timeout: float = 600.0,
     ) -> bytes:
-        """Its stdout. Raises BuildError (what it wrote on stderr) where it exits other than 0."""
+        """Its stdout. Raises CommandError (what it wrote on stderr) where it exits other than 0, BuildError
+        where no command starts."""
         ...
 
 
@@ -93,13 +94,15 @@ class Installer(Protocol):
         target: Target | None = None,
         sources: Sequence[str] = (),
         shelf: Path | None = None,
+        alone: bool = False,
     ) -> Sequence[str]:
         """Make a virtual environment of `python` at `venv` and install the hashed requirements
         into it, dependencies not followed; what there is to say about them (a yanked release).
 
         With a `target` the wheels are those for that platform, Python and libc, whatever runs here;
-        else `sources` may be built from their sdists. A `shelf` is a directory with the wheels of all
-        others: no index is asked for them. Raises BuildError."""
+        else `sources` may be built from their sdists. A `shelf` is a directory with wheels and sdists, which
+        count beside the indexes; `alone`, instead of them. Raises BuildError, PackageIndexError where an index
+        is away or lacks one."""
         ...
 
     def explained(self, error: BuildError, target: Target) -> BuildError:

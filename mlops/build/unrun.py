@@ -56,6 +56,12 @@ def found(root: Path, search: str, wanted: str, ref: str) -> tuple[PurePosixPath
     return PurePosixPath("/", path), _version(root, path, program, ref), _libc(root, ref)
 
 
+def standing(root: Path, program: str) -> Path | None:
+    """The file that a program of a root filesystem is, links followed as inside it; None where it has none."""
+    path = _resolved(root, PurePosixPath(program.lstrip("/")))
+    return _within(root, path) if path is not None and _within(root, path).is_file() else None
+
+
 def _programs(root: Path, search: str) -> Iterator[PurePosixPath]:
     for directory in search.split(":"):
         path = _resolved(root, PurePosixPath(directory.lstrip("/"), "python3"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 _LAYOUT = "oci:"
 _STDOUT = "-"
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
 def export(
@@ -108,7 +106,7 @@ def copy(
     ref: Ref,
     to: Annotated[
         str,
-        typer.Argument(metavar="TO", help="HOST[:PORT]/NAME[:TAG], or oci:DIRECTORY[:TAG]."),
+        typer.Argument(metavar="TO", help="HOST[:PORT]/NAME[:TAG], or oci:DIRECTORY[:NAME]."),
     ],
     *,
     dry_run: Annotated[
@@ -122,10 +120,11 @@ def copy(
     No pin moves; to let an environment have images in a registry of its own, see `registry:` in its
     environment.yaml.
 
-    Examples:  mlops image copy spam@prod registry.example.com/ml/spam:prod    mlops image copy spam@prod oci:out
+    Examples:  mlops image copy spam@prod registry.example.com/ml/spam:prod    mlops image copy spam@prod oci:out:prod
     """
     from mlops.adapters.layout import OciLayout  # noqa: PLC0415
     from mlops.adapters.registry import Registry, images  # noqa: PLC0415
+    from mlops.domain.imagename import layout_place  # noqa: PLC0415
 
     opened = opening.open_project(repo)
     release = opened.record(ref).release
@@ -135,11 +134,13 @@ def copy(
         source = opened.local_images
     say = render.note
     if to.startswith(_LAYOUT):
-        place, tag = _place(to)
-        layout = OciLayout(place)
+        place = layout_place(to)
+        layout = OciLayout(Path(place.directory))
         if not _would(source, release, layout, to, dry_run=dry_run):
-            images.copy_to_layout(source, release.digest, layout, release.model, tag=tag, say=say)
-            render.line(f"{to.removesuffix(f':{tag}')}@{release.digest}")
+            images.copy_to_layout(
+                source, release.digest, layout, release.model, name=place.name, say=say
+            )
+            render.line(f"{_LAYOUT}{place.directory}@{release.digest}")
         return
     name = _called(to)
     registry = Registry(name.repository, ours=name.host == opened.registry_host)
@@ -162,16 +163,3 @@ def _would(source: Source, release: ReleaseId, into: Holder, to: str, *, dry_run
     )
     render.note("nothing was written: --dry-run")
     return True
-
-
-def _place(to: str) -> tuple[Path, str]:
-    """Directory and tag of `oci:DIRECTORY[:TAG]`."""
-    text = to.removeprefix(_LAYOUT)
-    path, _, tag = text.rpartition(":")
-    if not path or "/" in tag:
-        path, tag = text, ""
-    if path.startswith(":"):
-        path = ""
-    if not path or (tag and not _TAG.fullmatch(tag)):
-        raise UsageError(f"{to} names no place", hint="Use oci:DIRECTORY or oci:DIRECTORY:TAG")
-    return Path(path), tag

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import opening, options, render, tags, wiring
+from mlops.cli import opening, options, render, tags, wiring, wiring_lock
 from mlops.engine import lockdiff
 from mlops.engine.lock import ALL, Locked
 from mlops.engine.lockdiff import Change
@@ -54,7 +54,7 @@ def lock(
             )
         return tags.settle(opened, output, check=check, dry_run=dry_run)
     _check_options(names or [], upgrade=upgrade, check=check)
-    locker = wiring.locker(opened)
+    locker = wiring_lock.locker(opened)
     if check:
         stale = locker.stale()
         render.answer([_json(stale=stale)], output, lambda: _print_stale(stale))

@@ -13,7 +13,7 @@ from mlops.cli import opening, options, render, wiring
 from mlops.cli.livetree import LiveTree, live
 from mlops.cli.progress import Progress
 from mlops.engine.run import Order, Outcome, outcome_json
-from mlops.errors import MlopsError, UsageError
+from mlops.errors import MlopsError, OutsideError, UsageError
 
 
 def run(
@@ -65,7 +65,10 @@ def run(
         _tell(outcome)
         outcomes.append(outcome)
     render.answer([outcome_json(o) for o in outcomes], output, lambda: _print(outcomes))
-    return code or int(any(outcome.failed for outcome in outcomes))
+    outside = any(outcome.outside for outcome in outcomes)
+    return (
+        code or (OutsideError.exit_code if outside else 0) or int(any(o.failed for o in outcomes))
+    )
 
 
 def _note_left_out(opened: wiring.Opened, short: str, rev: str) -> None:

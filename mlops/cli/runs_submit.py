@@ -22,7 +22,7 @@ from mlops.cli import (
     runs_files,
     runs_options,
     runs_place,
-    wiring,
+    wiring_lock,
 )
 from mlops.cli.runs_choice import Choice
 from mlops.domain.run import Phase
@@ -107,7 +107,7 @@ def submit(
     programs = asked.programs(place.root.parent / "claims")
     choice = runs_choice.chosen(image or (), image_map, runtime)
     if place.opened is not None:
-        choice = runs_choice.with_locked(choice, wiring.locked_images(place.opened))
+        choice = runs_choice.with_locked(choice, wiring_lock.locked_images(place.opened))
     kept = runs_place.local(place, choice=choice, jobs=jobs)
     for program in programs:
         _new(kept, program.name)

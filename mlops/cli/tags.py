@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops.cli import pins, render, wiring
+from mlops.cli import pins, render, wiring, wiring_lock
 from mlops.cli.options import Output
 from mlops.engine.publishing import Settled
 from mlops.engine.tags import Left, Move, publish, standing, told, write
@@ -15,12 +15,12 @@ def settle(opened: wiring.Opened, output: Output, *, check: bool, dry_run: bool)
 
     The exit code: with `check`, 1 where a tag could move; 3 where a registry could not be asked.
     """
-    answers = wiring.answers(opened)
+    answers = wiring_lock.answers(opened)
     dry_run = dry_run or check
     if opened.apart:
         settled = publish(pins.publisher(opened), answers, dry_run=dry_run)
     else:
-        settled = write(wiring.overlays(opened), answers, opened.write, dry_run=dry_run)
+        settled = write(wiring_lock.overlays(opened), answers, opened.write, dry_run=dry_run)
     found = settled.decision
     for left in found.left:
         render.warn(f"{_place(left)} stays: {render.safe(left.reason)}")
@@ -33,7 +33,7 @@ def settle(opened: wiring.Opened, output: Output, *, check: bool, dry_run: bool)
 
 def remind(opened: wiring.Opened) -> None:
     """Say on stderr that overlays have tags; nobody is asked what they name."""
-    found = () if opened.apart else standing(wiring.overlays(opened))
+    found = () if opened.apart else standing(wiring_lock.overlays(opened))
     if found:
         images = "1 image stands" if len(found) == 1 else f"{len(found)} images stand"
         render.note(f"in overlays, {images} by tag; move to digests: mlops lock --overlays")

@@ -12,18 +12,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops import __version__
-from mlops.adapters import holder
+from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
 from mlops.cli import wiring_cluster
 from mlops.cli.waiting import ToldBranch
-from mlops.domain.digest import Digest, ImageRef, ReleaseId
-from mlops.domain.imagename import ImageMap, ImageName
+from mlops.domain.digest import ImageRef, ReleaseId
+from mlops.domain.imagename import ImageMap
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
 from mlops.domain.release import ReleaseRecord
@@ -41,14 +41,11 @@ if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
     from mlops.adapters.layout import OciLayout
     from mlops.adapters.registry.store import RegistryStore
-    from mlops.engine.lock import Locker
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
-    from mlops.engine.tags import Answers, Overlays
     from mlops.ports import ImageCopies, ImageReader, ImageStore, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
-LOCK_FILE = "mlops.lock"
 _NO_MAP = ImageMap()
 _MOST_AT_ONCE = 10_000
 _STOPPED = (130, 143)  # 128 + SIGINT, SIGTERM: what ends a server that is asked to end
@@ -336,16 +333,8 @@ class Opened:
         return tuple(found)
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file of the work tree: beside its target, synced and renamed."""
-        target = self.root / path
-        if not target.resolve().is_relative_to(self.root.resolve()):
-            raise UsageError(f"{path} leads out of the project")
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        with beside.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(target)
+        """Write a file of the work tree, whole. Raises UsageError, OutsideError."""
+        workfiles.write(self.root, path, content)
 
     def models_at(self, source: Commit, model: str = "") -> tuple[str, ...]:
         """The models of mlops.yaml at a source, or the one named. Raises UsageError on a wrong name."""
@@ -404,96 +393,3 @@ def read_file(root: Path, name: str) -> bytes | None:
     """A regular file of the work tree; None where there is none, or a link."""
     path = root / name
     return path.read_bytes() if path.is_file() and not path.is_symlink() else None
-
-
-def locker(opened: Opened) -> Locker:
-    """What `mlops lock` asks, on the files of the work tree."""
-    import platform  # noqa: PLC0415
-
-    from mlops.adapters.baserunner import SandboxedBase  # noqa: PLC0415
-    from mlops.adapters.basesources import BaseSources  # noqa: PLC0415
-    from mlops.adapters.layout import OciLayout  # noqa: PLC0415
-    from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
-    from mlops.adapters.uv import Uv  # noqa: PLC0415
-    from mlops.build.pinning import Bases  # noqa: PLC0415
-    from mlops.build.strategy import BUILDER, Toolchain  # noqa: PLC0415
-    from mlops.config import toolimage  # noqa: PLC0415
-    from mlops.engine.lock import Installed, Locker  # noqa: PLC0415
-
-    uv = Uv(opened.root)
-    cache = machine_cache()
-    published = toolimage.packaged()
-    tools = Toolchain(uv, SandboxedBase(opened.images, cache), BaseSources(opened.registry_host))
-    versions = {
-        "mlops": __version__,
-        "python": platform.python_version(),
-        "uv": uv.version.split()[-1],
-    }
-    return Locker(
-        project=opened.project,
-        current=_lock_of(opened),
-        read=partial(read_file, opened.root),
-        installed=Installed(
-            versions, BUILDER, tool=published.locked() if published is not None else None
-        ),
-        bases=Bases(opened.images, tools, opened.root, OciLayout(cache / "images")),
-        resolver=uv,
-        digest_of=partial(_digest_of, opened),
-    )
-
-
-def _digest_of(opened: Opened, name: str) -> Digest:
-    """What an image's tag names now, as its registry says; ours alone is told our credentials."""
-    from mlops.adapters.registry import Registry  # noqa: PLC0415
-
-    image = ImageName.parse(name)
-    found = Registry(image.repository, ours=image.host == opened.registry_host).resolve(image.tag)
-    if found is None:
-        raise ConfigError(
-            f"mlops.yaml: images: {image.repository} has no tag {image.tag}",
-            hint="Name a tag that is there",
-        )
-    return found
-
-
-def locked_images(opened: Opened) -> tuple[tuple[str, Digest], ...]:
-    """The images of Tekton documents that mlops.lock of the work tree pins, by their names with tags."""
-    lock = _lock_of(opened)
-    return lock.tasks if lock is not None else ()
-
-
-def overlays(opened: Opened) -> Overlays:
-    """The overlays of the work tree, as they stand on disk; links are not followed."""
-    from mlops.engine.tags import Overlays  # noqa: PLC0415
-
-    root, path = opened.root.resolve(), opened.project.gitops.path
-    home = root / path
-    found = home.iterdir() if home.is_dir() else ()
-    names = sorted(each.name for each in found if each.is_dir())
-
-    def read(name: str) -> bytes | None:
-        inside = (root / name).resolve() == root / name
-        return read_file(root, name) if inside else None
-
-    return Overlays(path, tuple(names), read, opened.now())
-
-
-def answers(opened: Opened) -> Answers:
-    """The registries that overlays name, asked for tags; ours alone is told our credentials."""
-    from mlops.adapters.registry import Registry  # noqa: PLC0415
-    from mlops.engine.tags import Answers  # noqa: PLC0415
-
-    own = opened.registry_host
-    return Answers(lambda name: Registry(name, ours=name.partition("/")[0] == own))
-
-
-def _lock_of(opened: Opened) -> ProjectLock | None:
-    from mlops.config.lockfile import parse_lock  # noqa: PLC0415
-
-    content = read_file(opened.root, LOCK_FILE)
-    if content is None:
-        return None
-    try:
-        return parse_lock(content, LOCK_FILE)
-    except ConfigError as exc:
-        raise ConfigError(str(exc), hint="Mend it, or remove it and run mlops lock") from exc

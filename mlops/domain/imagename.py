@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from mlops.domain.digest import Digest, ImageRef
 from mlops.errors import ConfigError, UsageError
 
-_HOST = re.compile(
+HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z", re.ASCII
 )
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH = re.compile(rf"{_PART}(?:/{_PART})*\Z", re.ASCII)
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z", re.ASCII)
+PATH = re.compile(rf"{_PART}(?:/{_PART})*\Z", re.ASCII)  # distribution-spec 1.1, pulling manifests
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z", re.ASCII)  # the same
+_ALNUM = r"[A-Za-z0-9]+"
+_COMPONENT = rf"{_ALNUM}(?:(?:[-._:@+]|--){_ALNUM})*"
+_REF_NAME = re.compile(
+    rf"{_COMPONENT}(?:/{_COMPONENT})*\Z", re.ASCII
+)  # image-spec 1.1, annotations.md
 _HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _LONGEST = 255  # characters of host and path
 LATEST = "latest"
@@ -40,8 +45,8 @@ class ImageName:
         rest, at, digest = text.partition("@")
         written, tag = _split_tag(rest)
         host, path = _complete(written)
-        wrong = not _HOST.match(host) or not _PATH.match(path) or len(host + path) > _LONGEST
-        if wrong or (tag and not _TAG.match(tag)) or rest.endswith(":") or (at and not digest):
+        wrong = not HOST.match(host) or not PATH.match(path) or len(host + path) > _LONGEST
+        if wrong or (tag and not TAG.match(tag)) or rest.endswith(":") or (at and not digest):
             raise UsageError(
                 f"{text[:300]!a} names no image", hint="It looks like registry.example.com/name:tag"
             )
@@ -91,6 +96,17 @@ class InLayout:
 
 Target = ImageName | InLayout
 """Where an image is looked for: by a name, or in a layout."""
+
+
+def layout_place(text: str) -> InLayout:
+    """Read `oci:DIR[:NAME]` as skopeo does: the first colon ends the directory, and what follows is
+    what the image is called there, whole. Raises UsageError."""
+    directory, colon, name = text.removeprefix("oci:").partition(":")
+    if not directory or "@sha256" in directory or bool(colon) != bool(_REF_NAME.match(name)):
+        raise UsageError(
+            f"{text[:300]!a} names no place in a layout", hint="It looks like oci:DIRECTORY:NAME"
+        )
+    return InLayout(directory, name)
 
 
 @dataclass(frozen=True, slots=True)

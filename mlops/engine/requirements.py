@@ -28,6 +28,7 @@ _INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]+(?P<path>[^
 _EDITABLE = re.compile(r"\s*(?:-e|--editable)\b")
 _LOCAL = re.compile(r"\s*(?:\.{0,2}/|file:|[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@\s*file:)")
 _VCS = re.compile(r"(?:^|@)\s*(?:git|hg|svn|bzr)\+", re.MULTILINE)
+_BESIDE = {"uv.lock": "pyproject.toml", "Pipfile.lock": "Pipfile"}  # what these locks are made from
 _MOST_FILES = 50  # included in each other
 
 
@@ -153,6 +154,8 @@ def _asked(group: Group, target: Target, resolver: Resolver, read: Read) -> tupl
         case Kind.PYLOCK:
             return "", pylock.parse(content, path, wanted, group.allow_builds)
         case Kind.PIPFILE:
+            beside = posixpath.join(posixpath.dirname(path), "Pipfile")
+            pipfile.check(content, path, read(beside), beside)
             return "", pipfile.parse(content, path, wanted)
         case Kind.PYPROJECT:
             check_pyproject(content, path)
@@ -183,8 +186,8 @@ def _files(source: str, read: Read) -> Iterator[str]:
     """The files that say what is required: `source`, and what it includes."""
     yield source
     name = posixpath.basename(source)
-    if name == "uv.lock":
-        yield posixpath.join(posixpath.dirname(source), "pyproject.toml")
+    if name in _BESIDE:
+        yield posixpath.join(posixpath.dirname(source), _BESIDE[name])
     if name.endswith((".toml", ".lock")):
         return
     waiting, seen = [source], {source}

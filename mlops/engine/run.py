@@ -37,7 +37,8 @@ class Order:
 class Outcome:
     """How an order ended. `release` is `model@sha256:…`, empty where there is none.
 
-    `fresh` is False where the answer was there already.
+    `fresh` is False where the answer was there already; `outside` tells that an outside system
+    failed it, which says nothing about the commit.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Outcome:
     note: str
     failed: bool = False
     fresh: bool = True
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +198,10 @@ class Runner:
             self._move(claim, claiming.SETTLED, outcome="succeeded", release=release, reason="")
             return Outcome(order.model, result.name, release, result.text("note"))
         reason = complaints.first_of(result) or result.message or result.reason
-        outcome = claiming.INTERRUPTED if _outside(result) else "failed"
+        outside = _outside(result)
+        outcome = claiming.INTERRUPTED if outside else "failed"
         self._move(claim, claiming.SETTLED, outcome=outcome, reason=reason)
-        return Outcome(order.model, result.name, "", reason, failed=True)
+        return Outcome(order.model, result.name, "", reason, failed=True, outside=outside)
 
     def _claim(
         self, order: Order, plan: Plan, name: str, last: Decision | None, lasts: float

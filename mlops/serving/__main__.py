@@ -14,10 +14,10 @@ from pathlib import Path
 import uvicorn
 
 from .app import MOST_BYTES, Server
+from .health import SettingError, number, port
 from .model import ModelError, load, read_note
 
 _NOTE = "/opt/mlops/model.json"
-_PORT = 8080
 
 
 def release_of(env: Mapping[str, str], model: str) -> str:
@@ -25,31 +25,19 @@ def release_of(env: Mapping[str, str], model: str) -> str:
     return env.get("MLOPS_RELEASE") or f"{model}@source-{env.get('MLOPS_SOURCE', 'unknown')[:12]}"
 
 
-def number(env: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
-    """The first of the variables that is set. Raises ModelError where it is no positive number."""
-    for name in names:
-        text = env.get(name, "")
-        # Kubernetes sets MLOPS_PORT=tcp://… where a Service is named mlops
-        if text and "://" not in text:
-            if not (text.isascii() and text.isdigit() and int(text) > 0):
-                raise ModelError(f"{name} is {text!r}: a positive number is wanted")
-            return int(text)
-    return default
-
-
 def main(env: Mapping[str, str] = os.environ) -> int:
     """Serve until ended; 1 where the model cannot be loaded."""
     try:
         note = read_note(Path(env.get("MLOPS_MODEL_FILE", _NOTE)))
-        port = number(env, ("MLOPS_PORT", "PORT"), _PORT)
+        listening = port(env)
         most = number(env, ("MLOPS_MAX_BYTES",), MOST_BYTES)
         model = load(note.artifact)
-    except ModelError as exc:
+    except (ModelError, SettingError) as exc:
         print(f"error: {exc}", file=sys.stderr, flush=True)  # noqa: T201
         return 1
     server = Server(model, note.model, release_of(env, note.model), most_bytes=most)
     host = env.get("MLOPS_HOST", "0.0.0.0")  # noqa: S104 (in a container of its own)
-    uvicorn.run(server.app(), host=host, port=port, access_log=False, server_header=False)
+    uvicorn.run(server.app(), host=host, port=listening, access_log=False, server_header=False)
     return 0
 
 

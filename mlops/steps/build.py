@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from mlops.adapters.baserunner import SandboxedBase
 from mlops.adapters.basesources import BaseSources
+from mlops.adapters.packages import IndexedPackages
 from mlops.adapters.rootfs import machine_cache
 from mlops.adapters.uv import Uv
-from mlops.adapters.wheels import IndexedWheels
 from mlops.build.compression import Compression
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, build_environment
 from mlops.errors import ConfigError
@@ -37,7 +37,8 @@ def run(env: Mapping[str, str]) -> None:
     # the user's own settings of uv (package indexes) hold
     bases = BaseSources(prefix(source).partition("/")[0])
     uv = Uv(place)
-    tools = Toolchain(uv, SandboxedBase(store, machine_cache()), bases, IndexedWheels(uv, place))
+    packages = IndexedPackages(uv, place)
+    tools = Toolchain(uv, SandboxedBase(store, machine_cache()), bases, packages, say)
     built = build_environment(store, request, tools)
     source.state.write("environment.json", {"image": str(built.ref), "base": dict(built.base)})
     source.inputs.result("environment", str(built.ref))

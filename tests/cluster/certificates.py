@@ -1,133 +1,133 @@
-"""The certificates of the cluster: an authority of its own, the API's, and one for each who asks it."""
+"""The cluster's own authority, the certificates that its parts show each other, and their kubeconfigs."""
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.cluster.layout import API, API_SERVICE, KUBECONFIG, NODE, NODE_NAME, RUN
-
-PKI = RUN / "pki"
-_LASTS = dt.timedelta(days=3650)
-_WHO = {  # file → common name, group
-    "admin": ("kubernetes-admin", "system:masters"),
-    "kubelet": (f"system:node:{NODE_NAME}", "system:nodes"),
-    "controller-manager": ("system:kube-controller-manager", ""),
-    "scheduler": ("system:kube-scheduler", ""),
-    "proxy": ("system:kube-proxy", ""),
-}
-_Key = ec.EllipticCurvePrivateKey
+_AGE = dt.timedelta(days=365)
 
 
-def make() -> None:
-    """Make them all, with a kubeconfig for each who asks, where they are not there."""
-    if (PKI / ".whole").exists():
-        return
-    PKI.mkdir(parents=True, exist_ok=True)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca = _signed(_name("mlops-cluster", ""), ca_key, _name("mlops-cluster", ""), ca_key, ca=True)
-    _write("ca", ca, ca_key)
-    addresses = [NODE, API_SERVICE, "127.0.0.1"]
-    alternatives = x509.SubjectAlternativeName(
-        [
-            *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses),
-            *(x509.DNSName(f"kubernetes{end}") for end in ("", ".default", ".default.svc")),
-        ]
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
-    _write("api", _signed(_name("kube-apiserver", ""), key, ca.subject, ca_key, alternatives), key)
-    for file, (common, group) in {**_WHO, "api-to-kubelet": ("api", "system:masters")}.items():
-        key = ec.generate_private_key(ec.SECP256R1())
-        _write(file, _signed(_name(common, group), key, ca.subject, ca_key), key)
-    accounts = ec.generate_private_key(ec.SECP256R1())
-    _write("accounts", None, accounts)
-    (PKI / "accounts.pub").write_bytes(
-        accounts.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
-    for file in _WHO:
-        kubeconfig(file)
-    KUBECONFIG.write_text((PKI / "admin.kubeconfig").read_text())
-    KUBECONFIG.chmod(0o600)
-    (PKI / ".whole").touch()
+def private(path: Path, content: bytes) -> None:
+    """Write what nobody but us may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
-def kubeconfig(file: str, token: str = "") -> Path:
-    """A kubeconfig for one of those who ask, by certificate or by token."""
-    user = (
-        f"token: {token}"
-        if token
-        else f"client-certificate: {PKI}/{file}.crt\n    client-key: {PKI}/{file}.key"
-    )
-    path = PKI / f"{file}.kubeconfig"
-    path.touch(mode=0o600)
-    path.write_text(
-        f"""apiVersion: v1
-kind: Config
-clusters:
-- name: mlops
-  cluster:
-    server: {API}
-    certificate-authority: {PKI}/ca.crt
-users:
-- name: {file}
-  user:
-    {user}
-contexts:
-- name: mlops
-  context: {{cluster: mlops, user: {file}}}
-current-context: mlops
-"""
-    )
-    return path
-
-
-def _name(common: str, group: str) -> x509.Name:
-    parts = [x509.NameAttribute(NameOID.COMMON_NAME, common)]
-    parts += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group)] if group else []
-    return x509.Name(parts)
-
-
-def _signed(
-    subject: x509.Name,
-    key: _Key,
-    issuer: x509.Name,
-    issuer_key: _Key,
-    alternatives: x509.SubjectAlternativeName | None = None,
-    *,
-    ca: bool = False,
-) -> x509.Certificate:
-    now = dt.datetime.now(dt.UTC)
-    found = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + _LASTS)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-    )
-    if alternatives is not None:
-        found = found.add_extension(alternatives, critical=False)
-    return found.sign(issuer_key, hashes.SHA256())
-
-
-def _write(file: str, certificate: x509.Certificate | None, key: _Key) -> None:
-    if certificate is not None:
-        (PKI / f"{file}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
+def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    path = PKI / f"{file}.key"
-    path.touch(mode=0o600)
-    path.write_bytes(private)
+
+
+def _name(common: str, group: str = "") -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, common)]
+    if group:
+        parts.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
+    return x509.Name(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Where a certificate and its key lie, in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """Makes certificates in a directory; its own is ca.crt."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("mlops-test-cluster")
+        signed = (
+            self._builder(self._name, self._key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.pair = Pair(directory / "ca.crt", directory / "ca.key")
+        self.pair.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        private(self.pair.key, _pem(self._key))
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
+        now = dt.datetime.now(dt.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + _AGE)
+        )
+
+    def issue(self, file: str, common: str, group: str = "", hosts: Sequence[str] = ()) -> Pair:
+        """A certificate for `common` of `group`; with hosts, one that a server shows too."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        uses = [ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = self._builder(_name(common, group), key.public_key())
+        if hosts:
+            uses.append(ExtendedKeyUsageOID.SERVER_AUTH)
+            names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+            builder = builder.add_extension(names, critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        pair = Pair(self.directory / f"{file}.crt", self.directory / f"{file}.key")
+        made = builder.sign(self._key, hashes.SHA256())
+        pair.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        private(pair.key, _pem(key))
+        return pair
+
+    def kubeconfig(self, path: Path, pair: Pair, server: str) -> Path:
+        """A kubeconfig that stands alone, for whoever holds the pair."""
+        cluster = {"server": server, "certificate-authority-data": _encoded(self.pair.certificate)}
+        user = {
+            "client-certificate-data": _encoded(pair.certificate),
+            "client-key-data": _encoded(pair.key),
+        }
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": user}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "current-context": "test",
+        }
+        private(path, yaml.safe_dump(document).encode())
+        return path
+
+
+def service_account_key(directory: Path) -> Path:
+    """The key that signs the tokens of service accounts."""
+    path = directory / "service-accounts.key"
+    private(path, _pem(rsa.generate_private_key(65537, 2048)))
+    return path
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import cache
 
-from tests.cluster import registry
-from tests.cluster.layout import REGISTRY
+from tests.cluster import addresses
 from tests.conformance import images
 
 
@@ -13,5 +13,12 @@ from tests.conformance import images
 def plain() -> str:
     """An image with a shell, the usual commands and Python; its name in the cluster."""
     layout, _, name = images.plain().removeprefix("oci:").partition("//")
-    registry.push(f"oci:{layout}:{name}", "plain:1")
-    return f"{REGISTRY}/plain:1"
+    return push(f"oci:{layout}:{name}", "plain:1")
+
+
+def push(source: str, name: str) -> str:
+    """Copy an image, named as skopeo does, into the registry; its name there."""
+    target = f"{addresses.REGISTRY}/{name}"
+    copy = ["skopeo", "copy", "-q", "--all", "--dest-tls-verify=false"]
+    subprocess.run([*copy, source, f"docker://{target}"], check=True)
+    return target

@@ -1,98 +1,93 @@
-"""Processes that outlive who starts them, known by process id and the time it began."""
+"""The programs of a node: started, watched, started again when they end, as an init system does."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cluster.layout import LOGS, NAMESPACE, RUN
-
-_PIDS = RUN / "pids"
-_PATIENCE = 10.0  # seconds from SIGTERM to SIGKILL
+from tests.cluster.layout import Layout
 
 
-def start(name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
-    """Start a process of the cluster in its network, unless it runs; what it says goes to a log."""
-    if running(name):
-        return
-    for directory in (_PIDS, LOGS):
-        directory.mkdir(parents=True, exist_ok=True)
-    inside = ["nsenter", f"--net=/run/netns/{NAMESPACE}", *argv]
-    with (LOGS / f"{name}.log").open("ab") as log:
-        found = subprocess.Popen(
-            inside,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd=RUN,
-        )
-    (_PIDS / name).write_text(f"{found.pid} {_began(found.pid)}")
+class StartError(Exception):
+    """A part of the cluster did not come up."""
 
 
-def running(name: str) -> int:
-    """The process id of one that runs; 0 where it does not."""
-    try:
-        pid, began = (_PIDS / name).read_text().split()
-    except (OSError, ValueError):
-        return 0
-    return int(pid) if _began(int(pid)) == began else 0
+def say(line: str) -> None:
+    """A line of the node's log."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
-def names() -> tuple[str, ...]:
-    """Those that were started, in the order in which they were."""
-    if not _PIDS.is_dir():
-        return ()
-    return tuple(each.name for each in sorted(_PIDS.iterdir(), key=lambda p: p.stat().st_mtime_ns))
+def reap(main: Callable[[], int]) -> int:
+    """Be the first process of a namespace: run `main` in a child, wait for whoever ends, end with it.
+
+    When this process ends, the kernel ends all others in the namespace.
+    """
+    child = os.fork()
+    if child == 0:
+        os._exit(main())
+    # of the first process of a namespace no signal is deadly unless it handles it
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda sent, _: os.kill(child, sent))
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            return os.waitstatus_to_exitcode(status)
 
 
-def stop(name: str, *, at_once: bool = False) -> None:
-    """End a process and wait until it is gone."""
-    pid = running(name)
-    if pid:
-        _signal(pid, signal.SIGKILL if at_once else signal.SIGTERM)
-        until = time.monotonic() + _PATIENCE
-        while running(name) or _threads(pid) > 1:
-            if time.monotonic() > until:
-                _signal(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-            time.sleep(0.02)
-    (_PIDS / name).unlink(missing_ok=True)
+@dataclass(slots=True)
+class Programs:
+    """What runs on the node."""
 
+    layout: Layout
+    environment: Mapping[str, str]
+    _commands: dict[str, Sequence[str]] = field(default_factory=dict)
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-def last_words(name: str, lines: int = 15) -> str:
-    """The end of a process's log."""
-    try:
-        return "\n".join((LOGS / f"{name}.log").read_text(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
+    def start(self, name: str, *command: str | Path) -> None:
+        """Start a program under a name; its output goes to log/NAME."""
+        self._commands[name] = [str(part) for part in command]
+        self._start(name)
 
+    def _start(self, name: str) -> None:
+        with (self.layout.log / name).open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                self._commands[name],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(self.environment),
+                cwd="/",
+            )
+        (self.layout.pids / name).write_text(f"{self._running[name].pid}\n")
 
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    def mend(self) -> None:
+        """Start again what has ended."""
+        for name, process in list(self._running.items()):
+            if process.poll() is not None:
+                say(f"{name} ended with {process.returncode}; started again")
+                self._start(name)
 
+    def wait(self, name: str, ready: Callable[[], bool], seconds: float = 120) -> None:
+        """Until `ready` says yes. Raises StartError, with the end of the log, when `name` ends or takes too long."""
+        end = time.monotonic() + seconds
+        while not ready():
+            ended = name in self._running and self._running[name].poll() is not None
+            if ended or time.monotonic() > end:
+                why = "ended" if ended else f"is not ready after {seconds:.0f} s"
+                raise StartError(f"{name} {why}:\n{self.tail(name)}")
+            time.sleep(0.1)
 
-def _threads(pid: int) -> int:
-    """How many threads a process has: those of one that was killed hold its sockets a little longer."""
-    try:
-        return len(os.listdir(f"/proc/{pid}/task"))
-    except OSError:
-        return 0
-
-
-def _began(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty where it is gone or a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    fields = text.rpartition(")")[2].split()
-    return "" if fields[0] == "Z" else fields[19]
+    def tail(self, name: str, lines: int = 20) -> str:
+        """The end of a program's log."""
+        try:
+            text = (self.layout.log / name).read_text(errors="replace")
+        except OSError:
+            return "(no log)"
+        return "\n".join(text.splitlines()[-lines:])

@@ -1,111 +1,135 @@
-"""The cluster's registry, and the images that Tekton and the kubelet need: a program each, and nothing else."""
+"""The node's own registry, and the images that the cluster itself runs: single programs, from scratch."""
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
-import subprocess
-import time
-import urllib.request
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mlops.adapters.layout import OciLayout
-from mlops.build.image import Image, load, put
-from mlops.build.layers import LayerKind, put_layer
-from mlops.build.tar import File
-from tests.cluster import processes
-from tests.cluster.layout import REGISTRY, RUN, MissingError
-from tests.conformance import images as host_images
+import httpx
 
-_NAME = "registry"
-# image → program, what it is started with; nop waits for a signal, as pause does
-_IMAGES = {
-    "entrypoint": ("entrypoint", ()),
-    "nop": ("nop", ()),
-    "workingdirinit": ("workingdirinit", ()),
-    "sidecarlogresults": ("sidecarlogresults", ()),
-    "pause": ("nop", ("tekton_run_indefinitely",)),
-}
+from mlops.domain.digest import Digest
+from tests.cluster import addresses, pins
+from tests.cluster.layout import Layout
+from tests.cluster.requirements import program
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
-def reference(name: str) -> str:
-    """An image of those, as the cluster names it."""
-    return f"{REGISTRY}/{name}:1"
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of one layer: files by their path in it, links by theirs, and what it runs."""
+
+    files: Mapping[str, Path]
+    entrypoint: Sequence[str]
+    links: Mapping[str, str]
+
+    def layer(self) -> bytes:
+        """The layer, as an archive: directories first, one of them writable by all."""
+        sink = io.BytesIO()
+        with tarfile.open(fileobj=sink, mode="w") as archive:
+            for name, mode in (("bin", 0o755), ("ko-app", 0o755), ("tmp", 0o1777)):
+                directory = tarfile.TarInfo(name)
+                directory.type, directory.mode = tarfile.DIRTYPE, mode
+                archive.addfile(directory)
+            for name, source in self.files.items():
+                content = source.read_bytes()
+                file = tarfile.TarInfo(name)
+                file.mode, file.size = 0o755, len(content)
+                archive.addfile(file, io.BytesIO(content))
+            for name, target in self.links.items():
+                link = tarfile.TarInfo(name)
+                link.type, link.linkname = tarfile.SYMTYPE, target
+                archive.addfile(link)
+        return sink.getvalue()
 
 
-def up() -> None:
-    """Start the registry, and wait until it answers."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        raise MissingError("the registry is not here: apt-get install docker-registry")
-    (RUN / "registry.yml").write_text(
-        f"""version: 0.1
-log: {{level: warn}}
-storage:
-  filesystem: {{rootdirectory: {RUN}/registry}}
-  delete: {{enabled: true}}
-http: {{addr: "{REGISTRY}"}}
-"""
+def configuration(layout: Layout) -> Path:
+    """docker-registry's: files below data/, plain HTTP on the bridge."""
+    path = layout.configuration / "registry.yml"
+    path.write_text(
+        "version: 0.1\nlog: {level: error}\n"
+        f"storage: {{filesystem: {{rootdirectory: {layout.data / 'registry'}}}, delete: {{enabled: true}}}}\n"
+        f"http: {{addr: '{addresses.REGISTRY}'}}\n"
     )
-    processes.start(_NAME, [program, "serve", f"{RUN}/registry.yml"])
-    until = time.monotonic() + 30
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://{REGISTRY}/v2/", timeout=5):
-                return
-        except OSError as exc:
-            if not processes.running(_NAME) or time.monotonic() > until:
-                raise RuntimeError(f"no registry:\n{processes.last_words(_NAME)}") from exc
-            time.sleep(0.05)
+    return path
 
 
-def images(programs: Path) -> None:
-    """Push the images, where they are not there."""
-    done = RUN / "images-of"
-    if done.exists() and done.read_text() == programs.name:
-        return
-    layout = RUN / "layout"
-    store = OciLayout(layout)
-    for name, (program, arguments) in _IMAGES.items():
-        tree = {f"ko-app/{program}": File(programs / program, executable=True)}
-        image = Image(
-            "linux/amd64",
-            (put_layer(store, LayerKind.BASE, tree),),
-            entrypoint=(f"/ko-app/{program}", *arguments),
-            user="65532",
-        )
-        put(store, image, name, "1")
-        push(f"oci:{layout}:{name}:1", f"{name}:1")
-    _shell()
-    done.write_text(programs.name)
+def answers() -> bool:
+    """Whether the registry does."""
+    try:
+        return httpx.get(f"http://{addresses.REGISTRY}/v2/", trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
-def _shell() -> None:
-    """What Tekton lays scripts down with: this machine's shell, as nobody in particular."""
-    layout, _, name = host_images.plain().removeprefix("oci:").partition("//")
-    store = OciLayout(Path(layout))
-    repository, _, tag = name.partition(":")
-    digest = store.resolve(repository, tag)
-    if digest is None:
-        raise RuntimeError(f"{layout} lacks {name}, which was just made")
-    put(store, dataclasses.replace(load(store, digest), user="65532"), repository, "shell")
-    push(f"oci:{layout}:{repository}:shell", "shell:1")
+def push(name: str, image: Image) -> str:
+    """Push an image; gives its reference by digest. Raises httpx.HTTPError."""
+    layer = image.layer()
+    digest = Digest.of(layer)
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Entrypoint": list(image.entrypoint), "Env": ["PATH=/bin:/ko-app"]},
+            "rootfs": {"type": "layers", "diff_ids": [str(digest)]},
+        }
+    ).encode()
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        described = [
+            {"mediaType": kind, "digest": str(_blob(client, name, content)), "size": len(content)}
+            for kind, content in ((CONFIG, config), (LAYER, layer))
+        ]
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": described[0],
+                "layers": described[1:],
+            }
+        ).encode()
+        client.put(
+            f"http://{addresses.REGISTRY}/v2/{name}/manifests/latest",
+            content=manifest,
+            headers={"Content-Type": MANIFEST},
+        ).raise_for_status()
+    return f"{addresses.REGISTRY}/{name}@{Digest.of(manifest)}"
 
 
-def push(source: str, name: str) -> None:
-    """Copy an image, named as skopeo does, into the registry."""
-    skopeo = shutil.which("skopeo")
-    if skopeo is None:
-        raise MissingError("skopeo is not here: apt-get install skopeo")
-    subprocess.run(
-        [
-            skopeo,
-            "copy",
-            "-q",
-            "--all",
-            "--dest-tls-verify=false",
-            source,
-            f"docker://{REGISTRY}/{name}",
-        ],
-        check=True,
-    )
+def _blob(client: httpx.Client, name: str, content: bytes) -> Digest:
+    digest = Digest.of(content)
+    begun = client.post(f"http://{addresses.REGISTRY}/v2/{name}/blobs/uploads/").raise_for_status()
+    url = httpx.URL(begun.headers["Location"]).copy_merge_params({"digest": str(digest)})
+    client.put(url, content=content).raise_for_status()
+    return digest
+
+
+def push_all(binaries: Path) -> dict[str, str]:
+    """Every image that the cluster itself needs: its name → its reference by digest."""
+    busybox = Path(program("busybox") or "busybox")
+    shell = {f"bin/{name}": "busybox" for name in _APPLETS}
+    made = {
+        "busybox": Image({"bin/busybox": busybox}, ["/bin/sh"], shell),
+        # a sandbox is ended by SIGKILL; nobody has to hear of anything less
+        "pause": Image({"bin/busybox": busybox}, ["/bin/busybox", "sleep", "2147483647"], {}),
+    }
+    for each in pins.PROGRAMS:
+        if each.module == "tekton":
+            inside = f"/ko-app/{each.name}"
+            made[each.name] = Image({inside[1:]: binaries / each.name}, [inside], {})
+    return {name: push(name, image) for name, image in made.items()}
+
+
+_APPLETS = (
+    *("sh", "ash", "awk", "base64", "basename", "cat", "chmod", "cp", "cut", "date", "dd", "df"),
+    *("dirname", "echo", "env", "expr", "false", "find", "grep", "gzip", "head", "hostname"),
+    *("httpd", "id", "kill", "ln", "ls", "mkdir", "mktemp", "mv", "nc", "ping", "printf", "ps"),
+    *("pwd", "readlink", "rm", "rmdir", "sed", "seq", "sha256sum", "sleep", "sort", "stat"),
+    *("tail", "tar", "tee", "test", "touch", "tr", "true", "uname", "uniq", "vi", "wc", "wget"),
+    *("which", "xargs", "yes"),
+)

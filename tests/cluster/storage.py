@@ -1,102 +1,106 @@
-"""Volumes for claims: directories of the node, by a loop that does what a provisioner does.
-
-Claims of the class `standard`, the default, get a volume when their first pod is scheduled; those of the
-class `never` wait for ever. A volume that is released is removed with its directory.
-"""
+"""The default StorageClass: a claim gets a directory of the node, as a small provisioner gives it."""
 
 from __future__ import annotations
 
 import shutil
-import sys
-import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tests.cluster import kubectl
-from tests.cluster.layout import RUN
+import httpx
 
-VOLUMES = RUN / "volumes"
-_NAME = "mlops.test/directory"
-_SELECTED = "volume.kubernetes.io/selected-node"
-_EVERY = 0.3  # seconds
+from tests.cluster import addresses
 
-
-def classes() -> list[dict[str, Any]]:
-    """The storage classes: one that is served, and one that nobody serves."""
-    return [
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {
-                "name": name,
-                "annotations": {
-                    "storageclass.kubernetes.io/is-default-class": str(default).lower()
-                },
-            },
-            "provisioner": provisioner,
-            "reclaimPolicy": "Delete",
-            "volumeBindingMode": "WaitForFirstConsumer" if default else "Immediate",
-        }
-        for name, provisioner, default in (
-            ("standard", _NAME, True),
-            ("never", "mlops.test/nobody", False),
-        )
-    ]
+NAME = "directory"
+CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {
+        "name": NAME,
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+    },
+    "provisioner": "mlops.example.com/directory",
+    "reclaimPolicy": "Delete",
+    "volumeBindingMode": "Immediate",
+}
 
 
-def serve() -> None:
-    """Do so for ever."""
-    while True:
+@dataclass(slots=True)
+class Provisioner:
+    """Looks now and then: makes volumes for claims that wait, and removes those that nobody claims any more."""
+
+    client: httpx.Client
+    directory: Path
+
+    def look(self) -> None:
+        """One look. An API server that is away or refuses is asked again at the next one."""
         try:
-            _look()
-        except RuntimeError as exc:  # the API server is away for a while
-            print(exc, file=sys.stderr, flush=True)
-        time.sleep(_EVERY)
+            claims = self._list("/api/v1/persistentvolumeclaims")
+            volumes = self._list("/api/v1/persistentvolumes")
+            made = {each["metadata"]["name"] for each in volumes}
+            for claim in claims:
+                if _waits(claim) and volume_name(claim) not in made:
+                    self._make(claim)
+            for each in volumes:
+                ours = each["spec"].get("storageClassName") == NAME
+                if ours and each.get("status", {}).get("phase") == "Released":
+                    self._remove(each)
+        except httpx.HTTPError:
+            return
+
+    def _list(self, path: str) -> list[dict[str, Any]]:
+        answer = self.client.get(path, params={"resourceVersion": "0"}).raise_for_status()
+        items: list[dict[str, Any]] = answer.json()["items"]
+        return items
+
+    def _make(self, claim: dict[str, Any]) -> None:
+        place = self.directory / volume_name(claim)
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o777)
+        self.client.post("/api/v1/persistentvolumes", json=volume(claim, place)).raise_for_status()
+
+    def _remove(self, each: dict[str, Any]) -> None:
+        place = self.directory / each["metadata"]["name"]
+        shutil.rmtree(place, ignore_errors=True)
+        path = f"/api/v1/persistentvolumes/{each['metadata']['name']}"
+        self.client.delete(path).raise_for_status()
 
 
-def _look() -> None:
-    volumes = {each["metadata"]["name"]: each for each in kubectl.get("pv")["items"]}
-    for claim in kubectl.get("pvc", "-A")["items"]:
-        about, spec = claim["metadata"], claim["spec"]
-        name = f"pvc-{about['uid']}"
-        if (
-            claim["status"].get("phase") == "Pending"
-            and spec.get("storageClassName") == "standard"
-            and _SELECTED in (about.get("annotations") or {})
-            and name not in volumes
-        ):
-            _provide(name, claim)
-    for name, volume in volumes.items():
-        if volume["status"].get("phase") == "Released":
-            kubectl.run("delete", "pv", name, "--wait=false")
-            shutil.rmtree(VOLUMES / name, ignore_errors=True)
+def volume_name(claim: dict[str, Any]) -> str:
+    """The name of the volume of a claim: one for each claim that ever was."""
+    return f"pvc-{claim['metadata']['uid']}"
 
 
-def _provide(name: str, claim: dict[str, Any]) -> None:
-    directory = VOLUMES / name
-    directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o2777)  # any user of any pod
-    about = claim["metadata"]
-    volume = {
+def _waits(claim: dict[str, Any]) -> bool:
+    spec = claim["spec"]
+    return (
+        spec.get("storageClassName") == NAME
+        and not spec.get("volumeName")
+        and "deletionTimestamp" not in claim["metadata"]
+    )
+
+
+def volume(claim: dict[str, Any], place: Path) -> dict[str, Any]:
+    """The volume for a claim. It is `local`, not hostPath: kubelet gives it a pod's fsGroup."""
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [addresses.NODE]}
+    return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": _NAME}},
+        "metadata": {"name": volume_name(claim)},
         "spec": {
+            "storageClassName": NAME,
+            "persistentVolumeReclaimPolicy": "Delete",
             "accessModes": claim["spec"]["accessModes"],
-            "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
+            "capacity": claim["spec"]["resources"]["requests"],
+            "volumeMode": "Filesystem",
+            "local": {"path": str(place)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
             "claimRef": {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
-                "name": about["name"],
-                "namespace": about["namespace"],
-                "uid": about["uid"],
+                "namespace": claim["metadata"]["namespace"],
+                "name": claim["metadata"]["name"],
+                "uid": claim["metadata"]["uid"],
             },
-            "hostPath": {"path": str(directory), "type": "Directory"},
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "standard",
         },
     }
-    kubectl.apply([volume])
-
-
-if __name__ == "__main__":
-    serve()

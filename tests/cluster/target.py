@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,6 @@ from mlops.adapters.executors.tekton import TektonExecutor
 from mlops.domain.cluster import Access
 from mlops.errors import ConfigError, MlopsError
 from mlops.tekton import asked
-from tests.cluster import kubectl
-from tests.cluster.layout import KUBECONFIG
 from tests.conformance import statuses
 from tests.conformance.cases import Case
 from tests.conformance.targets import Ended, Refused
@@ -55,14 +54,15 @@ class ClusterTarget:
             return f"{type(exc).__name__}: {exc}"
 
     def _submit(self, text: str, namespace: str) -> Answer:
-        kubectl.run("create", "namespace", namespace)
+        _kubectl("create", "namespace", namespace)
+        _kubectl("wait", "-n", namespace, "--for=create", "--timeout=60s", "serviceaccount/default")
         try:
             return self._in(text, namespace)
         finally:
-            kubectl.run("delete", "namespace", namespace, "--wait=false")
+            _kubectl("delete", "namespace", namespace, "--wait=false")
 
     def _in(self, text: str, namespace: str) -> Answer:
-        access = Access(namespace=namespace, kubeconfig=str(KUBECONFIG))
+        access = Access(namespace=namespace)
         cluster = connect(access)
         kept = TektonExecutor(cluster)
         try:
@@ -77,6 +77,12 @@ class ClusterTarget:
 
     def _led(self, name: str) -> str:
         return self._image if re.fullmatch(r"busybox|python(:.*)?", name) else name
+
+
+def _kubectl(*arguments: str) -> None:
+    found = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise RuntimeError(f"kubectl {' '.join(arguments)}: {found.stderr.strip()}")
 
 
 def _wait(kept: TektonExecutor, run: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN
+from mlops.adapters.cluster.watching import Watch
 from mlops.domain.run import Ending, Phase, RunResult, TaskState
 from mlops.errors import ClusterError, ConfigError, ForbiddenError, RefusedError, UsageError
 from mlops.tekton import asked
@@ -106,11 +107,11 @@ def test_a_step_that_runs_out_of_memory_is_told(carry) -> None:
 
 
 def test_an_image_that_cannot_be_pulled_is_told(carry) -> None:
-    result, _ = carry("image", "true", image="10.244.91.1:5000/nothing:1", timeout="2m")
+    result, _ = carry("image", "true", image="10.244.0.1:5000/nothing:1", timeout="2m")
 
     (task,) = result.tasks
     assert result.phase is Phase.FAILED
-    assert "10.244.91.1:5000/nothing:1" in task.message
+    assert "10.244.0.1:5000/nothing:1" in task.message
 
 
 def test_a_claim_that_never_binds_is_told_after_the_time_is_over(carry) -> None:
@@ -162,7 +163,7 @@ def test_a_pod_that_is_deleted_fails_its_task(namespace: Namespace, plain: str) 
 
 
 def test_a_namespace_that_is_not_there_is_named(namespace: Namespace, plain: str) -> None:
-    there = Namespace("not-there")
+    there = Namespace(namespace.layout, "not-there")
 
     with pytest.raises(ConfigError, match="no namespace not-there"):
         there.executor().submit(run_of(document("x", "true", plain)), Heard())
@@ -175,12 +176,14 @@ def test_a_quota_that_is_used_up_is_told(namespace: Namespace, carry) -> None:
         carry("quota", "true")
 
 
-def test_a_user_without_the_right_is_told_which(namespace: Namespace, plain: str) -> None:
+def test_a_user_without_the_right_is_told_which(
+    namespace: Namespace, plain: str, tmp_path: Path
+) -> None:
     namespace.kubectl("create", "serviceaccount", "nobody")
     token = namespace.kubectl("create", "token", "nobody").strip()
 
-    with pytest.raises(ForbiddenError, match="pipelineruns.tekton.dev is forbidden"):
-        namespace.as_bearer(token).submit(run_of(document("x", "true", plain)), Heard())
+    with pytest.raises(ForbiddenError, match=r"pipelineruns\.tekton\.dev is forbidden"):
+        namespace.as_bearer(token, tmp_path).submit(run_of(document("x", "true", plain)), Heard())
 
 
 def test_the_same_run_again_is_the_same_run_and_another_is_refused(
@@ -208,7 +211,7 @@ def test_the_api_server_may_go_and_come_back(namespace: Namespace, plain: str) -
     )
     following.start()
     _until(lambda: "line 2" in heard.lines)
-    control.restart("kube-apiserver")
+    control.kill(namespace.layout, "kube-apiserver")
     following.join(180)
 
     assert done
@@ -220,9 +223,7 @@ def test_the_api_server_may_go_and_come_back(namespace: Namespace, plain: str) -
 
 def test_a_version_that_is_too_old_is_listed_anew(namespace: Namespace, plain: str) -> None:
     """What the API answers after its history was compacted: 410 Gone."""
-    from mlops.adapters.cluster.watching import Watch
-
-    cluster = namespace.cluster()
+    cluster = namespace.api()
     watch = Watch(cluster, PIPELINE_RUN)
     asked_for: list[str] = []
     whole = cluster.events
@@ -348,7 +349,7 @@ spec:
     assert (result.kind, result.phase) == ("TaskRun", Phase.SUCCEEDED)
     assert result.results == {"r": "hi"}
     assert heard.lines == ["said"]
-    assert namespace.cluster().get(TASK_RUN, "alone") is not None
+    assert namespace.api().get(TASK_RUN, "alone") is not None
 
 
 def _until(what: Callable[[], bool], seconds: float = 90.0) -> None:

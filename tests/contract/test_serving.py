@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +20,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import mlops.serving
-from mlops.serving.__main__ import main, number, release_of
+from mlops.serving import health
+from mlops.serving.__main__ import main, release_of
 from mlops.serving.app import Server
 from mlops.serving.model import ModelError, PickledModel, load, read_note
 from mlops.serving.protocol import DATATYPES, Request, RequestError, parse, tensor_of
@@ -376,14 +378,14 @@ def test_the_release_label():
 
 def test_ports():
     names = ("MLOPS_PORT", "PORT")
-    assert number({}, names, 8080) == 8080
-    assert number({"PORT": "9000"}, names, 8080) == 9000
-    assert number({"PORT": "9000", "MLOPS_PORT": "9001"}, names, 8080) == 9001
+    assert health.number({}, names, 8080) == 8080
+    assert health.number({"PORT": "9000"}, names, 8080) == 9000
+    assert health.number({"PORT": "9000", "MLOPS_PORT": "9001"}, names, 8080) == 9001
     # a Service named mlops makes Kubernetes set this
-    assert number({"PORT": "9000", "MLOPS_PORT": "tcp://10.0.0.1:80"}, names, 8080) == 9000
+    assert health.number({"PORT": "9000", "MLOPS_PORT": "tcp://10.0.0.1:80"}, names, 8080) == 9000
     for text in ("x", "-1", "0", "１"):
-        with pytest.raises(ModelError, match="PORT is"):
-            number({"PORT": text}, names, 8080)
+        with pytest.raises(health.SettingError, match="PORT is"):
+            health.number({"PORT": text}, names, 8080)
 
 
 def test_a_missing_note_ends_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -446,7 +448,45 @@ def test_serves_as_a_program_and_ends_when_told(tmp_path: Path, monkeypatch: pyt
                 text = answer.read().decode()
             expected = 'mlops_predictions_total{model="wine",release="wine@source-0123456789ab",value="high"} 1.0'
             assert expected in text
+            assert checked(tmp_path, env) == (0, "ready\n")
+            server.send_signal(signal.SIGSTOP)
+            assert checked(tmp_path, env) == (1, "TimeoutError: timed out\n")
+            server.send_signal(signal.SIGCONT)
         finally:
             server.send_signal(signal.SIGTERM)
         server.stderr.read()
         assert server.wait() in (0, -signal.SIGTERM)
+
+
+def checked(tmp_path: Path, env: dict[str, str]) -> tuple[int, str]:
+    """What the image's health check says, by a Python that has neither packages nor the project."""
+    argv = [sys.executable, "-I", "-S", str(tmp_path / "home/mlops_serving/health.py")]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "/v2/health/ready answers 503"),
+        (b"nonsense\r\n\r\n", "BadStatusLine"),
+        (b"", "RemoteDisconnected"),
+    ],
+)
+def test_the_health_check_of_what_is_not_ready(answer: bytes, said: str):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def once() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=once)
+        thread.start()
+        env = {"PORT": str(listening.getsockname()[1])}
+        assert said in health.complaint(env)
+        thread.join()
+    assert "ConnectionRefusedError" in health.complaint(env)
+    assert health.main({"PORT": "http"}) == 1
+    assert "PORT is 'http'" in health.complaint({"PORT": "http"})

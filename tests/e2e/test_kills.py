@@ -1,4 +1,4 @@
-"""kill -9 at every program that is started and every file that is renamed, by `run` and `rollback`.
+"""kill -9 at every program that is started and every file that is renamed, by `run`, `rollback` and `lock`.
 
 The places are taken from a trace of a command that was left alone. After kills the same command,
 typed again, must work, and the project must look as if nothing had happened. `make test` kills a command at up to
@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.fakes.wheels import index, wheel
 
 KILLING = Path(__file__).parent / "killing"
 CHUNKS = 6
@@ -178,3 +180,81 @@ def test_rollback_survives_a_kill_anywhere(twice, alone, tmp_path, remote):
         holds = project.git("show", f"{branch}:environments/prod/holds.yaml")
         assert holds.count("I-7") == 1, place
     assert killed > len(found) // 2, "the places of the trace were not come to again"
+
+
+@pytest.fixture
+def locking(made, tmp_path):
+    """A locked package, pushed; then one more is required, and both files must change."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name in ("inner", "outer"):
+        wheel(wheels, name, {f"{name}.py": "x = 1\n"})
+    with index(wheels) as (place, _):
+        project = sys.modules["spam"].copy(made, tmp_path / "start")
+        project.env.update(
+            {
+                "UV_CACHE_DIR": str(tmp_path / "uv"),
+                "UV_NO_CONFIG": "1",
+                "UV_DEFAULT_INDEX": f"http://{place}",
+            }
+        )
+        project.write("requirements.txt", "inner\n")
+        project.mlops("lock")
+        project.commit("Lock inner")
+        project.write("requirements.txt", "inner\nouter\n")
+        yield project
+
+
+LOCKS = ("requirements.lock", "mlops.lock")
+
+
+def locks(project) -> dict[str, bytes]:
+    return {name: (project.path / name).read_bytes() for name in LOCKS}
+
+
+@pytest.mark.timeout(1800)
+def test_lock_survives_a_kill_anywhere(locking, tmp_path):
+    def copied(name: str):
+        project = sys.modules["spam"].copy(locking, tmp_path / name)
+        project.env.update(
+            {key: text for key, text in locking.env.items() if key.startswith("UV_")}
+        )
+        return project
+
+    before = locks(locking)
+    whole = copied("whole")
+    found = places(whole, "lock")
+    after = locks(whole)
+    assert whole.mlops("lock", "--check").stdout == "the locks are fresh\n"
+    if not EVERYWHERE:
+        found = [place for place in found if not READING.search(place)]
+    assert all(before[name] != after[name] for name in LOCKS)
+    renames = [place for place in found if place.rpartition(" #")[0].endswith(LOCKS)]
+    assert [place.split()[-2] for place in renames] == list(LOCKS), found
+    cut = set()
+    for number, place in enumerate(found):
+        project = copied(str(number))
+        assert traced(project, "lock", at=place)[0] == -9, place
+        stands = locks(project)
+        assert all(stands[name] in (before[name], after[name]) for name in LOCKS), place
+        cut.add(tuple(stands[name] == after[name] for name in LOCKS))
+        told = project.mlops("lock", "--check", code=1).stdout
+        assert "requirements.lock: requirements.txt changed since it was locked" in told, place
+        assert "stale: run mlops lock" in told
+        project.mlops("lock")
+        assert locks(project) == after, place
+        changed = project.git("diff", "--name-only", "HEAD").splitlines()
+        assert {*changed} == {"requirements.txt", *LOCKS}, place
+        assert project.git("ls-files", "--others", "--exclude-standard") == "", place
+    assert cut == {(False, False), (True, False)}, "one of the two writes was not come to"
+
+
+def test_half_a_lock_that_is_committed_starts_no_run(locking):
+    """What a kill between the two files left, committed as it is."""
+    assert traced(locking, "lock", at="lock | rename mlops.lock #1")[0] == -9
+    locking.git("add", "requirements.txt", *LOCKS)
+    locking.commit("Half a lock")
+    said = locking.mlops("run", "--quiet", code=None)
+    assert said.returncode == 2, said.stderr
+    assert "requirements.lock: requirements.txt changed since it was locked" in said.stderr
+    assert "mlops lock" in said.stderr

@@ -179,7 +179,7 @@ def test_a_full_disk_while_a_layer_is_written(live):
         "run",
         "--quiet",
     )
-    done = live.run(*argv, code=1)
+    done = live.run(*argv, code=3)
     assert "space" in done.stderr, done.stderr
     assert live.mlops("status", "--output", "json").returncode == 0
     released = live.mlops("run", "--again", "--quiet").stdout

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 LINK, PROGRAM, PLAIN = 0o120777, 0o100755, 0o100644
 
@@ -58,11 +59,19 @@ def _write(archive: zipfile.ZipFile, place: str, content: bytes, mode: int) -> N
     archive.writestr(entry, content)
 
 
-def sdist(directory: Path, name: str, files: Mapping[str, str], version: str = "1.0") -> str:
-    """Write an sdist; its line in a requirements lock."""
+def sdist(
+    directory: Path,
+    name: str,
+    files: Mapping[str, str],
+    version: str = "1.0",
+    *,
+    static: bool = True,
+) -> str:
+    """Write an sdist; its line in a requirements lock. Not `static`: only a build tells its metadata."""
     stem = f"{name.replace('-', '_')}-{version}"
     path = directory / f"{stem}.tar.gz"
-    whole = {**files, "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n"}
+    kind = "2.2" if static else "1.0"
+    whole = {**files, "PKG-INFO": f"Metadata-Version: {kind}\nName: {name}\nVersion: {version}\n"}
     with tarfile.open(path, "w:gz") as archive:
         for place, text in whole.items():
             entry = tarfile.TarInfo(f"{stem}/{place}")
@@ -86,7 +95,7 @@ class _Index(BaseHTTPRequestHandler):
         if self.password and self.headers.get("Authorization") != wanted:
             self.refused.append(self.path)
             return self._answer(401, b"who are you?", {"WWW-Authenticate": 'Basic realm="index"'})
-        parts = [part for part in self.path.split("/") if part]
+        parts = [part for part in unquote(self.path).split("/") if part]
         if parts[:1] == ["simple"] and len(parts) == 2:
             return self._answer(200, self._page(parts[1]).encode(), {"Content-Type": "text/html"})
         path = self.directory / parts[-1] if parts else self.directory

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -258,6 +259,50 @@ def test_a_base_without_python_is_refused(foreign: tuple[OciLayout, Digest], run
     bare = replace(image.load(store, digest), env=(("PATH", "/opt/none"),))
     with pytest.raises(BuildError, match="has no python3 on its path /opt/none"):
         of_base(bare, digest, runner, "oci:x")
+
+
+BROKEN = {
+    "another libc": (
+        lambda: host.interpreter().read_bytes().replace(b"/lib64/ld-linux", b"/lib64/ld-muslx"),
+        "it needs /lib64/ld-muslx-x86-64.so.2, which the base lacks",
+    ),
+    "a missing library": (
+        lambda: host.interpreter().read_bytes().replace(b"\0libc.so.6\0", b"\0libx.so.9\0"),
+        "libx.so.9: cannot open shared object file",
+    ),
+    "killed": (lambda: b"#!/bin/sh\nkill -9 $$\n", "signal 9 ended it"),
+    "a refusal": (lambda: b"#!/bin/sh\necho one >&2; echo no licence >&2; exit 3\n", "no licence$"),
+    "silence": (lambda: b"#!/bin/sh\nexit 3\n", "exit code 3"),
+    "half a program": (lambda: host.interpreter().read_bytes()[:4000], "damaged: no ELF file"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_python_that_does_not_start_is_not_told_as_missing(
+    foreign: tuple[OciLayout, Digest], runner: SandboxedBase, name: str
+):
+    content, reason = BROKEN[name][0](), BROKEN[name][1]
+    store, digest = foreign
+    layer = put_layer(store, LayerKind.BASE, {"opt/broken/python3": Content(content, True)})
+    ground = image.load(store, digest)
+    broken = replace(
+        ground, layers=(*ground.layers, layer), env=(("PATH", "/opt/none:/opt/broken"),)
+    )
+    made = image.put(store, broken, "python", "broken")
+    with pytest.raises(BuildError, match="does not start: ") as caught:
+        of_base(broken, made, runner, "oci:x")
+    assert caught.value.message.startswith("/opt/broken/python3 in the base oci:x")
+    assert re.search(reason, caught.value.message), caught.value.message
+
+
+def test_where_nothing_starts_the_base_is_not_blamed(foreign: tuple[OciLayout, Digest]):
+    class Nowhere:
+        def run(self, *_args, **_kwargs) -> bytes:
+            raise BuildError("commands cannot run in the base: no namespaces")
+
+    store, digest = foreign
+    with pytest.raises(BuildError, match=r"^commands cannot run in the base: no namespaces$"):
+        of_base(image.load(store, digest), digest, Nowhere(), "oci:x")
 
 
 def test_a_musl_base_is_refused_with_the_reason(foreign: tuple[OciLayout, Digest]):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import jsonschema
 import pytest
 
 from mlops.config.environment import parse_environment, parse_holds, parse_quarantine, schema
+from mlops.documents import load
 from mlops.domain.digest import Digest
 from mlops.domain.environment import EnvironmentPolicy, GateRule, Hold, QuarantineEntry
 from mlops.errors import ConfigError
@@ -188,3 +190,10 @@ def test_quarantine():
 def test_hold_errors(old, new, error):
     assert old in HOLDS
     assert refused(parse_holds, HOLDS.replace(old, new, 1).encode())[0].startswith(error)
+
+
+def test_the_reference_shows_every_key():
+    page = (Path(__file__).parents[2] / "docs/reference/files.md").read_text()
+    shown = page.partition("## environment.yaml")[2].split("```")[1].removeprefix("yaml\n")
+    assert parse_environment(shown.encode(), "prod", "files.md").registry
+    assert load(shown.encode(), "files.md").value.keys() == schema()["properties"].keys()

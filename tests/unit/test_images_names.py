@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops.domain.digest import Digest, ImageRef
-from mlops.domain.imagename import ImageMap, ImageName, InLayout
+from mlops.domain.imagename import ImageMap, ImageName, InLayout, layout_place
 from mlops.errors import ConfigError, UsageError
 
 HEX = "ab" * 32
@@ -124,3 +124,32 @@ def test_a_file():
 @given(st.lists(st.sampled_from(["a=x", "a:1=x", "b/*=y/*", "*=z"])), st.sampled_from(["a", "a:1", "b/c:2"]))  # fmt: skip
 def test_a_map_never_fails_on_a_name(rules, text):
     lead(rules, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "directory", "name"),
+    [
+        ("oci:out", "out", ""),
+        ("oci:out:v1", "out", "v1"),
+        ("oci:/a/b:spam:v1", "/a/b", "spam:v1"),
+        ("oci:out:r.example.com/ml/spam:v1", "out", "r.example.com/ml/spam:v1"),
+        ("oci:./o@t:a--b@c+d", "./o@t", "a--b@c+d"),
+    ],
+)
+def test_a_place_in_a_layout(text, directory, name):
+    assert layout_place(text) == InLayout(directory, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "_a", "a__b", "v1.", "ä", "a b", "a/", "/a", "a\n", f"x@{D}@"]
+)
+def test_what_a_layout_can_call_nothing(name):
+    """What skopeo refuses too."""
+    with pytest.raises(UsageError, match="names no place in a layout"):
+        layout_place(f"oci:out:{name}")
+
+
+@pytest.mark.parametrize("text", ["oci:", "oci::v1", f"oci:out@{D}"])
+def test_what_is_no_place_in_a_layout(text):
+    with pytest.raises(UsageError, match="names no place in a layout"):
+        layout_place(text)

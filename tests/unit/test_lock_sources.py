@@ -166,6 +166,73 @@ def test_a_pipfile_lock_gives_pins_and_hashes():
     }
 
 
+PIPFILE = b"""
+[[source]]
+url = "https://pypi.org/simple"
+verify_ssl = true
+name = "pypi"
+
+[packages]
+numpy = "*"
+My_Pkg = {version = "==1.0", extras = ["a"], markers = "python_version > '3'"}
+
+[dev-packages]
+pytest = ">=7"
+
+[docs]
+sphinx = "*"
+
+[requires]
+python_version = "3.11"
+
+[scripts]
+go = "python -m go"
+
+[pipenv]
+allow_prereleases = true
+"""
+# as pipenv 2026.10.3 has it of this file, and as releases did that kept names as they were typed
+CANONICAL = "e08b0e8eca4070f8389ee3d43712494eb4211d352a377aaa6336f2d957882e35"
+TYPED = "b0869c418bd39c0b49b734eecdbdbbee336503fcd487c012f70ce3affe4b6710"
+SMALL = "f8877b8f3309d38e6d5130083f53a9d8a4416a94c2ade0079e8216840fc62cf5"
+
+
+@pytest.mark.parametrize(
+    ("project", "known"),
+    [
+        (PIPFILE, CANONICAL),
+        (PIPFILE, TYPED),
+        (PIPFILE.replace(b"My_Pkg", b"my-pkg"), CANONICAL),
+        (PIPFILE.replace(b"python -m go", b"python -m come"), CANONICAL),
+        (b'[packages]\nnumpy = "*"\n', SMALL),
+        (None, CANONICAL),
+        (PIPFILE, None),
+    ],
+)
+def test_a_pipfile_lock_of_its_pipfile_passes(project: bytes | None, known: str | None):
+    pipfile.check(pipenv({}, hash={"sha256": known}), "a/Pipfile.lock", project, "a/Pipfile")
+
+
+@pytest.mark.parametrize(
+    ("project", "says"),
+    [
+        (PIPFILE.replace(b"==1.0", b"==1.1"), "made from another a/Pipfile: it changed since"),
+        (PIPFILE.replace(b"sphinx", b"mkdocs"), "Run pipenv lock, then mlops lock"),
+        (PIPFILE.replace(b'"3.11"', b'"3.12"'), "made from another"),
+        (PIPFILE.replace(b"pypi.org", b"example.com"), "made from another"),
+        (b"\xff", "a/Pipfile is no Pipfile"),
+        (b"a = " + b"[" * 5000, "a/Pipfile is no Pipfile"),
+        (b"packages = 1", "a/Pipfile is no Pipfile"),
+        (b"[packages]\nx = 2020-01-01", "a/Pipfile is no Pipfile"),
+    ],
+)
+def test_a_stale_pipfile_lock_is_refused(project: bytes, says: str):
+    content = pipenv({}, hash={"sha256": CANONICAL})
+    with pytest.raises(ConfigError) as caught:
+        pipfile.check(content, "a/Pipfile.lock", project, "a/Pipfile")
+    assert says in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -1,5 +1,7 @@
 """What registries say, whatever it is: read, or refused, and never a traceback."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -93,3 +95,14 @@ def test_any_repository(text):
         return
     assert Repository.parse(str(found)) == found
     assert not set("?#@ \\") & set(str(found))
+
+
+def test_the_client_loads_no_command_line():
+    """httpx's own takes as long to load as all the rest of it; who wants it later still gets it."""
+    code = (
+        "import sys; import mlops.adapters.registry; "
+        "print(sorted({'rich', 'click', 'pygments', 'httpx._main'} & set(sys.modules))); "
+        "import httpx._main"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "[]"

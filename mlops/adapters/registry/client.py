@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.layout import file_digest
 from mlops.adapters.registry import names, referrers, tokens, uploads, wire
 from mlops.adapters.registry.names import Repository

@@ -74,13 +74,15 @@ def blobs(document: Mapping[str, Any], digest: Digest) -> dict[Digest, int]:
 
     Raises RegistryError where it has too many, or one that is to be had elsewhere alone."""
     try:
-        described = [document["config"], *document["layers"]]
-        artifact = document["config"].get("mediaType") == ociindex.EMPTY_TYPE
+        config, layers = document["config"], list(document["layers"])
+        # by the digest, and not by what it is said to be: such a one can be run by nobody
+        artifact = config["digest"] == ociindex.EMPTY_CONFIG
         most = MOST_FILES if artifact else MOST_LAYERS
-        if len(described) > most:
-            raise RegistryError(f"image {digest} has {len(described) - 1} layers, over {most}")
+        if len(layers) > most:
+            what = "files" if artifact else "layers"
+            raise RegistryError(f"image {digest} has {len(layers)} {what}, over {most}")
         found: dict[Digest, int] = {}
-        for each in described:
+        for each in (config, *layers):
             size = each["size"]
             if not isinstance(size, int) or isinstance(size, bool) or size < 0:
                 raise TypeError(size)
@@ -196,17 +198,17 @@ def copy_to_layout(
     into: OciLayout,
     repository: str,
     *,
-    tag: str = "",
+    name: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """As `copy`, into a layout on this machine, where the image is called `repository`."""
+    """As `copy`, into a layout on this machine: there the image is called `name`, to the letter."""
     for digest in (top, *attached_there(source, top, say)):
         for part in parts(source.manifest, digest):
             for blob, size in part.blobs.items():
                 if not into.has_blob(blob):
                     into.put_blob(_file(source, blob, size), blob)
-            last = tag if part.digest == top else ""
-            into.put_manifest(part.content, part.media_type, repository, last)
+            last = name if part.digest == top else ""
+            into.put_manifest(part.content, part.media_type, repository, name=last)
 
 
 def attached_there(source: Source, top: Digest, say: Callable[[str], None]) -> Iterator[Digest]:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from mlops.domain.imagename import HOST, PATH, TAG
 from mlops.errors import UsageError
 
 HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 _HUB_ANSWERS = "registry-1.docker.io"
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)  # distribution-spec 1.1
-_HOST = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-)
-_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH = re.compile(rf"{_PART}(?:/{_PART})*")  # distribution-spec 1.1, pulling manifests
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,7 @@ class Repository:
             host, path = "docker.io", text
         if host in HUB:
             host, path = _HUB_ANSWERS, path if "/" in path else f"library/{path}"
-        if not (_HOST.fullmatch(host) and _PATH.fullmatch(path)):
+        if not (HOST.match(host) and PATH.match(path)):
             raise UsageError(f"{text!a} names no repository of a registry")
         return cls(host, path)
 
@@ -46,7 +40,7 @@ class Repository:
 
 def tag(text: str) -> str:
     """`text`, where it can be a tag. Raises UsageError."""
-    if not _TAG.fullmatch(text):
+    if not TAG.match(text):
         raise UsageError(f"{text!a} is no tag")
     return text
 

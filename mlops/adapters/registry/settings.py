@@ -17,8 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry.names import hostname, loopback
 from mlops.errors import RegistryError
 

@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from mlops import __version__
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry import credentials
 from mlops.adapters.registry.credentials import Credentials, Known
 from mlops.adapters.registry.names import same_site

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
-
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry import wire
 from mlops.adapters.registry.wire import TRIES, Body, Call
 from mlops.domain.digest import Digest
@@ -29,7 +28,7 @@ _PIECE = 1 << 20  # bytes read at once
 _SLOW = 300.0  # seconds that a registry may take to put a blob away
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
 _BINARY = {"Content-Type": "application/octet-stream"}
-_STARTED, _DONE = frozenset((202,)), frozenset((200, 201, 202, 204))
+_STARTED, _DONE = frozenset((202, 404)), frozenset((200, 201, 202, 204))
 _LOST = frozenset((404, 416))  # the registry knows the upload no more, or not so far
 
 
@@ -70,7 +69,7 @@ def _mount(registry: Registry, digest: Digest, source: str) -> _Upload | None:
     """None where the blob is here now; else the session that the registry began instead."""
     target = registry.target(f"blobs/uploads/?mount={digest}&from={source}")
     call = Call(
-        "POST", target, registry.may_push(source), good=frozenset((201, 202)), headers=_BINARY,
+        "POST", target, registry.may_push(source), good=frozenset((201, 202, 404)), headers=_BINARY,
         body=lambda: iter(()),
     )  # fmt: skip
     with registry.wire.asked(call) as answer:
@@ -85,6 +84,12 @@ def _begin(registry: Registry) -> _Upload:
         "POST", target, registry.may_push(), good=_STARTED, headers=_BINARY, body=lambda: iter(())
     )
     with registry.wire.asked(call) as answer:
+        if answer.status_code == 404:
+            raise RegistryError(
+                f"{registry.repository.host} has no repository {registry.repository.path}, and does"
+                " not make it by itself",
+                hint="Create it there, and repeat",
+            )
         return _session(registry, answer)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +17,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 
-import httpx
-
 from mlops import __version__
+from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry import settings
 from mlops.adapters.registry.names import hostname, loopback
 from mlops.adapters.registry.tokens import Scope, Tokens
@@ -71,15 +71,27 @@ class Wire:
         return settings.find(self.host)
 
     @cached_property
-    def _client(self) -> httpx.Client:
+    def _secure(self) -> httpx.Client:
+        return self._client(self._settings.context())
+
+    @cached_property
+    def _plain(self) -> httpx.Client:
+        """Trusts nobody: for plain HTTP alone, which needs no list of authorities, long to read."""
+        return self._client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+    def _client(self, trusts: ssl.SSLContext) -> httpx.Client:
         client = httpx.Client(
             timeout=httpx.Timeout(_READ, connect=_CONNECT),
             headers={"User-Agent": f"mlops/{__version__}"},
-            verify=self._settings.context(),
+            verify=trusts,
             limits=httpx.Limits(max_connections=16),
         )
         weakref.finalize(self, client.close)  # its connections end with their owner
         return client
+
+    def _over(self, url: httpx.URL) -> httpx.Client:
+        """What asks a URL: redirects and token servers may speak TLS where the registry does not."""
+        return self._plain if url.scheme == "http" else self._secure
 
     @cached_property
     def base(self) -> str:
@@ -92,7 +104,7 @@ class Wire:
 
     def _speaks_tls(self) -> bool:
         try:
-            self._client.head(f"https://{self.host}/v2/")
+            self._secure.head(f"https://{self.host}/v2/")
         except httpx.HTTPError:
             return False
         return True
@@ -165,14 +177,15 @@ class Wire:
                 headers["Authorization"] = header
             if call.body is not None:
                 headers["Content-Length"] = str(call.length)
-            request = self._client.build_request(
+            client = self._over(at)
+            request = client.build_request(
                 call.method,
                 at,
                 headers=headers,
                 content=call.body() if call.body is not None else None,
                 timeout=httpx.Timeout(max(_READ, call.slow), connect=_CONNECT),
             )
-            answer = self._client.send(request, stream=True)
+            answer = client.send(request, stream=True)
             status = answer.status_code
             if status not in _REDIRECT or (call.body is not None and status not in (307, 308)):
                 return answer
@@ -181,7 +194,7 @@ class Wire:
         raise RegistryError(f"{self.host} redirects more than {_REDIRECTS} times")
 
     def _token(self, request: httpx.Request) -> bytes | None:
-        answer = self._client.send(request, stream=True)
+        answer = self._over(request.url).send(request, stream=True)
         try:
             return _read(answer, request.url.host, LARGEST) if answer.status_code == 200 else None
         finally:
@@ -211,20 +224,8 @@ class Wire:
     def _refused(self, call: Call, answer: httpx.Response, words: str) -> RegistryError:
         host, code = self.host, answer.status_code
         told = f" ({words})" if words else ""
-        if code in (401, 403):
-            helper = self.tokens.complaint
-            where = call.scopes[0].path if call.scopes else ""
-            what = (
-                f" to push to {where}"
-                if "push" in (call.scopes or (Scope("", ""),))[0].actions
-                else ""
-            )
-            return UnreachableError(
-                f"{host} does not accept the credentials{what}, or there are none ({code}){told}",
-                hint=f"{helper}. Then run: docker login {host}"
-                if helper
-                else f"Run: docker login {host}",
-            )
+        if code in (401, 403, 405):
+            return self._not_let(call, code, told)
         waits = answer.headers.get("Retry-After", "") if code in _TRANSIENT else ""
         reads = call.method in ("GET", "HEAD")  # an odd answer says nothing of what is there
         error = UnreachableError if reads or code in _TRANSIENT or code >= 500 else RegistryError
@@ -234,6 +235,32 @@ class Wire:
             if _wait(waits)
             else "Try again, or ask who runs the registry",
             retryable=code in _TRANSIENT,
+        )
+
+    def _not_let(self, call: Call, code: int, told: str) -> UnreachableError:
+        """401: who we are; 403: what we may do; 405: what anybody may do there."""
+        host = self.host
+        where = call.scopes[0].path if call.scopes else ""
+        pushes = bool(call.scopes) and "push" in call.scopes[0].actions
+        helper = self.tokens.complaint
+        login = (
+            f"{helper}. Then run: docker login {host}" if helper else f"Run: docker login {host}"
+        )
+        if code == 401:
+            what = f" to push to {where}" if pushes else ""
+            return UnreachableError(
+                f"{host} does not accept the credentials{what}, or there are none (401){told}",
+                hint=login,
+            )
+        what = f"{'push to' if pushes else 'read'} {where or 'it'}"
+        if code == 403:
+            return UnreachableError(
+                f"{host} does not let us {what} (403){told}",
+                hint=f"{login} as somebody who may; or ask who runs the registry",
+            )
+        return UnreachableError(
+            f"{host} lets nobody {what} (405){told}",
+            hint="It may be read-only, for good or while it is looked after: ask who runs it",
         )
 
 

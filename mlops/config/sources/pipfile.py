@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from packaging.markers import InvalidMarker, Marker
@@ -21,6 +23,13 @@ _AGAIN = "Write it again: pipenv lock"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _HASH = re.compile(r"sha256:(?P<hex>[0-9a-f]{64})")
 _EXTRA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# the tables of a Pipfile that a lock has elsewhere, or not at all; another one is a category of packages
+_TABLES = ("source", "packages", "dev-packages", "requires", "scripts", "pipfile", "pipenv")
+_SOURCE = {
+    "name": "pypi",
+    "url": "https://pypi.org/simple",
+    "verify_ssl": True,
+}  # where it names none
 _ELSEWHERE = ("git", "hg", "svn", "bzr", "path", "file", "editable")
 
 
@@ -42,6 +51,52 @@ def parse(content: bytes, path: str, wanted: Wanted) -> Pinned:
         lines.append(f"{name}{_extras(entry, name, path)}=={version}")
         trusted[canonicalize_name(name), version] = hashes
     return Pinned(tuple(lines), trusted)
+
+
+def check(content: bytes, path: str, project: bytes | None, beside: str) -> None:
+    """Raise ConfigError where it was made from another Pipfile than `project`, that at `beside`.
+
+    A lock without a hash, or without a Pipfile, is taken at its word, as `pipenv sync` takes it.
+    """
+    made = _document(content, path)["_meta"].get("hash")
+    known = made.get("sha256") if isinstance(made, Mapping) else None
+    if project is None or known is None:
+        return
+    try:
+        document = tomllib.loads(project.decode("utf-8-sig"))
+        fresh = known in _hashes(document)
+    except (ValueError, RecursionError, TypeError, AttributeError) as exc:
+        raise ConfigError(f"{beside} is no Pipfile: {exc}") from exc
+    if not fresh:
+        raise ConfigError(
+            f"{path} was made from another {beside}: it changed since",
+            hint="Run pipenv lock, then mlops lock",
+        )
+
+
+def _hashes(pipfile: Mapping[str, Any]) -> set[str]:
+    """What pipenv's releases write of a Pipfile: with its names as typed or canonical, and with categories
+    besides packages and dev-packages or, before 2022.8, without."""
+    found = set()
+    categories = {key: table for key, table in pipfile.items() if key not in _TABLES}
+    for others in (categories, {}):
+        for spelled in (str, canonicalize_name):
+            document = {
+                "_meta": {
+                    "sources": pipfile.get("source", [_SOURCE]),
+                    "requires": pipfile.get("requires", {}),
+                },
+                "default": _spelled(pipfile.get("packages", {}), spelled),
+                "develop": _spelled(pipfile.get("dev-packages", {}), spelled),
+                **{key: _spelled(table, spelled) for key, table in others.items()},
+            }
+            text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+            found.add(hashlib.sha256(text.encode()).hexdigest())
+    return found
+
+
+def _spelled(table: Mapping[str, Any], spelled: Callable[[str], str]) -> dict[str, Any]:
+    return {spelled(name): value for name, value in table.items()}
 
 
 def _document(content: bytes, path: str) -> Mapping[str, Any]:

@@ -97,3 +97,10 @@ def bench(
     store = OciLayout(tmp_path / "registry")
     image.copy(foreign[0], store, foreign[1].manifest, "base")
     return Bench(store, foreign[1], SandboxedBase(store, unpacked), tmp_path / "wheels")
+
+
+@pytest.fixture
+def hidden(tmp_path: Path) -> Path:
+    """Where the wheels of the index lie; the bench's own directory has none."""
+    (tmp_path / "hidden").mkdir()
+    return tmp_path / "hidden"

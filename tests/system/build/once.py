@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlops.adapters.baserunner import SandboxedBase
 from mlops.adapters.layout import OciLayout
+from mlops.adapters.packages import IndexedPackages
 from mlops.adapters.uv import Uv
 from mlops.build import image, strategy
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, ReleaseRequest, Toolchain
@@ -41,7 +42,9 @@ def main() -> None:
     image.copy(OciLayout(bases), store, base, "base")
     pinned = PinnedBase("oci:bases:slim", base, base, sys.argv[5])
     lock = Path(sys.argv[6]).read_bytes()
-    tools = Toolchain(Uv(wheels), SandboxedBase(store, place / "cache"))
+    uv = Uv(wheels)
+    packages = IndexedPackages(uv, wheels)
+    tools = Toolchain(uv, SandboxedBase(store, place / "cache"), packages=packages)
     request = EnvironmentRequest("wine", pinned, lock, place, rebuild=True)
     environment = strategy.build_environment(store, request, tools)
     release = ReleaseRequest(
@@ -55,7 +58,12 @@ def main() -> None:
     )
     made = strategy.build_release(store, release)
     layers = [f"{layer.kind} {layer.digest}" for layer in made.layers]
-    told = {"release": str(made.manifest), "layers": layers, "python": sys.version.split()[0]}
+    told = {
+        "release": str(made.manifest),
+        "layers": layers,
+        "python": sys.version.split()[0],
+        "custody": {tag: str(digest) for tag, digest in store.tags("wheels").items()},
+    }
     sys.stdout.write(json.dumps(told))
 
 

@@ -2,76 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from mlops.adapters.layout import OciLayout
-from mlops.adapters.uv import Uv
-from mlops.adapters.wheels import IndexedWheels
-from mlops.build import image, locked, strategy
-from mlops.build.custody import ARTIFACT, Custody
-from mlops.build.strategy import BuiltImage, EnvironmentRequest, Toolchain
+from mlops.build import image
 from mlops.domain.digest import Digest
-from mlops.domain.wheel import Wheel
-from mlops.errors import BuildError, RegistryError
-from mlops.ports import Target
+from mlops.errors import BuildError, PackageIndexError, RegistryError
 from tests.fakes.secrets import places
-from tests.fakes.wheels import index, sdist, wheel
+from tests.fakes.wheels import index, wheel
 from tests.system.build.conftest import Bench
-
-SECRET = "hunter2-Qx7k"
-Settings = Callable[[str], None]
-
-
-@pytest.fixture
-def hidden(tmp_path: Path) -> Path:
-    """Where the wheels of the index lie; the bench's own directory has none."""
-    (tmp_path / "hidden").mkdir()
-    return tmp_path / "hidden"
-
-
-def build(bench: Bench, requirements: str, **more: object) -> BuiltImage:
-    uv = Uv(bench.wheels)
-    request = EnvironmentRequest(
-        "wine", bench.base, requirements.encode(), bench.wheels, server=False, rebuild=True
-    )
-    tools = Toolchain(uv, bench.runner, None, IndexedWheels(uv, bench.wheels))
-    return strategy.build_environment(bench.store, replace(request, **more), tools)
-
-
-class Counting:
-    """A source that remembers what it was asked for."""
-
-    def __init__(self, source: IndexedWheels) -> None:
-        self.source, self.brought = source, list[str]()
-
-    def find(self, requirements: bytes, target: Target) -> Sequence[Wheel]:
-        return self.source.find(requirements, target)
-
-    def bring(self, wheel: Wheel, into: Path) -> None:
-        self.brought.append(wheel.name)
-        self.source.bring(wheel, into)
-
-
-def forget(tmp_path: Path) -> None:
-    """uv's cache is as on another machine."""
-    shutil.rmtree(tmp_path / "uv-cache", ignore_errors=True)
-
-
-def two(directory: Path) -> str:
-    return wheel(directory, "one", {"one.py": "x = 1\n"}) + wheel(
-        directory, "two", {"two.py": "x = 2\n"}
-    )
-
-
-def listed(store: OciLayout) -> list[dict[str, object]]:
-    (digest,) = set(store.tags("wheels").values())
-    document = json.loads(store.manifest(digest))
-    assert document["artifactType"] == ARTIFACT
-    return document["layers"]
+from tests.system.build.custody import SECRET, Settings, build, counting, forget, listed, lose, two
 
 
 def test_built_again_without_the_index(
@@ -107,18 +49,110 @@ def test_with_passwords_that_are_nowhere_afterwards(
     assert places(bench.store.root, SECRET) == []
 
 
-def test_what_another_lock_brought_is_not_brought_again(
+def test_what_the_lock_before_had_is_neither_asked_for_nor_brought_again(
     bench: Bench, settings: Settings, hidden: Path, tmp_path: Path
 ):
     lines = two(hidden)
     with index(hidden) as (place, _):
         settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
         build(bench, lines)
-        more = lines + wheel(hidden, "three", {"three.py": ""})
-        source = Counting(IndexedWheels(Uv(bench.wheels), bench.wheels))
-        target = Target("linux/amd64", "3.11.7", "2.36")
-        Custody(bench.store).keep(locked.parse(more.encode()), target, source)
+        source = counting(bench)
+        build(bench, lines + wheel(hidden, "three", {"three.py": ""}), source)
+        assert source.asked == [["three"]]
+        assert source.brought == ["three-1.0-py3-none-any.whl"]
+        build(bench, lines.splitlines()[0] + "\n", source)
+        assert source.asked == [["three"]]
+
+
+def test_what_another_model_brought_is_not_brought_again(
+    bench: Bench, settings: Settings, hidden: Path, tmp_path: Path
+):
+    lines = two(hidden)
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        build(bench, lines)
+        source = counting(bench)
+        build(bench, lines, source, model="beer")
+        assert source.asked == []
+        build(bench, lines + wheel(hidden, "three", {"three.py": ""}), source, model="stout")
     assert source.brought == ["three-1.0-py3-none-any.whl"]
+
+
+def test_one_that_is_lost_comes_from_the_index_and_is_kept(
+    bench: Bench, settings: Settings, hidden: Path, tmp_path: Path
+):
+    lines = two(hidden)
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        first = build(bench, lines)
+        lose(bench, "two")
+        forget(tmp_path)
+        source = counting(bench)
+        again = build(bench, lines, source)
+    assert again.manifest == first.manifest
+    assert again.notes == ()
+    assert source.asked == [["two"]]
+    assert source.brought == ["two-1.0-py3-none-any.whl"]
+    forget(tmp_path)
+    settings("no-index = true\n")
+    assert build(bench, lines).manifest == first.manifest
+
+
+@pytest.mark.parametrize("way", ["lost", "never kept"])
+def test_one_that_is_nowhere_is_named_with_both_places(
+    bench: Bench, settings: Settings, hidden: Path, tmp_path: Path, way: str
+):
+    lines = two(hidden)
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        build(bench, lines)
+        if way == "lost":
+            lose(bench, "two")
+        else:
+            lines = lines.splitlines()[0] + "\n"
+            lines += wheel(hidden, "two", {"two.py": "x = 22\n"}, version="2.0")
+    forget(tmp_path)
+    with pytest.raises(PackageIndexError) as caught:
+        build(bench, lines)
+    version = "1.0" if way == "lost" else "2.0"
+    head = f"wheels in {bench.store.location} (custody) lacks two {version}, and "
+    assert caught.value.message.startswith(
+        f"{head}the package index cannot be asked for http://{place}two/: "
+    )
+    assert "UV_INDEX=URL mlops run --again" in caught.value.hint
+
+
+def test_one_that_was_withdrawn_whole_is_named_too(
+    bench: Bench, settings: Settings, hidden: Path, tmp_path: Path
+):
+    """Its index is up, lists it and has it no more."""
+    lines = two(hidden)
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        build(bench, lines)
+        lose(bench, "two")
+        next(hidden.glob("two-*")).unlink()
+        forget(tmp_path)
+        with pytest.raises(PackageIndexError, match=r"\(custody\) lacks two 1\.0, and two "):
+            build(bench, lines)
+
+
+def test_one_that_uv_has_unpacked_is_enough_to_build(
+    bench: Bench, settings: Settings, hidden: Path, tmp_path: Path
+):
+    """The rest comes from custody: uv never saw it."""
+    one, other = two(hidden).splitlines(keepends=True)
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        first = build(bench, one + other)
+        lose(bench, "two")
+        forget(tmp_path)
+        bench.build(other)
+    again = build(bench, one + other)
+    assert again.manifest == first.manifest
+    host = place.removesuffix("/simple/")
+    assert f"has no two 1.0: {host} does not give two-1.0-py3-none-any.whl: " in again.notes[0]
+    assert "mlops run --again" in again.notes[0]
 
 
 def test_an_index_that_is_away_is_told_and_the_build_goes_on(
@@ -135,7 +169,7 @@ def test_an_index_that_is_away_is_told_and_the_build_goes_on(
     assert again.notes[0].startswith("packages are not in custody: ")
     assert bench.store.tags("wheels") == {}
     forget(tmp_path)
-    with pytest.raises(BuildError, match="index cannot be asked"):
+    with pytest.raises(BuildError, match=r"lacks one 1\.0, two 1\.0, and the package index cannot"):
         build(bench, lines)
 
 
@@ -145,14 +179,20 @@ def test_a_damaged_wheel_is_named_and_not_used(
     lines = two(hidden)
     with index(hidden) as (place, _):
         settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
-        build(bench, lines)
+        first = build(bench, lines)
     digest = Digest.parse(str(listed(bench.store)[0]["digest"]))
     path = bench.store.blob_path(digest)
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     forget(tmp_path)
-    with pytest.raises(RegistryError, match=r"other bytes of one-1\.0-py3-none-any\.whl"):
+    with pytest.raises(RegistryError, match=r"other bytes of one-1\.0-py3-none-any\.whl") as caught:
         build(bench, lines)
+    command = caught.value.hint.partition(": ")[2]
+    assert command == f"rm {path} && mlops run --again"
+    subprocess.run(["sh", "-c", command.partition(" && ")[0]], check=True)
+    with index(hidden) as (place, _):
+        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
+        assert build(bench, lines).manifest == first.manifest
 
 
 @pytest.mark.parametrize("name", ["../one.whl", "/etc/one.whl", "one.txt", "", 7])
@@ -164,7 +204,7 @@ def test_names_that_would_lead_elsewhere(
     with index(hidden) as (place, _):
         settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
         build(bench, lines)
-        ((tag, digest),) = bench.store.tags("wheels").items()
+        ((tag, digest), _) = bench.store.tags("wheels").items()
         document = json.loads(bench.store.manifest(digest))
         document["layers"][0]["annotations"]["org.opencontainers.image.title"] = name
         bench.store.put_manifest(image.canonical(document), image.MANIFEST_TYPE, "wheels", tag)
@@ -180,7 +220,7 @@ def test_a_list_that_lacks_one_or_has_another_is_made_anew(
     with index(hidden) as (place, _):
         settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
         first = build(bench, lines)
-        ((tag, digest),) = bench.store.tags("wheels").items()
+        ((tag, digest), _) = bench.store.tags("wheels").items()
         for change in (lambda layers: layers[:1], lambda layers: [*layers, layers[0] | {
             "digest": str(Digest.of(b"{}")), "size": 2}]):  # fmt: skip
             document = json.loads(bench.store.manifest(digest))
@@ -200,17 +240,3 @@ def test_bytes_that_the_lock_does_not_know_are_not_kept(
         with pytest.raises(BuildError):
             build(bench, lines)
     assert bench.store.tags("wheels") == {}
-
-
-def test_sources_are_built_beside_what_is_kept(bench: Bench, settings: Settings, hidden: Path):
-    from tests.system.build.test_build_credentials import SOURCE  # noqa: PLC0415
-
-    lines = wheel(hidden, "one", {"one.py": "x = 1\n"}) + sdist(hidden, "from-source", SOURCE)
-    with index(hidden) as (place, _):
-        settings(f'[[index]]\nurl = "http://{place}"\ndefault = true\n')
-        # as the environment says it: what runs in a base does not see this machine's settings
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("UV_DEFAULT_INDEX", f"http://{place}")
-            built = build(bench, lines, allow_builds=("from-source",))
-    assert len(listed(bench.store)) == 1
-    assert bench.python(built, "import one, from_source; print(one.x)") == "1\n"

@@ -97,6 +97,7 @@ def test_killed_at_every_kind_of_moment(
     builder: Builder, traced: tuple[list[str], dict[str, object]]
 ):
     lines, expected = traced
+    assert len(expected["custody"]) == 2  # tags of one list
     found = moments(lines)
     told = "\n".join(found)
     assert "start uv --offline pip install" in told

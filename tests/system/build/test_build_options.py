@@ -98,7 +98,12 @@ def test_what_the_configuration_says(bench: Bench, tmp_path: Path):
     assert config["created"] == "2024-05-06T07:08:09Z"
     assert config["config"]["User"] == "65532:65532"
     assert config["config"]["ExposedPorts"] == {"8080/tcp": {}}
-    assert "Healthcheck" not in config["config"]
+    assert config["config"]["Healthcheck"]["Test"][0] == "CMD"
+    own = replace(release(bench, environment.manifest, tmp_path / "tree"), command=("serve",))
+    other = strategy.build_release(bench.store, own)
+    document = json.loads(bench.store.manifest(other.manifest))
+    content = bench.store.blob_path(Digest.parse(document["config"]["digest"])).read_bytes()
+    assert "Healthcheck" not in json.loads(content)["config"]
 
 
 def test_a_large_package_has_a_layer_of_its_own(bench: Bench):

@@ -334,6 +334,10 @@ def test_a_pylock_that_uv_writes_is_followed(tree: Tree):
             tree.lock()
 
 
+# by pipenv 2026.10.3, of the Pipfile below
+OF_PIPFILE = "3700d96cda8fe7e8b349aece6361d6e041d61e0c4e1ea431d3244d65bee98731"
+
+
 def test_a_pipfile_lock_is_followed_and_is_not_written_over(tree: Tree):
     tree.build = "{requirements: Pipfile.lock}"
     hashes = {
@@ -341,13 +345,25 @@ def test_a_pipfile_lock_is_followed_and_is_not_written_over(tree: Tree):
         for name in ("inner", "outer")
     }
     pins = {name: {"version": "==1.0", "hashes": hashes[name]} for name in hashes}
-    text = json.dumps({"_meta": {"pipfile-spec": 6}, "default": pins, "develop": {"x": 1}})
+    made = {"pipfile-spec": 6, "hash": {"sha256": OF_PIPFILE}}
+    text = json.dumps({"_meta": made, "default": pins, "develop": {"x": 1}})
     tree.write("Pipfile.lock", text)
+    tree.write("Pipfile", '[packages]\ninner = "*"\nouter = "*"\n')
     wheel(tree.wheels, "inner", {"inner.py": "x = 2\n"}, version="2.0")
     with tree.serving():
         tree.lock()
         assert tree.read("Pipfile.lock") == text.encode()
         assert "inner==1.0" in tree.locked
+        assert not [text for text in tree.locker().stale() if "requirements.lock" in text]
+        tree.write("Pipfile", '[packages]\ninner = "==2.0"\nouter = "*"\n')
+        assert (
+            "requirements.lock: Pipfile.lock changed since it was locked" in tree.locker().stale()
+        )
+        with pytest.raises(
+            ConfigError, match=r"made from another Pipfile.*pipenv lock, then mlops"
+        ):
+            tree.lock()
+        (tree.root / "Pipfile").unlink()  # a lock alone is taken at its word
         (tree.root / "requirements.lock").unlink()
         swap(tree, "outer-1.0-py3-none-any.whl")
         with pytest.raises(BuildError, match=r"outer 1\.0 has other bytes .* than Pipfile\.lock"):

@@ -71,7 +71,9 @@ def _free_port() -> int:
         return trial.getsockname()[1]
 
 
-def start(directory: Path, htpasswd: str = "", tls: str = "") -> Iterator[Running]:
+def start(
+    directory: Path, htpasswd: str = "", tls: str = "", *, readonly: bool = False
+) -> Iterator[Running]:
     """A registry with its files in `directory`; `tls` are lines of its configuration below `tls:`."""
     port = _free_port()
     auth = ""
@@ -85,6 +87,7 @@ def start(directory: Path, htpasswd: str = "", tls: str = "") -> Iterator[Runnin
     config.write_text(
         "version: 0.1\nlog:\n  level: error\n"
         f"storage:\n  filesystem:\n    rootdirectory: {directory / 'data'}\n  delete:\n    enabled: true\n"
+        f"  maintenance:\n    readonly:\n      enabled: {str(readonly).lower()}\n"
         f"http:\n  addr: 127.0.0.1:{port}\n{tls}{auth}"
     )
     with (directory / "log").open("wb") as log:

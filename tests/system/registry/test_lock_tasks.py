@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops.cli import opening, wiring
+from mlops.cli import opening, wiring, wiring_lock
 from mlops.errors import ConfigError, UnreachableError
 
 PROJECT = """apiVersion: mlops/v1
@@ -29,7 +29,7 @@ def opened(tmp_path: Path, registry) -> wiring.Opened:
 
 
 def test_a_tag_is_asked_of_its_registry(opened: wiring.Opened, registry):
-    ask = wiring.locker(opened).digest_of
+    ask = wiring_lock.locker(opened).digest_of
     (name,) = opened.project.images
     with pytest.raises(ConfigError, match=r"images: .*/ml/golang has no tag 1"):
         ask(name)
@@ -40,5 +40,5 @@ def test_a_tag_is_asked_of_its_registry(opened: wiring.Opened, registry):
 
 def test_a_registry_that_is_away_is_no_answer(opened: wiring.Opened):
     with pytest.raises(UnreachableError) as caught:
-        wiring.locker(opened).digest_of("127.0.0.1:9/ml/golang:1")
+        wiring_lock.locker(opened).digest_of("127.0.0.1:9/ml/golang:1")
     assert caught.value.exit_code == 3

@@ -4,7 +4,6 @@ import base64
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ from mlops.engine.imagecheck import missing
 from mlops.engine.preflight import Mark, Preflight
 from mlops.errors import RegistryError, UnreachableError, UsageError
 from tests.fakes.estate import Estate
+from tests.system.registry.strange import OK, Strange
 
 ABSENT = Digest("0" * 64)
 
@@ -103,56 +103,6 @@ class TestCredentials:
             Registry(f"{private.host}/ml/spam").has_manifest(ABSENT)
 
 
-class Strange:
-    """Answers each request by the next of `answers`: (status, headers, body); the last stays."""
-
-    def __init__(self, *answers):
-        self.answers, self.seen = list(answers), []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.seen.append((self.command, self.path, dict(self.headers)))
-                answers = outer.answers
-                status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value.replace("@", outer.host))
-                if "Content-Length" not in headers:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            def do_HEAD(self):
-                self.do_GET()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    @property
-    def host(self):
-        return f"127.0.0.1:{self.server.server_port}"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-    def images(self):
-        return Registry(f"{self.host}/ml/spam")
-
-
-OK = (200, {}, b"{}")
-
-
 class TestMisbehaviour:
     @pytest.mark.parametrize("status", [429, 500, 502, 503])
     def test_what_passes_is_asked_again(self, status):
@@ -169,7 +119,7 @@ class TestMisbehaviour:
 
     def test_forbidden(self):
         with Strange((403, {}, b"")) as server:
-            with pytest.raises(UnreachableError, match="does not accept"):
+            with pytest.raises(UnreachableError, match=r"not let us read ml/spam \(403\)"):
                 server.images().has_blob(ABSENT)
             assert len(server.seen) == 1
 
@@ -208,8 +158,10 @@ class TestMisbehaviour:
         with Strange(plain) as server, pytest.raises(RegistryError, match="without TLS"):
             server.images().has_blob(ABSENT)
         again = (307, {"Location": "/again"}, b"")
-        with Strange(again) as server, pytest.raises(RegistryError, match="more than 5 times"):
-            server.images().has_blob(ABSENT)
+        with Strange(again) as server:
+            with pytest.raises(RegistryError, match="more than 5 times"):
+                server.images().has_blob(ABSENT)
+            assert len(server.seen) == 6
 
     def test_a_token_for_anonymous_pulls(self):
         realm = 'Bearer realm="http://@/token",service="here"'

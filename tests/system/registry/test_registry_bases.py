@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from mlops.adapters.bases import REPOSITORY
 from mlops.adapters.basesources import BaseSources
 from mlops.adapters.layout import OciLayout
 from mlops.adapters.registry import Registry, images, wire
+from mlops.adapters.registry.store import RegistryStore
 from mlops.build import image
 from mlops.build.layers import LayerKind, put_layer
-from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, _fetch
+from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, _base, _fetch
 from mlops.build.tar import Content
 from mlops.domain.digest import Digest
 from mlops.errors import BuildError, ConfigError, RegistryError, UnreachableError
@@ -126,6 +128,31 @@ def test_a_build_takes_the_digest_that_is_locked(layout, name, store, fetch, tmp
     request = EnvironmentRequest("wine", locked, b"", tmp_path)
     assert _fetch(store, request, Toolchain(None, None, BaseSources())) == one
     assert content(store, one) == b"one"
+
+
+def test_a_base_in_custody_is_not_asked_for_where_it_came_from(layout, registry, tmp_path):
+    """Another machine, with nothing, and the registry of the base is stopped: the project's has it."""
+    (tmp_path / "away").mkdir()
+    away = start(tmp_path / "away")
+    ref = f"{next(away).host}/python:v"
+    one = small(layout, "one")
+    images.push(layout, one, Registry(ref.removesuffix(":v")), tag="v")
+    project = f"{registry.host}/{uuid.uuid4().hex}"
+
+    def machine(name, project=project):
+        return RegistryStore(project, OciLayout(tmp_path / name), (REPOSITORY,))
+
+    BaseSources().fetch(ref, tmp_path, AMD, machine("first"))
+    away.close()
+    request = EnvironmentRequest("wine", PinnedBase(ref, one, one, AMD), b"", tmp_path)
+    tools = Toolchain(None, None, BaseSources())
+    assert _base(machine("second"), request, tools) == image.load(layout, one)
+    bare = f"{project}/nothing"
+    with pytest.raises(UnreachableError, match=f"{bare} has no copy of it") as refused:
+        _base(machine("third", bare), request, tools)
+    assert f"the base {ref}@{one} cannot be had" in refused.value.message
+    assert f"mlops lock --upgrade {ref}" in refused.value.hint
+    assert refused.value.exit_code == 3
 
 
 def test_what_is_not_there(layout, name, fetch, registry):

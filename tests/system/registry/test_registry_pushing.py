@@ -332,7 +332,7 @@ class TestMisbehaviour:
             pytest.raises(UnreachableError, match=r"403.*DENIED: quota \[2J is used up") as raised,
         ):
             images.push(layout, digest, Registry(f"{between.host}/{name}"))
-        assert "to push to" in str(raised.value)
+        assert f"does not let us push to {name}" in str(raised.value)
 
     def test_a_registry_that_hangs(self, registry, name, monkeypatch):
         monkeypatch.setattr(wire, "_READ", 0.05)

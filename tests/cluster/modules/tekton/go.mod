@@ -2,17 +2,6 @@ module example.com/mlops/tests/cluster/tekton
 
 go 1.26.4
 
-tool (
-	github.com/tektoncd/pipeline/cmd/controller
-	github.com/tektoncd/pipeline/cmd/entrypoint
-	github.com/tektoncd/pipeline/cmd/events
-	github.com/tektoncd/pipeline/cmd/nop
-	github.com/tektoncd/pipeline/cmd/resolvers
-	github.com/tektoncd/pipeline/cmd/sidecarlogresults
-	github.com/tektoncd/pipeline/cmd/webhook
-	github.com/tektoncd/pipeline/cmd/workingdirinit
-)
-
 require (
 	cel.dev/expr v0.25.1 // indirect
 	cloud.google.com/go v0.123.0 // indirect
@@ -200,4 +189,15 @@ require (
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.3 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
+)
+
+tool (
+	github.com/tektoncd/pipeline/cmd/controller
+	github.com/tektoncd/pipeline/cmd/entrypoint
+	github.com/tektoncd/pipeline/cmd/events
+	github.com/tektoncd/pipeline/cmd/nop
+	github.com/tektoncd/pipeline/cmd/resolvers
+	github.com/tektoncd/pipeline/cmd/sidecarlogresults
+	github.com/tektoncd/pipeline/cmd/webhook
+	github.com/tektoncd/pipeline/cmd/workingdirinit
 )

@@ -10,11 +10,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mlops.domain.deployment import Deployed, Object, Progress
-from mlops.domain.digest import Digest, ImageRef, ReleaseId
-from mlops.domain.lock import LockedImage
+from mlops.domain.digest import ImageRef
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
 from mlops.domain.source import Commit, DataObject
+from mlops.ports.images import BaseImages as BaseImages
+from mlops.ports.images import Bind as Bind
+from mlops.ports.images import ImageCopies as ImageCopies
+from mlops.ports.images import ImageFiles as ImageFiles
+from mlops.ports.images import ImageReader as ImageReader
+from mlops.ports.images import ImageStore as ImageStore
+from mlops.ports.images import TagReader as TagReader
+from mlops.ports.packages import Resolution as Resolution
+from mlops.ports.packages import Resolved as Resolved
+from mlops.ports.packages import Resolver as Resolver
+from mlops.ports.packages import Target as Target
 
 Clock = Callable[[], datetime]
 
@@ -246,162 +256,6 @@ class DataStore(Protocol):
         ...
 
     def has_remote(self, commit: Commit) -> bool: ...
-
-
-class ImageReader(Protocol):
-    """What is asked of an image store without bringing anything here: an OCI layout, or one
-    repository of a registry. Every method raises UnreachableError where it cannot be asked."""
-
-    location: str
-
-    def manifest(self, digest: Digest) -> bytes:
-        """The manifest's or index's bytes, checked. Raises RegistryError where absent."""
-        ...
-
-    def has_manifest(self, digest: Digest) -> bool: ...
-    def has_blob(self, digest: Digest) -> bool: ...
-
-
-class TagReader(Protocol):
-    """One repository of a registry, asked what its tags name."""
-
-    def resolve(self, tag: str) -> Digest | None:
-        """The digest that a tag names now; None where there is no such tag. Raises UsageError where
-        it can be no tag, UnreachableError where the registry cannot be asked, RegistryError where
-        what it says cannot be true."""
-        ...
-
-
-class ImageFiles(Protocol):
-    """Manifests and blobs by digest that are on this machine."""
-
-    location: str
-
-    def manifest(self, digest: Digest) -> bytes:
-        """The manifest's or index's bytes, checked. Raises RegistryError where absent."""
-        ...
-
-    def blob_path(self, digest: Digest) -> Path:
-        """A local file with the blob's bytes. Raises RegistryError where absent."""
-        ...
-
-
-class ImageStore(ImageFiles, ImageReader, Protocol):
-    """Manifests and blobs by digest, to read and write: an OCI layout."""
-
-    def staging(self) -> AbstractContextManager[Path]:
-        """A directory for files on their way in, from where `put_blob` moves them."""
-        ...
-
-    def put_blob(self, path: Path, digest: Digest, *, known: bool = False) -> None:
-        """Take the file in (one in `staging()` is moved). Raises RegistryError where its bytes differ;
-        they are not looked at where they are `known` to be right."""
-        ...
-
-    def put_manifest(
-        self, content: bytes, media_type: str, repository: str, tag: str = ""
-    ) -> Digest: ...
-    def resolve(self, repository: str, tag: str) -> Digest | None: ...
-    def referrers(self, subject: Digest) -> tuple[Mapping[str, Any], ...]:
-        """Descriptors of the manifests that name `subject` (OCI distribution-spec 1.1)."""
-        ...
-
-
-class ImageCopies(Protocol):
-    """Images of releases on their way into the registry of an environment. `sources` are registries
-    that are looked into where the project's own has the image no more."""
-
-    def needed(self, release: ReleaseId, into: str, sources: Sequence[str] = ()) -> str:
-        """What would be copied, in words; empty where all is there. Raises RegistryError."""
-        ...
-
-    def bring(self, release: ReleaseId, into: str, sources: Sequence[str] = ()) -> None:
-        """Copy image or index and all that refers to it, digest-exact. Raises RegistryError, and
-        the image is not there then."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """A host path that a command inside an image sees at `target`, read-only unless `writable`."""
-
-    source: Path
-    target: str
-    writable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What dependencies are resolved for: the base's platform, Python (`3.11.7`) and glibc (`2.36`)."""
-
-    platform: str
-    python: str
-    libc: str
-
-
-class BaseImages(Protocol):
-    """Base images by the names that mlops.yaml gives them, and the tool image on one of them."""
-
-    def pin(self, name: str, platform: str) -> LockedImage:
-        """What the name stands for now, copied or packed into the store. Raises BuildError."""
-        ...
-
-    def restore(self, image: LockedImage) -> None:
-        """Bring a locked image back into the store by its digest, whatever its name stands for now.
-
-        Raises BuildError where it is to be had no more.
-        """
-        ...
-
-    def has(self, image: LockedImage) -> bool:
-        """Whether all of the image is in the store."""
-        ...
-
-    def target(self, image: LockedImage) -> Target: ...
-    def tool(self) -> LockedImage:
-        """The tool image of the installed mlops; the same one as long as nothing was installed."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """What a requirements lock is resolved from.
-
-    `path` is a requirements.txt or pyproject.toml that the resolver reads itself, relative to the
-    project, empty where there is none; `lines` are requirements besides; `previous` is the lock as
-    it stood, whose versions are kept except for `upgrade` (names; `*` is all of them).
-    """
-
-    path: str
-    lines: tuple[str, ...]
-    target: Target
-    previous: bytes = b""
-    upgrade: tuple[str, ...] = ()
-    allow_builds: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """The pins with hashes, sorted, without comments; and a sentence for each release among them that
-    its index has withdrawn (PEP 592)."""
-
-    content: bytes
-    withdrawn: tuple[str, ...] = ()
-
-
-class Resolver(Protocol):
-    """Turns requirements into exact versions with hashes."""
-
-    def resolve(self, resolution: Resolution) -> Resolved:
-        """Raises BuildError where there is no solution, no wheel, or the index is away."""
-        ...
-
-    def export(self, path: str) -> tuple[str, ...]:
-        """The pins that a uv.lock holds, as requirement lines with markers and hashes; nobody is asked.
-
-        Raises ConfigError where it cannot be read.
-        """
-        ...
 
 
 class RunObserver(Protocol):

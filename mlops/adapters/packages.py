@@ -1,4 +1,4 @@
-"""Wheels from package indexes, as files: uv says where they lie, and they are downloaded as they are.
+"""Wheels and sdists from package indexes, as files: uv says where they lie, and they are downloaded as they are.
 
 uv keeps what it installs unpacked, and a wheel cannot be made again from that byte for byte; so the bytes come
 from where uv would take them, and are held against the hash of the lock.
@@ -7,81 +7,91 @@ from where uv would take them, and are held against the hash of the lock.
 from __future__ import annotations
 
 import hashlib
+import netrc
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
-from packaging.pylock import PackageWheel, Pylock, PylockSelectError, PylockValidationError
+from packaging.pylock import (
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockValidationError,
+)
 
-from mlops.adapters.uv import Uv
+from mlops.adapters.barehttpx import httpx
+from mlops.adapters.uv import Uv, offline
 from mlops.adapters.uvcomplaints import without_passwords
 from mlops.config.sources.wanted import Wanted
 from mlops.domain.digest import Digest
-from mlops.domain.wheel import Wheel
-from mlops.errors import BuildError
+from mlops.domain.packagefile import PackageFile
+from mlops.errors import BuildError, PackageIndexError
 from mlops.ports import Target
 
 _PATIENCE = httpx.Timeout(20.0, connect=5.0)
-_LARGEST = 8 << 30  # bytes of a wheel
+_LARGEST = 8 << 30  # bytes of a file
 _PIECE = 1 << 20
 _INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
 
 
-@dataclass(slots=True)
-class IndexedWheels:
-    """Meets `build.custody.PackageSource` with the indexes of uv's settings in `project`.
+@dataclass(frozen=True, slots=True)
+class IndexedPackages:
+    """Meets `build.shelf.PackageSource` with the indexes of uv's settings in `project`.
 
     Who we are to an index is read from URLs in the environment and in uv's settings, from UV_INDEX_…_USERNAME and
-    …_PASSWORD; neither netrc nor a keyring is asked.
+    …_PASSWORD, then from netrc, as uv does it; no keyring is asked.
     """
 
     uv: Uv
     project: Path
-    _places: dict[Digest, str] = field(default_factory=dict)
 
-    def find(self, requirements: bytes, target: Target) -> Sequence[Wheel]:
+    def find(
+        self, requirements: bytes, target: Target, sources: Collection[str] = ()
+    ) -> Sequence[PackageFile]:
         wanted = Wanted(target.platform, target.python, target.libc)
         try:
             lock = Pylock.from_dict(tomllib.loads(self.uv.located(requirements, target)))
             chosen = list(lock.select(environment=wanted.environment, tags=wanted.tags))
         except (PylockValidationError, PylockSelectError, ValueError, KeyError) as exc:
             raise BuildError(f"no wheels could be chosen for {wanted}: {exc}") from exc
-        return tuple(self._wheel(part) for _, part in chosen)
+        return tuple(
+            self._file(package.name, package.sdist if package.name in sources else part)
+            for package, part in chosen
+        )
 
-    def _wheel(self, part: object) -> Wheel:
-        if not isinstance(part, PackageWheel) or not (part.url or part.path):
-            raise BuildError("a package of the lock has no wheel to be kept")
+    def _file(self, package: str, part: object) -> PackageFile:
+        if not isinstance(part, PackageWheel | PackageSdist) or not (part.url or part.path):
+            raise BuildError(f"the index has no file of {package} that could be kept")
         sha256 = part.hashes.get("sha256", "")
         place = part.url or str(self.project / str(part.path))
         name = part.name or unquote(urlsplit(place).path.rpartition("/")[2])
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise BuildError(f"the index has no sha256 of {name}")
-        wheel = Wheel(name, Digest(sha256), part.size or 0)
-        self._places[wheel.digest] = place
-        return wheel
+        return PackageFile(name, Digest(sha256), part.size or 0, place)
 
-    def bring(self, wheel: Wheel, into: Path) -> None:
-        place = self._places[wheel.digest]
+    def bring(self, file: PackageFile, into: Path) -> None:
         found = hashlib.sha256()
         try:
-            with into.open("xb") as file:
-                for piece in self._pieces(place):
+            with into.open("xb") as out:
+                for piece in self._pieces(file.place):
                     found.update(piece)
-                    if file.tell() > _LARGEST:
-                        raise BuildError(f"{wheel.name} has no end")
-                    file.write(piece)
-        except (OSError, httpx.HTTPError) as exc:
-            said = without_passwords(str(exc)) or type(exc).__name__
-            raise BuildError(f"{wheel.name} could not be downloaded: {said}") from exc
-        if found.hexdigest() != wheel.digest.hex:
+                    if out.tell() > _LARGEST:
+                        raise BuildError(f"{file.name} has no end")
+                    out.write(piece)
+        except (OSError, httpx.HTTPError, httpx.InvalidURL) as exc:
+            said = without_passwords(str(exc)).splitlines()[:1] or [type(exc).__name__]
+            kind = PackageIndexError if isinstance(exc, httpx.TransportError) else BuildError
+            host = urlsplit(file.place).netloc.rpartition("@")[2] or "this machine"
+            raise kind(f"{host} does not give {file.name}: {said[0]}") from exc
+        if found.hexdigest() != file.digest.hex:
             raise BuildError(
-                f"{wheel.name} has other bytes than the index says: sha256 {found.hexdigest()}"
+                f"{file.name} has other bytes than requirements.lock pins: sha256 {found.hexdigest()}"
             )
 
     def _pieces(self, place: str) -> Iterator[bytes]:
@@ -91,7 +101,13 @@ class IndexedWheels:
                 while piece := file.read(_PIECE):
                     yield piece
             return
+        if offline():
+            raise PackageIndexError(
+                f"{parts.hostname} is not asked for {place.rpartition('/')[2]}: UV_OFFLINE is set"
+            )
         auth = self._logins().get(parts.netloc.rpartition("@")[2])
+        if auth is None and parts.username is None:
+            auth = _netrc(parts.hostname or "")
         with httpx.stream(
             "GET", place, auth=auth, timeout=_PATIENCE, follow_redirects=True
         ) as answer:
@@ -135,6 +151,17 @@ class IndexedWheels:
             tool = _toml(self.project / "pyproject.toml").get("tool")
             own = tool.get("uv") if isinstance(tool, dict) else None
             yield own if isinstance(own, dict) else {}
+
+
+def _netrc(host: str) -> tuple[str, str] | None:
+    """User and password by uv's rule: the file that NETRC names, else ~/.netrc; one that cannot be read says
+    nothing."""
+    try:
+        # named, so that its permissions are its owner's affair, as they are to uv
+        found = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host)
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError, RuntimeError):
+        return None
+    return (found[0], found[2] or "") if found else None
 
 
 def _toml(path: Path) -> dict[str, Any]:
