@@ -91,6 +91,14 @@ class ExecutorError(OutsideError):
     """The executor could not carry a document out (not: a step of it failed)."""
 
 
+class ClusterError(ExecutorError):
+    """A Kubernetes cluster refused, failed or could not be reached."""
+
+
+class ForbiddenError(ClusterError):
+    """The cluster knows who asks, and does not let them do that."""
+
+
 class BuildError(OutsideError):
     """An image could not be assembled: resolver, installer, base or disk."""
 

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "show"),
     "diff": ("diff", "diff"),
     "image": ("image", "app"),
+    "deploy": ("deploy", "deploy"),
     "doctor": ("doctor", "doctor"),
     "step": ("step", "step"),
 }

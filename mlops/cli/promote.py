@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import completion, opening, options, pins, render
+from mlops.cli import completion, opening, options, pins, render, wiring_cluster
 from mlops.engine.promote import Left, PromoteOrder, Promoter
 from mlops.engine.publishing import Settled
 from mlops.errors import MlopsError, UsageError
@@ -72,6 +72,10 @@ def promote(
         output,
         lambda: _print(settled, left, auto),
     )
+    if not dry_run:
+        moved = {move.environment for each in settled if each.commit for move in each.decision}
+        if moved:
+            wiring_cluster.nudge(opened, sorted(moved))
     if unread:  # one file may stand in the way of several environments
         raise unread[0]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.adapters.kustomize import Kustomize
-from mlops.cli import completion, opening, options, pins, render, wiring
+from mlops.cli import completion, opening, options, pins, render, wiring, wiring_cluster
 from mlops.domain.reference import parse_when
 from mlops.engine.preflight import Preflight, failed
 from mlops.engine.publishing import Settled
@@ -85,6 +85,8 @@ def rollback(
     for refusal in settled.decision.left:
         render.warn(refusal.reason)
     render.answer(_json(settled, dry_run), output, lambda: _print(settled))
+    if settled.commit is not None and not dry_run:
+        wiring_cluster.nudge(opened, environment.split(","))
 
 
 def _own(opened: wiring.Opened) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -51,8 +52,9 @@ def run(
     Examples:  mlops run    mlops run v1.2 --model spam    mlops promote $(mlops run) --to staging
     """
     opened = opening.open_project(repo)
-    if executor not in ("", "local"):
-        raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
+    if executor not in ("", "local", "tekton"):
+        raise UsageError(f"there is no executor {executor!r}", hint="There is: local, tekton")
+    opened = replace(opened, chosen=executor)
     source = opened.source(rev)
     _note_left_out(opened, source.short, rev)
     if dry_run:

@@ -9,6 +9,7 @@ from mlops.cli import (
     render,
     runs_control,
     runs_logs,
+    runs_options,
     runs_place,
     runs_remove,
     runs_show,
@@ -29,26 +30,30 @@ _LONGEST_MESSAGE = 60
 def listing(
     context: typer.Context,
     *,
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
 ) -> None:
     """List the runs that are kept here, newest first: of this project, or without one of this user."""
     if context.invoked_subcommand is None:
-        _list(repo, output)
+        _list(runs_place.here(repo, executor, namespace), output)
 
 
 @app.command("list")
 def list_runs(
     *,
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
 ) -> None:
     """List the runs that are kept here, newest first; the same as `mlops runs`."""
-    _list(repo, output)
+    _list(runs_place.here(repo, executor, namespace), output)
 
 
-def _list(repo: options.Repo, output: options.Output) -> None:
-    found = list(runs_place.executor(runs_place.here(repo)).list())
+def _list(place: runs_place.Place, output: options.Output) -> None:
+    found = list(runs_place.executor(place).list())
     render.answer([run_json(run) for run in found], output, lambda: _table(found))
 
 

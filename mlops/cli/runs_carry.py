@@ -6,17 +6,13 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from mlops.cli import options, render, runs_show
 from mlops.cli.livetree import LiveTree, PlainLines, live, said
+from mlops.cli.runs_kept import Kept
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.errors import RunInterruptedError
 from mlops.ports import RunObserver
-from mlops.tekton import status
-
-if TYPE_CHECKING:
-    from mlops.adapters.executors.local import LocalExecutor
 
 _TAIL = 20  # lines of a failed step that are shown
 
@@ -47,7 +43,7 @@ class Shown:
         self._inner.log(task, step, line)
 
     @contextlib.contextmanager
-    def drawn(self, kept: LocalExecutor) -> Iterator[None]:
+    def drawn(self, kept: Kept) -> Iterator[None]:
         """Show what goes on while the block runs."""
         tree = self._inner
         if not isinstance(tree, LiveTree):
@@ -79,7 +75,7 @@ class Shown:
             render.note(f"  {said(line)}")
 
 
-def _learn(kept: LocalExecutor, name: str, tree: LiveTree, over: threading.Event) -> None:
+def _learn(kept: Kept, name: str, tree: LiveTree, over: threading.Event) -> None:
     """Tell the tree of the tasks that the run has, once it has begun."""
     while not over.wait(0.1):
         run = kept.status(name)
@@ -89,7 +85,7 @@ def _learn(kept: LocalExecutor, name: str, tree: LiveTree, over: threading.Event
 
 
 def carry_out(
-    kept: LocalExecutor, name: str, carry: Callable[[RunObserver], RunResult], *, logs: bool
+    kept: Kept, name: str, carry: Callable[[RunObserver], RunResult], *, logs: bool
 ) -> RunResult:
     """Carry a run out before somebody's eyes; on stderr, what failed and why."""
     seen = Shown(name, logs=logs)
@@ -100,7 +96,7 @@ def carry_out(
 
 
 def answer(
-    kept: LocalExecutor,
+    kept: Kept,
     found: Sequence[RunResult],
     output: options.Output,
     *,
@@ -118,12 +114,11 @@ def answer(
     if output is options.Output.TEXT:
         text()
     else:
-        told = [(kept.documents(run.name), run) for run in found]
-        render.answer(status.of_runs(told, with_taskruns=with_taskruns), output, text)
+        render.answer(kept.objects(found, with_taskruns=with_taskruns), output, text)
     return _code(kept, found)
 
 
-def _code(kept: LocalExecutor, found: Sequence[RunResult]) -> int:
+def _code(kept: Kept, found: Sequence[RunResult]) -> int:
     bad = [run for run in found if run.phase in (Phase.FAILED, Phase.CANCELLED)]
     for run in bad:
         logs, retry = f"mlops runs logs {run.name}", f"mlops runs retry {run.name}"

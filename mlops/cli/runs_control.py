@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mlops.cli import options, render, runs_carry, runs_choice, runs_options, runs_place
 from mlops.cli.runs_choice import Choice
 from mlops.cli.runs_json import run_json
+from mlops.cli.runs_kept import Kept
+from mlops.cli.runs_place import Place
 from mlops.domain.run import Ending, RunResult
-
-if TYPE_CHECKING:
-    from mlops.adapters.executors.local import LocalExecutor
 
 _PATIENCE = 30.0  # seconds until a run that was asked to end must have taken notice
 _HEEDED = ("CancelledRunningFinally", "StoppedRunningFinally")
@@ -42,6 +40,8 @@ def cancel(
             "others, then finally. Default: end everything at once.",
         ),
     ] = None,
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
 ) -> int:
@@ -49,7 +49,7 @@ def cancel(
 
     Examples:  mlops runs cancel spam-1a2b3c4-1    mlops runs cancel spam --finally run
     """
-    kept = runs_place.executor(runs_place.here(repo))
+    kept = runs_place.executor(runs_place.here(repo, executor, namespace))
     before = runs_place.find(kept, name)
     asked = kept.cancel(before.name, _ENDINGS[finally_])
     after = _heeded(kept, before) if asked else kept.status(before.name)
@@ -59,7 +59,7 @@ def cancel(
     return 0 if heeded else 1
 
 
-def _heeded(kept: LocalExecutor, run: RunResult) -> RunResult:
+def _heeded(kept: Kept, run: RunResult) -> RunResult:
     """How the run stands once it took notice, or after a while."""
     found = run
     for found in kept.watch(run.name, _PATIENCE):
@@ -75,10 +75,12 @@ def _say(run: RunResult, *, heeded: bool) -> None:
         render.line(f"{run.name}: {run.phase if run.phase.done else run.reason}")
 
 
-def _again(repo: Path, name: str, choice: Choice, jobs: int) -> tuple[RunResult, LocalExecutor]:
+def _again(place: Place, name: str, choice: Choice, jobs: int) -> tuple[RunResult, Kept]:
     """A run, and an executor that carries it out as it was begun, but for `choice`."""
-    place = runs_place.here(repo)
-    looking = runs_place.executor(place)
+    if place.cluster is not None:
+        kept = runs_place.executor(place, choice=choice, jobs=jobs)
+        return runs_place.find(kept, name), kept
+    looking = runs_place.local(place)
     run = runs_place.find(looking, name)
     whole = choice.over(runs_choice.recall(looking.path(run.name)))
     return run, runs_place.executor(place, run=run, choice=whole, jobs=jobs)
@@ -92,6 +94,8 @@ def retry(
     image: runs_options.Images = None,
     image_map: runs_options.ImageMapFile = None,
     runtime: runs_options.Runtime = "",
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
 ) -> int:
@@ -100,7 +104,7 @@ def retry(
     Tasks that succeeded are not run again: their results and the workspaces stand. Finally runs again.
     """
     choice = runs_choice.chosen(image or (), image_map, runtime)
-    run, kept = _again(repo, name, choice, jobs)
+    run, kept = _again(runs_place.here(repo, executor, namespace), name, choice, jobs)
     found = runs_carry.carry_out(kept, run.name, partial(kept.retry, run.name), logs=logs)
     return runs_carry.answer(kept, [found], output)
 
@@ -113,11 +117,13 @@ def start(
     image: runs_options.Images = None,
     image_map: runs_options.ImageMapFile = None,
     runtime: runs_options.Runtime = "",
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
 ) -> int:
     """Carry out a run that is pending: one whose spec.status is PipelineRunPending."""
     choice = runs_choice.chosen(image or (), image_map, runtime)
-    run, kept = _again(repo, name, choice, jobs)
+    run, kept = _again(runs_place.here(repo, executor, namespace), name, choice, jobs)
     found = runs_carry.carry_out(kept, run.name, partial(kept.start, run.name), logs=logs)
     return runs_carry.answer(kept, [found], output)

@@ -6,18 +6,16 @@ import json
 import sys
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mlops.cli import options, runs_options, runs_place
 from mlops.cli.runs_json import instant
+from mlops.cli.runs_kept import Kept
 from mlops.cli.terminal import visible
 from mlops.domain.run import LogLine, RunResult
 from mlops.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlops.adapters.executors.local import LocalExecutor
 
 _TAB = "\t"
 
@@ -51,6 +49,8 @@ def logs(
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Begin each line with its time.")
     ] = False,
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: Annotated[
         Lines,
@@ -64,7 +64,7 @@ def logs(
     Of a very long log the beginning and the end are kept, and a line says how much is missing.
     Examples:  mlops runs logs spam -f    mlops runs logs spam --task train --step main
     """
-    kept = runs_place.executor(runs_place.here(repo))
+    kept = runs_place.executor(runs_place.here(repo, executor, namespace))
     run = runs_place.find(kept, name)
     if task and not any(task in (each.name, each.of) for each in run.tasks):
         there = ", ".join(dict.fromkeys(each.of for each in run.tasks))
@@ -79,11 +79,9 @@ def logs(
             sys.stdout.flush()
 
 
-def _known(step: str, run: RunResult, kept: LocalExecutor) -> None:
+def _known(step: str, run: RunResult, kept: Kept) -> None:
     """Raises UsageError where no task had such a step or sidecar."""
-    steps = [each.name for task in run.tasks for each in task.steps]
-    logged = sorted(path.stem for path in kept.path(run.name).glob("logs/*/*.log"))
-    there = dict.fromkeys([*steps, *logged])
+    there = kept.steps(run.name)
     if step not in there:
         raise UsageError(
             f"run {run.name} has no step {step!r}", hint=f"There is: {', '.join(there)}"

@@ -9,6 +9,7 @@ import typer
 
 from mlops.cli import runs_place
 
+_EXECUTORS = ("local", "tekton")
 _RUNTIMES = ("auto", "sandbox", "podman", "docker", "process")
 Name = Annotated[
     str,
@@ -59,6 +60,28 @@ ImageMapFile = Annotated[
         "--image-map",
         metavar="FILE",
         help="Such pairs in a YAML file; default: MLOPS_IMAGE_MAP.",
+        show_default=False,
+    ),
+]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="EXECUTOR",
+        help="Where runs are carried out: local, or tekton, a cluster; default: as mlops.yaml says.",
+        autocompletion=lambda incomplete: [
+            each for each in _EXECUTORS if each.startswith(incomplete)
+        ],
+        show_default=False,
+    ),
+]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAMESPACE",
+        help="The cluster's namespace; default: as mlops.yaml or the kubeconfig says.",
         show_default=False,
     ),
 ]

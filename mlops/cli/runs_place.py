@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from collections.abc import Callable, Sequence
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mlops.cli import opening, wiring
+from mlops.cli import opening, wiring, wiring_cluster
 from mlops.cli.runs_choice import Choice
+from mlops.cli.runs_kept import Kept
 from mlops.cli.wiring import Opened
+from mlops.domain.cluster import Access, ClusterConfig
 from mlops.domain.run import RunResult
 from mlops.domain.source import Commit
 from mlops.errors import GitUsageError, OutsideError, UsageError
@@ -28,14 +31,35 @@ _SHOWN = 8  # names that an error lists
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The runs of the project here, or of this user where there is no project (`opened` None)."""
+    """The runs of the project here, or of this user where there is no project (`opened` None); those
+    of a namespace where `cluster` says which."""
 
     root: Path
     opened: Opened | None
+    cluster: Access | None = None
 
 
-def here(start: Path) -> Place:
-    """The project at `start` or above, else `$XDG_STATE_HOME/mlops/runs`."""
+def here(start: Path, executor: str = "", namespace: str = "") -> Place:
+    """The project at `start` or above, else `$XDG_STATE_HOME/mlops/runs`; or the namespace of the
+    cluster that it uses. Raises UsageError where `executor` is none."""
+    place = _machine(start)
+    config = place.opened.project if place.opened is not None else None
+    chosen = executor or (config.executor if config is not None else "local")
+    if chosen not in ("local", "tekton"):
+        raise UsageError(f"there is no executor {chosen!r}", hint="There is: local, tekton")
+    if chosen == "local":
+        if namespace:
+            raise UsageError(
+                "--namespace is of a cluster, and runs are on this machine",
+                hint="Say --executor tekton",
+            )
+        return place
+    wanted = config.cluster if config is not None else ClusterConfig()
+    access = Access(wanted.context, namespace or wanted.namespace)
+    return dataclasses.replace(place, cluster=access)
+
+
+def _machine(start: Path) -> Place:
     try:
         opened = opening.open_project(start)
     except GitUsageError:
@@ -62,8 +86,23 @@ def executor(
     run: RunResult | None = None,
     choice: Choice = _USUAL,
     jobs: int = 0,
-) -> LocalExecutor:
+) -> Kept:
     """The executor of a place; with `run`, one that can carry that run on."""
+    if place.cluster is None:
+        return local(place, run=run, choice=choice, jobs=jobs)
+    if choice.runtime or jobs:
+        raise UsageError("--runtime and --jobs are of this machine, and the run is on a cluster")
+    return wiring_cluster.executor(place.cluster)
+
+
+def local(
+    place: Place,
+    *,
+    run: RunResult | None = None,
+    choice: Choice = _USUAL,
+    jobs: int = 0,
+) -> LocalExecutor:
+    """The executor of this machine; with `run`, one that can carry that run on."""
     from mlops.adapters.executors.local import LocalExecutor  # noqa: PLC0415 - a heavy library
     from mlops.adapters.layout import OciLayout  # noqa: PLC0415
     from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
@@ -79,7 +118,7 @@ def executor(
     return LocalExecutor(place.root, store, runtime, cache, jobs=count, mapping=images)
 
 
-def find(kept: LocalExecutor, text: str) -> RunResult:
+def find(kept: Kept, text: str) -> RunResult:
     """The run of that name, or the only one whose name begins so. Raises UsageError, with the
     nearest names, where there is none or several."""
     exact = kept.status(text)

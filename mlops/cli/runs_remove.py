@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, runs_place
+from mlops.cli import options, render, runs_options, runs_place
 from mlops.cli.runs_json import run_json
+from mlops.cli.runs_kept import Kept
 from mlops.config.fields import seconds
 from mlops.domain.run import Phase, RunResult
 from mlops.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlops.adapters.executors.local import LocalExecutor
 
 
 def remove(
@@ -35,6 +33,8 @@ def remove(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be removed; remove nothing.")
     ] = False,
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
 ) -> None:
@@ -44,7 +44,7 @@ def remove(
     """
     if not names and not older:
         raise UsageError("nothing is named to be removed", hint="Name runs, or give --older 7d")
-    kept = runs_place.executor(runs_place.here(repo))
+    kept = runs_place.executor(runs_place.here(repo, executor, namespace))
     found = {run.name: run for run in (runs_place.find(kept, name) for name in names or ())}
     if older:
         found |= {run.name: run for run in _ended_before(kept, older)}
@@ -54,7 +54,7 @@ def remove(
     render.answer([run_json(run) for run in rows], output, lambda: _print(rows, dry_run=dry_run))
 
 
-def _ended_before(kept: LocalExecutor, older: str) -> list[RunResult]:
+def _ended_before(kept: Kept, older: str) -> list[RunResult]:
     """The runs that are over for so long; one that was killed, since it began."""
     try:
         limit = datetime.now(UTC) - timedelta(seconds=seconds(older))

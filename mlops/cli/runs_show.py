@@ -36,6 +36,8 @@ def show(
         bool,
         typer.Option("--with-taskruns", help="With -o tekton: a List of the run and its TaskRuns."),
     ] = False,
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     repo: options.Repo = options.HERE,
     output: Annotated[
         Shown,
@@ -51,7 +53,7 @@ def show(
 
     Examples:  mlops runs show spam-1a2b3c4-1    mlops runs show spam -o svg > run.svg
     """
-    kept = runs_place.executor(runs_place.here(repo))
+    kept = runs_place.executor(runs_place.here(repo, executor, namespace))
     run = runs_place.find(kept, name)
     if output is Shown.DOT:
         from mlops.cli.drawing.dot import dot  # noqa: PLC0415 - only this form of answer draws
@@ -62,10 +64,7 @@ def show(
 
         render.raw(svg(run))
     elif output is Shown.TEKTON:
-        from mlops.tekton import status  # noqa: PLC0415
-
-        found = [(kept.documents(run.name), run)]
-        document = status.of_runs(found, with_taskruns=with_taskruns)
+        document = kept.objects([run], with_taskruns=with_taskruns)
         render.answer(document, options.Output.JSON, lambda: None)
     else:
         render.answer([whole_json(run)], options.Output(output), lambda: text(run))

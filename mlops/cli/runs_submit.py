@@ -1,4 +1,4 @@
-"""`mlops runs submit`: carry out any Tekton v1 PipelineRun or TaskRun on this machine."""
+"""`mlops runs submit`: carry out any Tekton v1 PipelineRun or TaskRun, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mlops.cli import (
     render,
     runs_carry,
     runs_choice,
+    runs_cluster,
     runs_dry,
     runs_files,
     runs_options,
@@ -47,7 +48,8 @@ def submit(
         ),
     ],
     *,
-    executor: Annotated[str, typer.Option(help="Where to carry it out: local.")] = "local",
+    executor: runs_options.Executor = "",
+    namespace: runs_options.Namespace = "",
     param: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,16 +94,21 @@ def submit(
 
     Examples:  mlops runs submit -f run.yaml    mlops runs submit -f tasks/ -f run.yaml -p greeting=hello
     """
-    if executor != "local":
-        raise UsageError(f"the executor {executor!r} is not here yet", hint="Use --executor local")
-    place = runs_place.here(repo)
+    place = runs_place.here(repo, executor, namespace)
+    if place.cluster is not None:
+        how = runs_cluster.Flags(detach=detach, dry_run=dry_run, logs=logs, whole=with_taskruns)
+        runs_cluster.refuse(workspace or (), runtime, jobs)
+        images = runs_choice.chosen(image or (), image_map, "").mapping
+        pairs = runs_files.pairs(param or (), "--param", "NAME=VALUE")
+        wanted = runs_cluster.Wanted(tuple(file), pairs, name, images)
+        return runs_cluster.submit(place, wanted, how, output)
     runs_place.make(place)
     asked = _Asked(tuple(file), tuple(param or ()), tuple(workspace or ()), name)
     programs = asked.programs(place.root.parent / "claims")
     choice = runs_choice.chosen(image or (), image_map, runtime)
     if place.opened is not None:
         choice = runs_choice.with_locked(choice, wiring_lock.locked_images(place.opened))
-    kept = runs_place.executor(place, choice=choice, jobs=jobs)
+    kept = runs_place.local(place, choice=choice, jobs=jobs)
     for program in programs:
         _new(kept, program.name)
     if dry_run:

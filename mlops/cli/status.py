@@ -7,7 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import completion, opening, options, pins, render
+from mlops.adapters.kustomize import Kustomize
+from mlops.cli import completion, opening, options, pins, render, wiring_cluster
+from mlops.cli.wiring import Opened
+from mlops.engine.live import Live
+from mlops.engine.live import live as read_live
+from mlops.engine.state import Environments
 from mlops.engine.status import StatusRow
 from mlops.engine.status import status as read
 from mlops.errors import ConfigError
@@ -33,27 +38,41 @@ def status(
             autocompletion=completion.models,
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Compare with what the cluster runs; exit 1 on a difference."),
+    ] = False,
     no_fetch: pins.NoFetch = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
-) -> None:
-    """What every environment pins: release, age, source, hold.
+) -> int:
+    """What every environment pins: release, age, source, hold; with --live, what really runs.
 
-    Examples:  mlops status    mlops status prod --model spam    mlops status --output json
+    Examples:  mlops status    mlops status prod --model spam    mlops status --live
     """
     opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)
     unread: list[ConfigError] = []
     rows = read(found, environment or (), model or (), unread.append)
-    render.answer([_json(row) for row in rows], output, lambda: _print(rows, found.now))
+    seen = _live(opened, found, rows) if live else {}
+    told = [_json(row, seen.get((row.environment, row.model))) for row in rows]
+    render.answer(told, output, lambda: _print(rows, found.now, seen if live else None))
     for fault in unread[1:]:
         render.fail(str(fault))
     if unread:  # the others were shown
         raise unread[0]
+    return int(any(not each.healthy for each in seen.values()))
 
 
-def _json(row: StatusRow) -> dict[str, Any]:
+def _live(
+    opened: Opened, found: Environments, rows: tuple[StatusRow, ...]
+) -> dict[tuple[str, str], Live]:
+    deployer = wiring_cluster.deployer(wiring_cluster.access(opened.project))
+    return read_live(found, rows, deployer, Kustomize())
+
+
+def _json(row: StatusRow, live: Live | None) -> dict[str, Any]:
     return {
         "environment": row.environment,
         "model": row.model,
@@ -61,19 +80,52 @@ def _json(row: StatusRow) -> dict[str, Any]:
         "since": render.stamp(row.since) if row.since else None,
         "source": row.source.sha if row.source else None,
         "hold": pins.hold_json(row.hold),
-        "live": None,
+        "live": _live_json(live) if live is not None else None,
     }
 
 
-def _print(rows: tuple[StatusRow, ...], now: datetime) -> None:
+def _live_json(live: Live) -> dict[str, Any]:
+    return {
+        "matches": live.matches,
+        "running": [str(each) for each in live.running],
+        "pods": live.pods,
+        "ready": live.ready,
+        "progress": live.progress or None,
+        "managers": list(live.managers),
+        "fault": live.fault or None,
+    }
+
+
+def _print(
+    rows: tuple[StatusRow, ...], now: datetime, seen: dict[tuple[str, str], Live] | None
+) -> None:
     headings = ("environment", "model", "release", "age", "source", "hold")
-    render.table(headings, [_cells(row, now) for row in rows])
+    if seen is None:
+        render.table(headings, [_cells(row, now) for row in rows])
+    else:
+        lives = [seen.get((row.environment, row.model)) for row in rows]
+        cells = [(*_cells(row, now), _said(each)) for row, each in zip(rows, lives, strict=True)]
+        render.table((*headings, "live"), cells)
     for row in rows:
         if row.quarantined and row.release:
             command = f"mlops rollback {row.environment} {row.model} --reason TEXT"
             render.warn(
                 f"{row.environment} pins {row.release.short}, which is quarantined. Go back: {command}"
             )
+
+
+def _said(live: Live | None) -> str:
+    if live is None:
+        return "-"
+    if live.fault:
+        return f"not known: {live.fault}"
+    if not live.pods:
+        return f"nothing runs{f': {live.progress}' if live.progress else ''}"
+    ready = f"{live.ready} of {live.pods} ready"
+    if live.matches:
+        return ready if live.healthy else f"{ready}: {live.progress}".rstrip(": ")
+    others = ", ".join(pins.short(each) for each in live.running)
+    return f"runs {others}, {ready}" + (f" ({live.progress})" if live.progress else "")
 
 
 def _cells(row: StatusRow, now: datetime) -> tuple[str, ...]:

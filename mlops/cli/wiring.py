@@ -20,6 +20,7 @@ from mlops import __version__
 from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.tips import fetch_release_tags, tips
+from mlops.cli import wiring_cluster
 from mlops.cli.waiting import ToldBranch
 from mlops.domain.digest import ImageRef, ReleaseId
 from mlops.domain.imagename import ImageMap
@@ -63,6 +64,12 @@ class Opened:
     repository: Repository
     project: Project
     now: Callable[[], datetime] = field(default=now)
+    chosen: str = ""  # the executor that the command line says, instead of the project's
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether runs are carried out on a cluster."""
+        return (self.chosen or self.project.executor) == "tekton"
 
     @property
     def state(self) -> Path:
@@ -168,11 +175,17 @@ class Opened:
     def planner(self) -> Planner:
         from mlops.engine.planning import Place, Planner  # noqa: PLC0415
 
+        registry = self.project.registry
+        if self.project.layout is not None:
+            registry = f"oci:{self.root / self.project.layout}"
+        if self.on_cluster:
+            wiring_cluster.require_reach(self.project, self.repository.remote_url() or "")
         place = Place(
-            repository=str(self.root),
-            registry=self.project.registry
-            if self.project.layout is None
-            else f"oci:{self.root / self.project.layout}",
+            repository=wiring_cluster.address(self.project, self.repository.remote_url() or "")
+            if self.on_cluster
+            else str(self.root),
+            registry=registry,
+            cluster=self.on_cluster,
             gitops_url=self.project.gitops.url,
             gitops_branch=self.branch,
             gitops_path=self.project.gitops.path,
@@ -225,7 +238,9 @@ class Opened:
             planner=self.planner,
             gitops=self.gitops,
             claims=self.claims,
-            executor=self.executor_for(self.planner.lock(source)),
+            executor=wiring_cluster.executor(wiring_cluster.access(self.project))
+            if self.on_cluster
+            else self.executor_for(self.planner.lock(source)),
             holder=Holder(holder.me, holder.dead),
             now=self.now,
             observer=observer,

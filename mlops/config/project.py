@@ -33,6 +33,7 @@ from mlops.config.fields import (
 from mlops.config.gate import GateSection
 from mlops.config.validation import Section, schema_of, validate
 from mlops.documents import load
+from mlops.domain.cluster import SIZE, USER, ClusterConfig
 from mlops.domain.project import (
     BuildConfig,
     GitOpsConfig,
@@ -40,6 +41,7 @@ from mlops.domain.project import (
     Project,
     ServeConfig,
     TrainConfig,
+    WorkspaceConfig,
 )
 from mlops.domain.run import Resources
 
@@ -127,6 +129,34 @@ class ResourcesSection(Section):
     gpu: int = Field(default=0, ge=0, description="how many GPUs")
 
 
+class TolerationSection(Section):
+    """A taint of nodes that pods of a run bear, as Kubernetes has it."""
+
+    key: Text | None = Field(default=None, description="the taint's key; default: every taint")
+    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="how it is compared")
+    value: str = Field(default="", description="the taint's value, for Equal")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
+        default="", description="the taint's effect; default: every one"
+    )
+
+    def frozen(self) -> dict[str, str | int]:
+        given = {"operator": self.operator, "effect": self.effect, "value": self.value}
+        found: dict[str, str | int] = {"key": self.key} if self.key is not None else {}
+        return found | {name: text for name, text in given.items() if text}
+
+
+class WorkspaceSection(Section):
+    """The volume that the tasks of a run share on a cluster."""
+
+    size: Quantity = Field(default=SIZE, description="its size, as a Kubernetes quantity: 20Gi")
+    storage_class: Name | None = Field(
+        default=None, description="its StorageClass; default: the cluster's own"
+    )
+
+    def frozen(self) -> WorkspaceConfig:
+        return WorkspaceConfig(self.size or SIZE, self.storage_class or "")
+
+
 class TrainSection(Section):
     """How the model is trained."""
 
@@ -145,6 +175,13 @@ class TrainSection(Section):
         default={}, description="environment variables of the training commands, kept in the record"
     )
 
+    node_selector: dict[Label, str] = Field(
+        default={}, description="labels of the nodes that a run's pods may be on, on a cluster"
+    )
+    tolerations: tuple[TolerationSection, ...] = Field(
+        default=(), description="taints of nodes that a run's pods bear, on a cluster"
+    )
+
     @field_validator("command")
     @classmethod
     def _one_way(cls, command: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -161,6 +198,8 @@ class TrainSection(Section):
             seconds(self.timeout),
             self.network,
             tuple(self.env.items()),
+            tuple(sorted(self.node_selector.items())),
+            tuple(each.frozen() for each in self.tolerations),
         )
 
 
@@ -191,6 +230,9 @@ class ModelSection(Section):
         default=(), description="what a release must pass to enter any environment"
     )
     serve: ServeSection = Field(default=ServeSection(), description="how the release image serves")
+    workspace: WorkspaceSection = Field(
+        default=WorkspaceSection(), description="the volume that tasks share on a cluster"
+    )
     compatibility: dict[Name, Contract] = Field(
         default={},
         description="what callers rely on, such as `input-schema: 3`; kept in the record, and compared"
@@ -215,7 +257,31 @@ class ModelSection(Section):
             tuple(gate.frozen() for gate in self.gates),
             ServeConfig(self.serve.command, self.serve.port),
             tuple(sorted(self.compatibility.items())),
+            self.workspace.frozen(),
         )
+
+
+class ClusterSection(Section):
+    """The cluster that the executor `tekton` uses, and `deploy` and `status --live`."""
+
+    context: Text | None = Field(
+        default=None, description="the context of the kubeconfig; default: its current one"
+    )
+    namespace: Name | None = Field(
+        default=None, description="the namespace of runs; default: the context's"
+    )
+
+    repository: GitUrl = Field(
+        default="", description="this project's URL as pods reach it; default: the remote's"
+    )
+    user: int = Field(
+        default=USER,
+        ge=0,
+        description="the user that pods run as; 0 leaves it to the cluster, as OpenShift wants it",
+    )
+
+    def frozen(self) -> ClusterConfig:
+        return ClusterConfig(self.context or "", self.namespace or "", self.user, self.repository)
 
 
 class ProjectSection(Section):
@@ -240,6 +306,9 @@ class ProjectSection(Section):
     )
     executor: Literal["local", "tekton"] = Field(
         default="local", description="where runs are carried out"
+    )
+    cluster: ClusterSection = Field(
+        default=ClusterSection(), description="the cluster that the executor `tekton` uses"
     )
     runtime: Literal["auto", "sandbox", "podman", "docker", "process"] = Field(
         default="auto", description="where the steps of the local executor run"
@@ -295,6 +364,7 @@ class ProjectSection(Section):
             self.executor,
             self.runtime,
             self.images,
+            self.cluster.frozen(),
         )
 
 

@@ -7,9 +7,11 @@ checks that once, so nothing else has to.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from mlops.domain.cluster import SIZE, ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.run import Resources
 from mlops.errors import UsageError
@@ -76,6 +78,16 @@ class TrainConfig:
     timeout: float = 3600.0
     network: bool = False
     env: tuple[tuple[str, str], ...] = ()
+    node_selector: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[Mapping[str, str | int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceConfig:
+    """The claim that the tasks of a run share on a cluster; an empty class is the cluster's default."""
+
+    size: str = SIZE
+    storage_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ class ModelConfig:
     gates: tuple[GateRule, ...] = ()
     serve: ServeConfig = ServeConfig()
     compatibility: tuple[tuple[str, str], ...] = ()
+    workspace: WorkspaceConfig = WorkspaceConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,7 @@ class Project:
     executor: str = "local"
     runtime: str = "auto"
     images: tuple[str, ...] = ()
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
 
     @property
     def layout(self) -> str | None:

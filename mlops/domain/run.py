@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from mlops.domain.cluster import Pods
 from mlops.domain.digest import ImageRef
 from mlops.domain.source import Commit
 
@@ -83,6 +84,7 @@ class RunSpec:
     train_env: tuple[tuple[str, str], ...] = ()
     train_timeout: float = 3600.0
     timeout: float = 7200.0  # of the whole run
+    pods: Pods | None = None  # on a cluster; None: on this machine
 
 
 Value = str | tuple[str, ...] | Mapping[str, str]

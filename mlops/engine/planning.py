@@ -10,6 +10,7 @@ from typing import Any
 
 from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
+from mlops.domain.cluster import Pods
 from mlops.domain.digest import ImageRef
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.plan import Plan
@@ -34,7 +35,8 @@ LOCK_FILE = "mlops.lock"
 class Place:
     """Where runs of this project happen: what is no part of a source.
 
-    `repository` is an absolute path or a URL; `registry` is `oci:<absolute directory>` or a prefix.
+    `repository` is an absolute path or a URL; `registry` is `oci:<absolute directory>` or a prefix;
+    `cluster` says whether they are carried out on one.
     """
 
     repository: str
@@ -42,6 +44,7 @@ class Place:
     gitops_url: str
     gitops_branch: str
     gitops_path: str
+    cluster: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +251,17 @@ class Planner:
             resources=model.train.resources,
             train_env=model.train.env,
             train_timeout=model.train.timeout,
+            pods=self._pods(planned) if self.place.cluster else None,
+        )
+
+    def _pods(self, planned: Planned) -> Pods:
+        model = planned.model
+        return Pods(
+            model.workspace.size,
+            model.workspace.storage_class,
+            model.train.node_selector,
+            model.train.tolerations,
+            planned.project.cluster.user,
         )
 
 

@@ -110,7 +110,7 @@ class Preflight:
             record = environments.sound(release)
             if record is not None and record.objects:
                 checks.append(("data", release.short, lambda r=record: self._data(r)))  # type: ignore[misc]
-        tree = _tree(environments)
+        tree = overlay_files(environments)
         changed = {path: content for path, content in files.items() if content is not None}
         for name in targets:
             overlay = f"{environments.gitops.path}/{name}"
@@ -240,7 +240,7 @@ def _fitting(
     return found
 
 
-def _tree(environments: Environments) -> dict[str, bytes]:
+def overlay_files(environments: Environments) -> dict[str, bytes]:
     """The files of all overlays at the tip, records left out, as an overlay may use any other's."""
     gitops, tip = environments.gitops, environments.tip
     records = f"{gitops.path}/releases/"

@@ -115,8 +115,10 @@ class Runner:
         if not last.open:
             return last.attempt + 1
         if last.state == claiming.SETTLED:
-            return last.attempt
+            return last.attempt + int(self.executor.lasting)  # the old run is there, and over
         name = claiming.run_name(order.model, order.source, last.attempt)
+        if self.executor.lasting and self.executor.status(name) is not None:
+            return last.attempt  # it goes on without whoever began it: to be followed
         holder, living = last.holder, self.executor.alive(name)
         if not living and (self.holder.dead(holder) or last.expired(self.now())):
             return last.attempt
@@ -184,12 +186,19 @@ class Runner:
             claim = self._move(claim, "submitted", executor=self.executor.name)
         complaints = _Complaints(self.observer)
         try:
-            result = self.executor.run(document, complaints)
+            result = self._attend(name, complaints) or self.executor.run(document, complaints)
         except (MlopsError, KeyboardInterrupt) as exc:
             reason = str(exc) or claiming.INTERRUPTED
             self._move(claim, claiming.SETTLED, outcome=claiming.INTERRUPTED, reason=reason)
             raise
         return self._finish(order, claim, result, complaints)
+
+    def _attend(self, name: str, observer: RunObserver) -> RunResult | None:
+        """Follow a run that is there already: whoever began it is gone; None where there is none."""
+        if not self.executor.lasting or self.executor.status(name) is None:
+            return None
+        self.say(f"run {name} is there already: following it")
+        return self.executor.attend(name, observer)
 
     def _finish(
         self, order: Order, claim: Claim | None, result: RunResult, complaints: _Complaints

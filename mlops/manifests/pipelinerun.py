@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlops import documents, resources
+from mlops.domain.cluster import Pods
 from mlops.domain.run import Resources, RunSpec
 from mlops.errors import ConfigError
+from mlops.manifests import pods
 from mlops.manifests.parameter import encode
 
 NETWORK = "dev.mlops/network"
@@ -28,7 +30,6 @@ _PREFIX = "mlops-"
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")  # RFC 1123 label
 _LABEL = re.compile(r"[^A-Za-z0-9._-]+")
 _SLACK = 1800.0  # seconds that a run has at least beside its training
-_STORAGE = "10Gi"
 _LONGEST_PLAN = 500  # characters
 
 Document = dict[str, Any]
@@ -48,10 +49,12 @@ def generate(spec: RunSpec) -> Document:
         "spec": {
             "params": [{"name": name, "value": value} for name, value in _params(spec).items()],
             "timeouts": {"pipeline": duration(max(spec.timeout, spec.train_timeout + _SLACK))},
-            "workspaces": [_workspace()],
+            "workspaces": [_workspace(spec.pods or Pods())],
             "pipelineSpec": _pipeline(spec),
         },
     }
+    if spec.pods is not None:
+        pods.shape(document, spec.pods)
     _seal(document)
     return document
 
@@ -132,11 +135,13 @@ def _flag(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _workspace() -> Document:
-    claim = {
+def _workspace(wanted: Pods) -> Document:
+    claim: Document = {
         "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": _STORAGE}},
+        "resources": {"requests": {"storage": wanted.size}},
     }
+    if wanted.storage_class:
+        claim["storageClassName"] = wanted.storage_class
     return {"name": "run", "volumeClaimTemplate": {"spec": claim}}
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlops.domain.deployment import Deployed, Object, Progress
 from mlops.domain.digest import ImageRef
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
@@ -301,9 +302,14 @@ class Checkout(Protocol):
 
 
 class Executor(Protocol):
-    """Carries out PipelineRun documents."""
+    """Carries out PipelineRun documents. `lasting`: a run goes on when whoever began it is gone."""
 
     name: str
+    lasting: bool
+
+    def attend(self, run: str, observer: RunObserver) -> RunResult:
+        """Follow a run that is there to its end, where runs are lasting."""
+        ...
 
     def run(self, document: Mapping[str, Any], observer: RunObserver) -> RunResult:
         """Carry the document out and wait. Raises ConfigError (with the path of the field) where it
@@ -335,4 +341,45 @@ class Renderer(Protocol):
         """The manifests of the directory `overlay` among `files` (path → bytes).
 
         Raises OutsideError where it does not render, or not within `timeout` seconds."""
+        ...
+
+
+class Deployer(Protocol):
+    """A cluster that objects of overlays are brought to."""
+
+    server: str
+
+    def namespaces(self, wanted: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """The namespaces that documents are for and that the cluster lacks."""
+        ...
+
+    def create_namespace(self, name: str) -> None: ...
+    def apply(
+        self,
+        wanted: Sequence[Mapping[str, Any]],
+        environment: str,
+        *,
+        dry_run: bool,
+        force: bool,
+    ) -> Iterator[Deployed]: ...
+    def inventory(self, environment: str, namespace: str) -> tuple[Object, ...]:
+        """What the last deployment of an environment applied; empty where there was none."""
+        ...
+
+    def write_inventory(
+        self, environment: str, namespace: str, found: Sequence[Object], about: Mapping[str, str]
+    ) -> None: ...
+    def about(self, environment: str, namespace: str) -> Mapping[str, str]:
+        """Commit, actor and time of the last deployment; empty where there was none."""
+        ...
+
+    def remove(self, which: Object, environment: str, *, dry_run: bool) -> bool: ...
+    def progress(self, which: Object) -> Progress: ...
+    def running(self, which: Object) -> tuple[tuple[str, bool], ...]:
+        """The image of each container of a workload, by the digest that the node says, and whether it
+        is ready."""
+        ...
+
+    def managers(self, which: Object) -> tuple[str, ...]:
+        """Who else wrote fields of an object."""
         ...

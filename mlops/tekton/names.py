@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ OBJECT_HINT = (
 LONGEST = 63  # characters of the name of one of Tekton's objects
 LONGEST_OTHER = 253  # of another one
 
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes: no words, nothing alike
+_SUFFIX_LENGTH = 5
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")  # RFC 1123 label
 _OBJECT = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*\Z")
 _PARAM = re.compile(r"[_a-zA-Z][_a-zA-Z0-9.-]*\Z")
@@ -24,6 +27,12 @@ _WORKSPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?\Z")
 _VARIABLE = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
+
+
+def generated(start: str) -> str:
+    """A name from metadata.generateName, as the API makes one."""
+    suffix = "".join(secrets.choice(_SUFFIX) for _ in range(_SUFFIX_LENGTH))
+    return start[: LONGEST - _SUFFIX_LENGTH] + suffix
 
 
 def is_label(name: object) -> bool:

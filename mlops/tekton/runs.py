@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -33,12 +32,6 @@ _PIPELINE_STATES = (
     "StoppedRunFinally",
     "PipelineRunPending",
 )
-
-
-_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes: no words, nothing alike
-
-
-_SUFFIX_LENGTH = 5
 
 
 def program(
@@ -93,9 +86,7 @@ def _named(submitted: Submitted, name: str) -> Raw:
     metadata = dict(submitted.raw.get("metadata") or {})
     given = name or metadata.get("name") or ""
     if not given and metadata.get("generateName"):
-        room = names.LONGEST - _SUFFIX_LENGTH
-        suffix = "".join(secrets.choice(_SUFFIX) for _ in range(_SUFFIX_LENGTH))
-        given = metadata["generateName"][:room] + suffix
+        given = names.generated(metadata["generateName"])
     metadata.pop("generateName", None)
     if not names.is_object(given):
         where = submitted.at / "metadata" / "name"

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from mlops.adapters import cluster as api
+from mlops.adapters.executors.tekton import TektonExecutor
+from mlops.domain.cluster import Access
+from tests.cluster import images
 from tests.cluster.layout import Layout
 
 
@@ -109,3 +114,64 @@ def cluster(layout: Layout) -> Iterator[Cluster]:
     made.done("wait", "--for=create", "--timeout=60s", "serviceaccount/default")
     yield made
     made.done("delete", "namespace", name, "--wait=false")
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace as a user of mlops has it."""
+
+    layout: Layout
+    name: str
+
+    def kubectl(self, *arguments: str, text: str = "") -> str:
+        """What kubectl prints there. Fails the test where kubectl does."""
+        return Cluster(self.layout, self.name).done(*arguments, document=text)
+
+    @property
+    def access(self) -> Access:
+        return Access(namespace=self.name, kubeconfig=str(self.layout.kubeconfig))
+
+    def api(self) -> api.Cluster:
+        return api.connect(self.access)
+
+    def executor(self) -> TektonExecutor:
+        return TektonExecutor(self.api())
+
+    def as_bearer(self, token: str, directory: Path) -> TektonExecutor:
+        """The executor of somebody who has a token and nothing else."""
+        found = yaml.safe_load(self.layout.kubeconfig.read_text())
+        found["users"][0]["user"] = {"token": token}
+        path = directory / "kubeconfig"
+        path.write_text(yaml.safe_dump(found))
+        return TektonExecutor(api.connect(Access(namespace=self.name, kubeconfig=str(path))))
+
+
+@pytest.fixture(scope="session")
+def plain(layout: Layout) -> str:
+    """An image with a shell, the usual commands and Python, in the cluster's registry."""
+    return images.plain()
+
+
+@pytest.fixture
+def namespace(layout: Layout) -> Iterator[Namespace]:
+    """A namespace that any pod may be in, as Tekton's own documents want it."""
+    made = Namespace(layout, f"test-{uuid.uuid4().hex[:8]}")
+    made.kubectl("create", "namespace", made.name)
+    made.kubectl("wait", "--for=create", "--timeout=60s", "serviceaccount/default")
+    yield made
+    made.kubectl("delete", "namespace", made.name, "--wait=false")
+
+
+@pytest.fixture
+def user(namespace: Namespace, monkeypatch: pytest.MonkeyPatch) -> Namespace:
+    """The same, as a user has it whose kubeconfig leads there."""
+    monkeypatch.setenv("KUBECONFIG", str(namespace.layout.kubeconfig))
+    return namespace
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory without a project."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path

@@ -15,7 +15,7 @@ def differences(case: Case, answer: Refused | list[Ended], target: str) -> list[
     if target == "cluster" and case.cluster:
         expected = case.cluster
     if expected == "refused":
-        return list(_refused(case, answer))
+        return list(_refused(case, answer, worded=target == "local"))
     if isinstance(answer, Refused):
         return [f"refused: {answer.message}"]
     if expected == "accepted":
@@ -25,9 +25,12 @@ def differences(case: Case, answer: Refused | list[Ended], target: str) -> list[
     return list(_ended(case, answer[0], expected))
 
 
-def _refused(case: Case, answer: Refused | list[Ended]) -> Iterator[str]:
+def _refused(case: Case, answer: Refused | list[Ended], *, worded: bool) -> Iterator[str]:
+    """`worded`: the refusal's text is ours, and says what the case says."""
     if not isinstance(answer, Refused):
         yield f"not refused, but {[f'{end.phase} {end.reason}: {end.message}' for end in answer]}"
+        return
+    if not worded:
         return
     if case.at and not re.search(rf"(?<![\w.]){re.escape(case.at)}(?!\w)", answer.message):
         yield f"the refusal does not name {case.at}: {answer.message}"

@@ -59,6 +59,14 @@ class Executor:
     fails: Exception | None = None
     ran: list[str] = field(default_factory=list)
     living: bool = False
+    lasting: bool = False
+    there: dict[str, RunResult] = field(default_factory=dict)
+
+    def status(self, run):
+        return self.there.get(run)
+
+    def attend(self, run, observer):
+        return self.there[run]
 
     def run(self, document, observer):
         name = document["metadata"]["name"]
@@ -308,3 +316,38 @@ def test_a_remote_that_cannot_be_reached_stops_a_run(runner):
     with pytest.raises(GitError):
         gone.carry_out(order())
     assert gone.executor.ran == []
+
+
+def _lasting(phase: Phase, **results: str) -> Executor:
+    """An executor whose runs go on without us, and that has one of the first attempt."""
+    name = claiming.run_name("spam", SOURCE, 1)
+    return Executor(
+        lasting=True,
+        there={name: RunResult(name, phase, str(phase), "", None, None, results=results)},
+    )
+
+
+@pytest.mark.parametrize("pid", [1, 2])
+def test_a_run_that_goes_on_without_whoever_began_it_is_followed(runner, pid):
+    held(runner, "submitted", pid=pid)
+    lasting = replace(runner, executor=_lasting(Phase.SUCCEEDED, release=RELEASE))
+
+    assert lasting.carry_out(order()).release == RELEASE
+    assert lasting.executor.ran == []
+    assert lasting.claims.outcome()["outcome"] == "succeeded"
+
+
+def test_a_claim_whose_run_was_never_made_is_carried_out(runner):
+    held(runner, "claimed", pid=2)
+    lasting = replace(runner, executor=Executor(lasting=True))
+
+    assert lasting.carry_out(order()).release == RELEASE
+    assert lasting.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
+
+
+def test_what_was_interrupted_is_another_attempt_where_the_old_run_is_there(runner):
+    held(runner, claiming.SETTLED, pid=2, outcome=claiming.INTERRUPTED)
+    lasting = replace(runner, executor=_lasting(Phase.CANCELLED))
+
+    assert lasting.carry_out(order()).release == RELEASE
+    assert lasting.executor.ran == [claiming.run_name("spam", SOURCE, 2)]

@@ -24,7 +24,7 @@ from mlops.domain.imagename import ImageMap, ImageName
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ConfigError, ExecutorError, RefusedError, UsageError
 from mlops.ports import ImageStore, RunObserver
-from mlops.tekton import bundle, names, runs, substitution
+from mlops.tekton import bundle, names, runs, status, substitution
 from mlops.tekton.document import PipelineRun
 from mlops.tekton.place import Place
 from mlops.tekton.pod import Claim, Container
@@ -40,6 +40,7 @@ class LocalExecutor:
     """
 
     name = "local"
+    lasting = False
 
     def __init__(
         self,
@@ -101,6 +102,11 @@ class LocalExecutor:
             if pending:
                 return standby.pend(directory, run)
             return self._carry(run, notes, directory, token, observer, None)
+
+    def attend(self, run: str, observer: RunObserver) -> RunResult:  # noqa: ARG002
+        """A run ends with the process that carries it out: there is nothing to follow. Raises
+        RefusedError."""
+        raise RefusedError(f"run {run} ended with its process", hint=f"mlops runs retry {run}")
 
     def start(self, run: str, observer: RunObserver) -> RunResult:
         """Carry out a run that is Pending. Raises RefusedError where it is not."""
@@ -248,6 +254,20 @@ class LocalExecutor:
             for each in documents.load_all(text, name, limit=bundle.LIMIT)
         ]
         return tuple(each for each in found if isinstance(each, Mapping))
+
+    def steps(self, run: str) -> tuple[str, ...]:
+        """The names of the steps and sidecars of a run, those that wrote something too."""
+        stands = self.status(run)
+        named = [step.name for task in (stands.tasks if stands else ()) for step in task.steps]
+        logged = sorted(path.stem for path in self.path(run).glob("logs/*/*.log"))
+        return tuple(dict.fromkeys([*named, *logged]))
+
+    def objects(
+        self, found: Sequence[RunResult], *, with_taskruns: bool = False
+    ) -> Mapping[str, Any]:
+        """Runs with their status in Tekton's own form: one as it is, several as a v1 List."""
+        told = [(self.documents(run.name), run) for run in found]
+        return status.of_runs(told, with_taskruns=with_taskruns)
 
     @contextlib.contextmanager
     def _cancelling(self, cancel: Callable[[], None], kill: Callable[[], None]) -> Iterator[None]:

@@ -1,0 +1,104 @@
+"""`mlops deploy`: bring an environment's overlay to the cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from mlops.adapters.kustomize import Kustomize
+from mlops.cli import opening, options, pins, render, runs_options, wiring_cluster
+from mlops.config.fields import seconds
+from mlops.domain.cluster import Access
+from mlops.engine.deploy import Answer, Deploying, DeployOrder
+from mlops.errors import UsageError
+
+Context = Annotated[
+    str,
+    typer.Option(
+        "--context",
+        metavar="CONTEXT",
+        help="The context of the kubeconfig; default: as mlops.yaml says, else its current one.",
+        show_default=False,
+    ),
+]
+
+
+def deploy(
+    environment: pins.Environment,
+    *,
+    timeout: Annotated[
+        str, typer.Option(metavar="TIME", help="How long rollouts may take; 0s: do not wait.")
+    ] = "5m",
+    force: Annotated[
+        bool, typer.Option("--force", help="Take over fields that somebody else manages.")
+    ] = False,
+    create_namespace: Annotated[
+        bool, typer.Option("--create-namespace", help="Make namespaces that are not there.")
+    ] = False,
+    context: Context = "",
+    namespace: runs_options.Namespace = "",
+    dry_run: options.DryRun = False,
+    repo: options.Repo = options.HERE,
+    output: options.Out = options.Output.TEXT,
+    verbose: options.Verbose = False,
+) -> int:
+    """Apply what an environment pins to the cluster, remove what it no longer has, wait for rollouts.
+
+    For those without Argo CD or Flux. A dry run asks the cluster what would change, and shows it.
+    Examples:  mlops deploy dev    mlops deploy prod --dry-run    mlops deploy prod --timeout 15m
+    """
+    try:
+        patience = seconds(timeout)
+    except ValueError as exc:
+        raise UsageError(f"--timeout {timeout!r}: {exc}") from exc
+    opened = opening.open_project(repo)
+    opened.project.environment(environment)
+    config = opened.project.cluster
+    access = Access(context or config.context, namespace)
+    found = pins.environments(opened)
+    deploying = Deploying(wiring_cluster.deployer(access), Kustomize(), opened.now, render.note)
+    order = DeployOrder(
+        environment,
+        opened.actor,
+        patience,
+        force=force,
+        create_namespaces=create_namespace,
+        dry_run=dry_run,
+    )
+    answer = deploying.deploy(found, order)
+    render.answer([_json(answer)], output, lambda: _print(answer, dry_run=dry_run))
+    for late in answer.late:
+        render.fail(late)
+    return int(bool(answer.late))
+
+
+def _json(answer: Answer) -> dict[str, Any]:
+    return {
+        "environment": answer.environment,
+        "commit": answer.commit.sha,
+        "releases": [str(each) for each in answer.releases],
+        "objects": [
+            {
+                "apiVersion": each.object.version,
+                "kind": each.object.kind,
+                "namespace": each.object.namespace or None,
+                "name": each.object.name,
+                "change": each.change,
+            }
+            for each in answer.objects
+        ],
+        "late": list(answer.late),
+    }
+
+
+def _print(answer: Answer, *, dry_run: bool) -> None:
+    for each in answer.objects:
+        if dry_run and each.diff:
+            render.diff(each.diff)
+        elif each.change != "unchanged" or not dry_run:
+            render.line(f"{'would be ' if dry_run else ''}{each.change}: {each.object}")
+    if all(each.change == "unchanged" for each in answer.objects):
+        render.note(f"{answer.environment} runs what it pins: nothing to change")
+    for release in answer.releases if not dry_run else ():
+        render.line(f"{answer.environment} runs {release}" if not answer.late else str(release))

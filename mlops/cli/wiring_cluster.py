@@ -1,0 +1,80 @@
+"""Builds what talks to a Kubernetes cluster; the library for it loads when a command first needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from mlops.domain.cluster import Access
+from mlops.domain.project import Project
+from mlops.errors import ConfigError, MlopsError
+
+if TYPE_CHECKING:
+    from mlops.adapters.cluster.deploying import Deployer
+    from mlops.adapters.executors.tekton import TektonExecutor
+    from mlops.cli.wiring import Opened
+
+_NUDGE = 3.0  # seconds that telling may take
+
+
+def executor(access: Access) -> TektonExecutor:
+    """The executor of a namespace. Raises ConfigError where no kubeconfig says which cluster."""
+    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
+    from mlops.adapters.executors.tekton import TektonExecutor  # noqa: PLC0415
+
+    return TektonExecutor(connect(access))
+
+
+def deployer(access: Access) -> Deployer:
+    """What brings overlays to the cluster, and looks at what runs there."""
+    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
+    from mlops.adapters.cluster.deploying import Deployer  # noqa: PLC0415
+
+    return Deployer(connect(access))
+
+
+def access(project: Project, namespace: str = "") -> Access:
+    """Which cluster a project uses, and where in it."""
+    return Access(project.cluster.context, namespace or project.cluster.namespace)
+
+
+def address(project: Project, remote: str) -> str:
+    """The project's repository as pods reach it."""
+    return project.cluster.repository or remote
+
+
+def require_reach(project: Project, remote: str) -> None:
+    """Raises ConfigError where pods could reach neither repository nor registry."""
+    if project.layout is not None:
+        raise ConfigError(
+            f"mlops.yaml: registry: pods cannot reach {project.registry}",
+            hint="Name a registry that this machine and the cluster reach: HOST/PATH",
+        )
+    url = address(project, remote)
+    if url.startswith(("/", "file:", ".")) or not url:
+        told = f"pods cannot reach {url}" if url else "this repository has no remote"
+        raise ConfigError(
+            told,
+            hint="Push it to a git server, or name its URL there in mlops.yaml: cluster.repository",
+        )
+
+
+def nudge(opened: Opened, environments: Iterable[str]) -> None:
+    """Tell Argo CD or Flux of what was just pinned, where mlops.yaml names a cluster; says what was told,
+    and keeps quiet where nothing reconciles here. Never fails: the pin is pushed already."""
+    config = opened.project.cluster
+    url = opened.project.gitops.url or opened.repository.remote_url() or ""
+    if not url or not (opened.on_cluster or config.context or config.namespace):
+        return
+    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
+    from mlops.adapters.cluster.reconcilers import nudge as tell  # noqa: PLC0415
+    from mlops.cli import render  # noqa: PLC0415
+
+    paths = tuple(f"{opened.project.gitops.path}/{name}" for name in environments)
+    try:
+        told = tell(connect(access(opened.project), patience=_NUDGE), url, paths, opened.now())
+    except MlopsError as exc:
+        render.note(f"nobody was told to reconcile: {exc.message}")
+        return
+    for each in told:
+        render.note(f"told {each} to reconcile")

@@ -1,0 +1,278 @@
+"""How a run stands, read from a PipelineRun or TaskRun as a cluster keeps it.
+
+Tekton v1: PipelineRunStatus and TaskRunStatus (docs/pipelineruns.md, docs/taskruns.md). The other
+way is `status`. Nothing is presumed of an object that a cluster gives: what is absent reads as empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from mlops.domain.run import Condition, Phase, RunResult, StepState, TaskState, Value
+from mlops.tekton.substitution import references
+
+Json = Mapping[str, Any]
+
+NETWORK = "dev.mlops/network"
+RUNTIME = "tekton"
+_CANCELLED = frozenset(
+    {"Cancelled", "TaskRunCancelled", "CancelledRunningFinally", "StoppedRunningFinally"}
+)
+_PENDING = frozenset({"PipelineRunPending", "TaskRunPending"})
+_INDEX = re.compile(r"-(\d+)\Z")
+_IMAGE = re.compile(r"\A(?:docker-pullable|docker|containerd)://")
+
+
+def run(found: Json, taskruns: Iterable[Json] = ()) -> RunResult:
+    """A PipelineRun with its TaskRuns, or a TaskRun alone."""
+    about, status = _map(found, "metadata"), _map(found, "status")
+    condition = _condition(status)
+    single = found.get("kind") == "TaskRun"
+    tasks = (_task(found, {}),) if single else _tasks(found, taskruns)
+    return RunResult(
+        name=str(about.get("name") or ""),
+        phase=_phase(condition, _map(found, "spec")),
+        reason=str(condition.get("reason") or ""),
+        message=str(condition.get("message") or ""),
+        started=_time(status.get("startTime") or about.get("creationTimestamp")),
+        finished=_time(status.get("completionTime")),
+        tasks=tasks,
+        results=_results(status.get("results")),
+        labels={str(k): str(v) for k, v in _map(about, "labels").items()},
+        uid=str(about.get("uid") or ""),
+        finally_started=_time(status.get("finallyStartTime")),
+        kind="TaskRun" if single else "PipelineRun",
+    )
+
+
+def gone(before: RunResult) -> RunResult:
+    """How a run stands that somebody removed from the cluster."""
+    if before.phase.done:
+        return before
+    message = f"{before.kind} {before.name} was removed from the cluster before it was over"
+    return replace(before, phase=Phase.FAILED, reason="Deleted", message=message)
+
+
+def parents(task: Json) -> tuple[str, ...]:
+    """The pipeline tasks that one waits for, as the document has it: by runAfter, and by results."""
+    named = _texts(task.get("runAfter"))
+    used = [each.task for text in texts(task) for each in references(text) if each.task]
+    return tuple(dict.fromkeys((*named, *used)))
+
+
+def texts(found: Any) -> Iterator[str]:
+    """Every text of a document, keys left out."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, Mapping):
+        for each in found.values():
+            yield from texts(each)
+    elif isinstance(found, (list, tuple)):
+        for each in found:
+            yield from texts(each)
+
+
+def _tasks(found: Json, taskruns: Iterable[Json]) -> tuple[TaskState, ...]:
+    """In the pipeline's order; of a matrix each combination in its own."""
+    status = _map(found, "status")
+    spec = _map(status, "pipelineSpec") or _map(_map(found, "spec"), "pipelineSpec")
+    children: dict[str, list[TaskState]] = {}
+    by_name = {str(_map(each, "metadata").get("name")): each for each in taskruns}
+    declared = {
+        str(each.get("name")): (each, final)
+        for key, final in (("tasks", False), ("finally", True))
+        for each in _maps(spec.get(key))
+    }
+    for child in _maps(status.get("childReferences")):
+        of, name = str(child.get("pipelineTaskName") or ""), str(child.get("name") or "")
+        task, final = declared.get(of, ({}, False))
+        taskrun = by_name.get(name) or {"metadata": {"name": name}}
+        children.setdefault(of, []).append(_task(taskrun, task, of, final=final))
+    skipped = {str(each.get("name")): each for each in _maps(status.get("skippedTasks"))}
+    over = _phase(_condition(status), {}).done
+    states: list[TaskState] = []
+    for name, (task, final) in declared.items():
+        begun = children.pop(name, [])
+        after = parents(task)
+        if begun:
+            states += _named(begun, after, matrix="matrix" in task)
+        elif name in skipped:
+            states.append(_skipped(name, skipped[name], after, final=final))
+        elif not over:
+            states.append(TaskState(name, Phase.PENDING, after=after, final=final, runtime=RUNTIME))
+    for begun in children.values():
+        states += begun
+    return tuple(states)
+
+
+def _named(
+    states: Sequence[TaskState], after: tuple[str, ...], *, matrix: bool
+) -> Iterable[TaskState]:
+    """The states of one pipeline task with the names that they have in a run: `build.0` of a matrix."""
+    for position, state in enumerate(states):
+        index = _INDEX.search(state.taskrun)
+        number = index.group(1) if index else str(position)
+        name = f"{state.name}.{number}" if matrix else state.name
+        yield replace(state, name=name, task=state.name if matrix else "", after=after)
+
+
+def _skipped(name: str, said: Json, after: tuple[str, ...], *, final: bool) -> TaskState:
+    when = tuple(
+        Condition(
+            str(each.get("input") or ""),
+            each.get("operator") == "notin",
+            tuple(_texts(each.get("values"))),
+        )
+        for each in _maps(said.get("whenExpressions"))
+    )
+    reason = str(said.get("reason") or "")
+    return TaskState(
+        name, Phase.SKIPPED, reason, after=after, final=final, when=when, runtime=RUNTIME
+    )
+
+
+def _task(found: Json, task: Json, name: str = "", *, final: bool = False) -> TaskState:
+    about, status = _map(found, "metadata"), _map(found, "status")
+    condition = _condition(status)
+    phase = _phase(condition, _map(found, "spec"))
+    own = str(about.get("name") or "")
+    earlier = tuple(
+        _attempt(each, name or own, final=final) for each in _maps(status.get("retriesStatus"))
+    )
+    marks = {**_map(about, "labels"), **_map(about, "annotations")}
+    ignored = task.get("onError") == "continue" and phase is Phase.FAILED
+    steps = _steps(status)
+    begun = any(step.phase is not Phase.PENDING for step in steps)
+    message = str(condition.get("message") or "")
+    return TaskState(
+        name or own,
+        phase,
+        str(condition.get("reason") or ""),
+        message,
+        _time(status.get("startTime")),
+        _time(status.get("completionTime")),
+        attempts=len(earlier) + 1,
+        final=final,
+        runtime=RUNTIME,
+        network=marks.get(NETWORK) != "none",
+        results=_results(status.get("results")),
+        steps=steps,
+        taskrun=own,
+        waits="" if begun or phase.done else message,
+        uid=str(about.get("uid") or ""),
+        earlier=earlier,
+        combination=_combination(found, task),
+        ignored=ignored,
+    )
+
+
+def _attempt(status: Json, name: str, *, final: bool) -> TaskState:
+    condition = _condition(status)
+    return TaskState(
+        name,
+        _phase(condition, {}),
+        str(condition.get("reason") or ""),
+        str(condition.get("message") or ""),
+        _time(status.get("startTime")),
+        _time(status.get("completionTime")),
+        final=final,
+        runtime=RUNTIME,
+        steps=_steps(status),
+    )
+
+
+def _combination(found: Json, task: Json) -> dict[str, str]:
+    """What the matrix of a pipeline task gave this TaskRun."""
+    matrix = _map(task, "matrix")
+    names = {str(each.get("name")) for each in _maps(matrix.get("params"))}
+    for include in _maps(matrix.get("include")):
+        names |= {str(each.get("name")) for each in _maps(include.get("params"))}
+    given = _maps(_map(found, "spec").get("params"))
+    return {
+        str(each.get("name")): str(each.get("value"))
+        for each in given
+        if str(each.get("name")) in names
+    }
+
+
+def _steps(status: Json) -> tuple[StepState, ...]:
+    return tuple(map(_step, _maps(status.get("steps"))))
+
+
+def _step(found: Json) -> StepState:
+    ended, running = _map(found, "terminated"), _map(found, "running")
+    code = ended.get("exitCode")
+    code = code if isinstance(code, int) else None
+    reason = str(found.get("terminationReason") or ended.get("reason") or "")
+    if ended:
+        phase = Phase.SUCCEEDED if code == 0 else Phase.FAILED
+        phase = Phase.SKIPPED if reason == "Skipped" else phase
+        reason = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason
+        reason = "" if reason == "Completed" else reason
+    else:
+        phase = Phase.RUNNING if running else Phase.PENDING
+        reason = str(_map(found, "waiting").get("reason") or "")
+    return StepState(
+        str(found.get("name") or ""),
+        phase,
+        code,
+        _time(ended.get("startedAt") or running.get("startedAt")),
+        _time(ended.get("finishedAt")),
+        reason,
+        _IMAGE.sub("", str(found.get("imageID") or "")),
+        _results(found.get("results")),
+    )
+
+
+def _condition(status: Json) -> Json:
+    found = _maps(status.get("conditions"))
+    return next((each for each in found if each.get("type") == "Succeeded"), {})
+
+
+def _phase(condition: Json, spec: Json) -> Phase:
+    truth, reason = str(condition.get("status")), str(condition.get("reason") or "")
+    if truth == "True":
+        return Phase.SUCCEEDED
+    if truth == "False":
+        return Phase.CANCELLED if reason in _CANCELLED else Phase.FAILED
+    if reason in _PENDING or (not condition and spec.get("status") == "PipelineRunPending"):
+        return Phase.PENDING
+    return Phase.RUNNING if condition else Phase.PENDING
+
+
+def _results(found: Any) -> dict[str, Value]:
+    return {str(each.get("name")): _value(each.get("value")) for each in _maps(found)}
+
+
+def _value(found: Any) -> Value:
+    if isinstance(found, Mapping):
+        return {str(key): str(each) for key, each in found.items()}
+    if isinstance(found, (list, tuple)):
+        return tuple(map(str, found))
+    return "" if found is None else str(found)
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _map(found: Any, key: str) -> Json:
+    value = found.get(key) if isinstance(found, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _maps(found: Any) -> list[Json]:
+    if not isinstance(found, (list, tuple)):
+        return []
+    return [each for each in found if isinstance(each, Mapping)]
+
+
+def _texts(found: Any) -> list[str]:
+    return list(map(str, found)) if isinstance(found, (list, tuple)) else []

@@ -1,0 +1,41 @@
+"""Which URLs name one repository."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlops.domain import giturl
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://example.com/team/spam",
+        "https://example.com/team/spam.git",
+        "https://me@EXAMPLE.com/team/spam/",
+        "git@example.com:team/spam.git",
+        "example.com:team/spam",
+        "ssh://git@example.com/team/spam.git",
+        "ssh://git@example.com:2222/team/spam",
+    ],
+)
+def test_forms_of_one_place_are_the_same(other: str) -> None:
+    assert giturl.same("https://example.com/team/spam.git", other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://example.org/team/spam",
+        "https://example.com/team/ham",
+        "/team/spam",
+        "",
+        "team/spam",
+    ],
+)
+def test_others_are_not(other: str) -> None:
+    assert not giturl.same("https://example.com/team/spam.git", other)
+
+
+def test_paths_are_compared_as_they_stand() -> None:
+    assert giturl.same("/srv/git/spam.git", "/srv/git/spam")
