@@ -21,7 +21,8 @@ _LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?\Z", re.ASCII)
 # Kubernetes: resource.Quantity, without the sign
 _QUANTITY = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][0-9]+)?"
-_PLATFORM = r"linux/(amd64|arm64)(/[a-z0-9.]+)?"
+_PLATFORM = r"linux/(amd64|arm64)(/[a-z0-9.]+)?"  # that images are built for
+_ANY_PLATFORM = r"linux/[a-z0-9]+(/[a-z0-9.]+)?"  # that images of others may be for
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _IMAGE_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9._/-]*[A-Za-z0-9])?"
 _REVISION = "org.opencontainers.image.revision"
@@ -269,6 +270,11 @@ Platform = Annotated[
     str,
     AfterValidator(_shape(_PLATFORM, "expected linux/amd64 or linux/arm64")),
     Field(json_schema_extra=_pattern(_PLATFORM)),
+]
+AnyPlatform = Annotated[
+    str,
+    AfterValidator(_shape(_ANY_PLATFORM, "expected a platform such as linux/amd64")),
+    Field(json_schema_extra=_pattern(_ANY_PLATFORM)),
 ]
 Quantity = Annotated[
     str,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from mlops.config.fields import DigestText, FilePath, Platform, Text
+from mlops.config.fields import AnyPlatform, DigestText, FilePath, Text
 from mlops.config.validation import API_VERSION, Section, validate
 from mlops.documents import dump, load
 from mlops.domain.digest import Digest
@@ -22,7 +22,7 @@ class ImageSection(Section):
     ref: Text = Field(description="where it was found")
     digest: DigestText = Field(description="its top-level digest")
     manifest: DigestText = Field(description="the digest of the platform's manifest")
-    platform: Platform = Field(description="the platform")
+    platform: AnyPlatform = Field(description="the platform")
 
 
 class TaskSection(Section):
