@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import control, fence, pins
+from tests.cluster import build, control, fence, pins, requirements
 from tests.cluster.layout import Layout, began, remember, running
 from tests.cluster.requirements import MissingError
 
@@ -87,6 +87,54 @@ def test_other_pins_are_built_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert pins.built() == before
     (tmp_path / "etcd" / "go.sum").write_text("")
     assert pins.built() != before
+
+
+def _up(tmp_path: Path, path: str) -> subprocess.CompletedProcess[str]:
+    """Bring a cluster up where nothing was ever built, with these directories on the path."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.cluster", "--dir", str(tmp_path / "run"), "up"],
+        env={"HOME": str(tmp_path), "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_machine_without_go_is_told(tmp_path: Path) -> None:
+    told = _up(tmp_path, str(tmp_path))
+    assert told.returncode == 2
+    assert told.stderr == "error: Go is not here, and the cluster is compiled: install Go 1.26\n"
+
+
+def test_another_go_is_told(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\necho go1.27.3\n")
+    go.chmod(0o755)
+    told = _up(tmp_path, str(tmp_path))
+    assert told.returncode == 2
+    assert told.stderr == "error: Go is 1.27, and the cluster needs 1.26\n"
+
+
+def test_too_little_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pins, "CACHE", tmp_path)
+    monkeypatch.setattr(build, "ROOM", 10**18)
+    with pytest.raises(MissingError, match=r"GB are free below .* compiling needs"):
+        build.build()
+
+
+def test_whoever_is_not_root_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(MissingError, match="needs root"):
+        requirements.check()
+
+
+def test_missing_packages_are_told_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(requirements, "PATH", str(tmp_path))
+    monkeypatch.setattr(requirements, "CNI", (tmp_path,))
+    with pytest.raises(MissingError, match=r"apt-get install .*runc.*containernetworking-plugins"):
+        requirements.check()
 
 
 def _namespaces(pid: int) -> set[str]:
