@@ -8,6 +8,7 @@ the first run had made for it are mounted again.
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,10 +16,12 @@ from typing import Any
 from mlops.domain.run import Phase, RunResult, Value
 from mlops.errors import RefusedError
 from mlops.tekton import names
-from mlops.tekton.substitution import references
+from mlops.tekton.observed import EARLIER, texts
+from mlops.tekton.substitution import Reference, references
 
 Json = Mapping[str, Any]
 OF = "dev.mlops/continues"  # the label that names the run that is gone on with
+RESULTS = EARLIER  # the annotation with results that the earlier tries gave, as JSON
 _TRY = re.compile(r"-try(\d+)\Z")
 _KEPT = ("labels", "annotations")
 _OTHERS = "tekton.dev/"  # prefix of what Tekton itself writes
@@ -54,9 +57,9 @@ def document(found: Json, taskruns: Mapping[str, Json], before: RunResult, calle
         if after:
             task["runAfter"] = after
     pipeline["tasks"] = [take(task) for task in kept]
-    for key in ("finally", "results"):
-        if pipeline.get(key):
-            pipeline[key] = [take(each) for each in pipeline[key]]
+    if pipeline.get("finally"):
+        pipeline["finally"] = [take(each) for each in pipeline["finally"]]
+    known = _results(pipeline, done)
     if not kept:
         raise RefusedError(f"run {before.name} has no task left: what failed is in finally")
     declared = [{"name": key, "type": _type(value)} for key, value in given.items()]
@@ -76,7 +79,65 @@ def document(found: Json, taskruns: Mapping[str, Json], before: RunResult, calle
         spec["taskRunSpecs"] = [
             each for each in spec["taskRunSpecs"] if each.get("pipelineTaskName") in left
         ]
-    return {**_bare(found, called, before.name), "spec": spec}
+    document = {**_bare(found, called, before.name), "spec": spec}
+    if known:
+        about = document["metadata"].setdefault("annotations", {})
+        about[RESULTS] = json.dumps(known, sort_keys=True, ensure_ascii=False)
+    return document
+
+
+def _results(pipeline: dict[str, Any], done: Mapping[str, Mapping[str, Value]]) -> dict[str, Any]:
+    """Leave to the pipeline the results that a task of it still gives; the values of the others.
+
+    Tekton wants a task's result in each. What a done task gave stands there as text; a result whose text
+    would hold a reference by that is left out.
+    """
+    left, known = [], {}
+    for each in pipeline.get("results") or ():
+        value, open_tasks = _literally(each.get("value"), done)
+        if open_tasks and not any(
+            ref.task in done for text in texts(value) for ref in references(text)
+        ):
+            left.append({**each, "value": value})
+        elif not open_tasks:
+            known[str(each.get("name"))] = value
+    pipeline.pop("results", None)
+    if left:
+        pipeline["results"] = left
+    return known
+
+
+def _literally(found: Any, done: Mapping[str, Mapping[str, Value]]) -> tuple[Any, bool]:
+    """A result's value with what done tasks gave, and whether it refers to others still."""
+    if isinstance(found, Mapping):
+        parts = {key: _literally(each, done) for key, each in found.items()}
+        return {k: v for k, (v, _) in parts.items()}, any(more for _, more in parts.values())
+    if isinstance(found, list):
+        items = [_literally(each, done) for each in found]
+        return [v for v, _ in items], any(more for _, more in items)
+    text, more = str(found), False
+    for each in tuple(references(text)):
+        value = done.get(each.task, {}).get(each.parts[3]) if each.task else None
+        if value is None:
+            more = True
+        elif (each.text == text and not each.index and len(each.parts) == 4) or (
+            each.text == text and each.whole
+        ):
+            return _plain(value), False
+        else:
+            said = _picked(value, each)
+            text = text.replace(each.text, said) if "$(" not in said else text
+    return text, more
+
+
+def _picked(value: Value, reference: Reference) -> str:
+    """The text of a string, of an element of an array, or of a key of an object."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return str(value.get(".".join(reference.parts[4:]), ""))
+    index = int(reference.index) if reference.index.isdigit() else 0
+    return value[index] if index < len(value) else ""
 
 
 def _bare(found: Json, called: str, before: str) -> dict[str, Any]:
@@ -87,7 +148,10 @@ def _bare(found: Json, called: str, before: str) -> dict[str, Any]:
         own = {
             k: v
             for k, v in (about.get(key) or {}).items()
-            if not k.startswith(_OTHERS) and not k.startswith("kubectl") and "sha256" not in k
+            if k != RESULTS
+            and not k.startswith(_OTHERS)
+            and not k.startswith("kubectl")
+            and "sha256" not in k
         }
         if own:
             metadata[key] = own

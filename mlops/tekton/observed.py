@@ -6,6 +6,7 @@ way is `status`. Nothing is presumed of an object that a cluster gives: what is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from mlops.tekton.substitution import references
 Json = Mapping[str, Any]
 
 NETWORK = "dev.mlops/network"
+EARLIER = "dev.mlops/results"
 RUNTIME = "tekton"
 _CANCELLED = frozenset(
     {"Cancelled", "TaskRunCancelled", "CancelledRunningFinally", "StoppedRunningFinally"}
@@ -41,7 +43,7 @@ def run(found: Json, taskruns: Iterable[Json] = ()) -> RunResult:
         started=_time(status.get("startTime") or about.get("creationTimestamp")),
         finished=_time(status.get("completionTime")),
         tasks=tasks,
-        results=_results(status.get("results")),
+        results={**_earlier(about), **_results(status.get("results"))},
         labels={str(k): str(v) for k, v in _map(about, "labels").items()},
         uid=str(about.get("uid") or ""),
         finally_started=_time(status.get("finallyStartTime")),
@@ -246,6 +248,15 @@ def _phase(condition: Json, spec: Json) -> Phase:
 
 def _results(found: Any) -> dict[str, Value]:
     return {str(each.get("name")): _value(each.get("value")) for each in _maps(found)}
+
+
+def _earlier(about: Json) -> dict[str, Value]:
+    """Results that earlier tries of the run gave: see `continuing`."""
+    try:
+        found = json.loads(str(_map(about, "annotations").get(EARLIER) or "{}"))
+    except ValueError:
+        return {}
+    return {key: _value(each) for key, each in found.items()} if isinstance(found, dict) else {}
 
 
 def _value(found: Any) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ class Cluster:
                 "readOnlyRootFilesystem": True,
             },
             "volumeMounts": more.pop("mounts", []),
+            **more.pop("container", {}),
         }
         security = {
             "runAsNonRoot": True,
@@ -84,9 +86,11 @@ class Cluster:
     def ran(self, name: str, script: str, **more: Any) -> tuple[str, str]:
         """Run such a pod to its end: its phase, and what it printed."""
         self.done("create", "-f", "-", document=self.pod(name, script, **more))
-        ended = "--for=jsonpath={.status.containerStatuses[0].state.terminated}"
-        self.done("wait", ended, "--timeout=120s", "pod", name)
-        return self.get("pod", name)["status"]["phase"], self.done("logs", name)
+        end = time.monotonic() + 120
+        while (status := self.get("pod", name)["status"])["phase"] not in {"Succeeded", "Failed"}:
+            assert time.monotonic() < end, status
+            time.sleep(0.1)
+        return status["phase"], self.done("logs", name)
 
 
 @pytest.fixture(scope="session")

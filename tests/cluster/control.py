@@ -19,6 +19,8 @@ from tests.cluster.processes import StartError
 from tests.cluster.requirements import MissingError
 
 REPOSITORY = Path(__file__).parents[2]
+# who starts a node does not wait for it; but one that is forgotten while it runs is warned of
+_STARTED: dict[Path, subprocess.Popen[bytes]] = {}
 
 
 def up(layout: Layout) -> int:
@@ -55,6 +57,7 @@ def _start(layout: Layout, built: Path) -> int:
             cwd=REPOSITORY,
             start_new_session=True,
         )
+    _STARTED[layout.root] = outer
     pid = _first(outer)
     remember(layout, pid)
     if outer.stdin is not None:  # before this it would end with us
@@ -91,6 +94,8 @@ def down(layout: Layout, *, keep: bool = False) -> None:
     pid = running(layout)
     if pid is not None:
         _end(pid)
+    if (outer := _STARTED.pop(layout.root, None)) is not None:
+        outer.wait(timeout=30)
     _remove_cgroups(layout.cgroup)
     if not layout.mark.exists():
         return

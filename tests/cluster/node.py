@@ -78,8 +78,8 @@ def _node(layout: Layout, built: Path) -> Node:
     return Node(layout, built, authority, Programs(layout, environment), admin)
 
 
-def control_plane(node: Node) -> None:
-    """etcd, the API server, the controllers and the scheduler."""
+def api_server(node: Node) -> Path:
+    """Start etcd and the API server; gives the key that signs tokens of service accounts."""
     node.programs.start(
         *("etcd", node.binary("etcd"), f"--data-dir={node.layout.data / 'etcd'}"),
         *(f"--listen-client-urls={addresses.ETCD}", f"--advertise-client-urls={addresses.ETCD}"),
@@ -87,6 +87,13 @@ def control_plane(node: Node) -> None:
     )
     key = service_account_key(node.layout.configuration)
     _api_server(node, key)
+    return key
+
+
+def controllers(node: Node, key: Path) -> None:
+    """Once the API server answers: the controllers and the scheduler."""
+    with node.client() as client:
+        node.programs.wait("kube-apiserver", lambda: _ready(client), 180)
     node.programs.start(
         "kube-controller-manager",
         node.binary("kube-controller-manager"),
@@ -128,6 +135,7 @@ def _api_server(node: Node, key: Path) -> None:
         f"--kubelet-certificate-authority={node.authority.pair.certificate}",
         f"--kubelet-client-certificate={to_kubelet.certificate}",
         f"--kubelet-client-key={to_kubelet.key}",
+        "--kubelet-preferred-address-types=InternalIP",  # there is no name service
         *(
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={key}",
@@ -138,8 +146,6 @@ def _api_server(node: Node, key: Path) -> None:
         # webhooks are asked at their pods, whether or not the node rewrites addresses yet
         *("--enable-aggregator-routing=true", "--allow-privileged=true", "--profiling=false"),
     )
-    with node.client() as client:
-        node.programs.wait("kube-apiserver", lambda: _ready(client), 180)
 
 
 def _ready(client: httpx.Client) -> bool:
@@ -223,10 +229,11 @@ def bring_up(layout: Layout, built: Path) -> Node:
     fence.network()
     fence.cgroups(layout.cgroup)
     node = _node(layout, built)
-    control_plane(node)
-    done("the API server answers")
+    key = api_server(node)
     pushed = images(node)
     done("the registry holds the images")
+    controllers(node, key)
+    done("the API server answers")
     worker(node, pushed["pause"])
     node.kubectl("apply", "-f", "-", documents=[storage.CLASS])
     done("the node is ready")

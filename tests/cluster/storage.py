@@ -86,7 +86,11 @@ def volume(claim: dict[str, Any], place: Path) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": volume_name(claim)},
+        "metadata": {
+            "name": volume_name(claim),
+            # else the volume controller looks for a plugin of its own that removes it
+            "annotations": {"pv.kubernetes.io/provisioned-by": CLASS["provisioner"]},
+        },
         "spec": {
             "storageClassName": NAME,
             "persistentVolumeReclaimPolicy": "Delete",

@@ -42,6 +42,8 @@ def _ours(document: dict[str, Any], images: Mapping[str, str]) -> dict[str, Any]
             arguments[arguments.index("-shell-image") + 1] = images["busybox"]
         if container.get("command", [""])[0] == "/sbin/tini":  # not in an image from scratch
             container["command"] = container["command"][2:]
+        if "readinessProbe" in container:  # it is waited for, and usually long there
+            container["readinessProbe"].update(initialDelaySeconds=0, periodSeconds=1)
         # a node of two cores is shared with the tests
         container["resources"] = {"requests": {"cpu": "10m", "memory": "50Mi"}}
     return replaced

@@ -47,6 +47,64 @@ def test_a_script_runs_and_gives_its_result(open_cluster: Cluster) -> None:
     assert log == "yes"
 
 
+def test_tasks_share_a_claim_and_pass_a_result(open_cluster: Cluster) -> None:
+    shell = {"name": "do", "image": open_cluster.image("busybox")}
+    shared = [{"name": "work"}]
+    writes = {
+        "name": "writes",
+        "workspaces": shared,
+        "taskSpec": {
+            "workspaces": shared,
+            "results": [{"name": "file"}],
+            "steps": [
+                {
+                    **shell,
+                    "script": "echo kept >$(workspaces.work.path)/a; printf a >$(results.file.path)",
+                }
+            ],
+        },
+    }
+    reads = {
+        "name": "reads",
+        "workspaces": shared,
+        "params": [{"name": "file", "value": "$(tasks.writes.results.file)"}],
+        "taskSpec": {
+            "workspaces": shared,
+            "params": [{"name": "file"}],
+            "results": [{"name": "content"}],
+            "steps": [
+                {
+                    **shell,
+                    "env": [{"name": "FILE", "value": "$(params.file)"}],
+                    "script": "cat $(workspaces.work.path)/$FILE >$(results.content.path)",
+                }
+            ],
+        },
+    }
+    claim = {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    }
+    run = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "PipelineRun",
+        "metadata": {"name": "shares"},
+        "spec": {
+            "pipelineSpec": {
+                "workspaces": shared,
+                "tasks": [writes, reads],
+                "results": [{"name": "content", "value": "$(tasks.reads.results.content)"}],
+            },
+            "workspaces": [{"name": "work", "volumeClaimTemplate": claim}],
+        },
+    }
+    open_cluster.done("create", "-f", "-", document=run)
+    ended = "--for=jsonpath={.status.completionTime}"
+    open_cluster.done("wait", ended, "--timeout=180s", "pipelinerun/shares")
+    status = open_cluster.get("pipelinerun", "shares")["status"]
+    assert status["conditions"][0]["reason"] == "Succeeded", status["conditions"]
+    assert status["results"] == [{"name": "content", "value": "kept\n"}]
+
+
 def test_the_webhook_refuses_what_the_schema_lets_through(cluster: Cluster) -> None:
     wrong = _run(cluster, command=["true"])
     refused = cluster.kubectl("create", "--dry-run=server", "-f", "-", document=wrong)

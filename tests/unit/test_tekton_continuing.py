@@ -8,7 +8,7 @@ import pytest
 
 from mlops.domain.run import Phase, RunResult, TaskState, Value
 from mlops.errors import RefusedError
-from mlops.tekton import continuing
+from mlops.tekton import continuing, observed
 
 MAKE = {"name": "make", "taskSpec": {"results": [{"name": "r"}], "steps": [{"image": "x"}]}}
 USE = {
@@ -44,7 +44,7 @@ def _found(**spec: Any) -> dict[str, Any]:
             "uid": "u",
             "resourceVersion": "7",
             "labels": {"dev.mlops/model": "spam", "tekton.dev/pipeline": "run"},
-            "annotations": {"dev.mlops/document-sha256": "old"},
+            "annotations": {"dev.mlops/document-sha256": "old", "dev.mlops/results": "{}"},
         },
         "spec": {
             "pipelineRef": {"name": "somewhere"},
@@ -97,7 +97,23 @@ def test_old_results_come_as_parameters_and_stay_data() -> None:
         "list": ["$(params.of-make-all[*])", "$(params.of-make-all[0])"],
         "key": "$(params.of-make-object.k)",
     }
-    assert spec["pipelineSpec"]["results"] == [{"name": "out", "value": "$(params.of-make-r)"}]
+
+
+def test_results_that_are_known_are_kept_beside_those_that_a_task_still_gives() -> None:
+    found = _found()
+    found["status"]["pipelineSpec"]["results"] = [
+        {"name": "known", "value": "$(tasks.make.results.all[*])"},
+        {"name": "text", "value": "$(tasks.make.results.all[1])-$(tasks.make.results.object.k)"},
+        {"name": "both", "value": "$(tasks.make.results.all[0]) $(tasks.use.results.x)"},
+        {"name": "data", "value": "$(tasks.make.results.r) $(tasks.use.results.x)"},
+    ]
+
+    document = _document(found)
+
+    assert document["spec"]["pipelineSpec"]["results"] == [
+        {"name": "both", "value": "a $(tasks.use.results.x)"}
+    ]  # what would make a reference of data is left out
+    assert observed.run(document).results == {"known": ("a", "b"), "text": "b-v"}
 
 
 def test_finally_hears_how_the_others_ended() -> None:
@@ -112,6 +128,7 @@ def test_nothing_of_the_old_object_is_taken_along() -> None:
     assert document["metadata"] == {
         "name": "run-try2",
         "labels": {"dev.mlops/model": "spam", "dev.mlops/continues": "run"},
+        "annotations": {"dev.mlops/results": '{"out": "$(params.p)"}'},
     }
     assert "status" not in document
     assert not {"status", "pipelineRef"} & set(document["spec"])
