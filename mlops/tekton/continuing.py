@@ -87,47 +87,40 @@ def document(found: Json, taskruns: Mapping[str, Json], before: RunResult, calle
 
 
 def _results(pipeline: dict[str, Any], done: Mapping[str, Mapping[str, Value]]) -> dict[str, Any]:
-    """Leave to the pipeline the results that a task of it still gives; the values of the others.
+    """Leave to the pipeline the results that its tasks still give; the values of those that are known.
 
-    Tekton wants a task's result in each. What a done task gave stands there as text; a result whose text
-    would hold a reference by that is left out.
+    A result of both kinds of tasks is left out: Tekton takes no text before the first reference, and no
+    result of a task that is not there.
     """
     left, known = [], {}
     for each in pipeline.get("results") or ():
-        value, open_tasks = _literally(each.get("value"), done)
-        if open_tasks and not any(
-            ref.task in done for text in texts(value) for ref in references(text)
-        ):
-            left.append({**each, "value": value})
-        elif not open_tasks:
-            known[str(each.get("name"))] = value
+        used = {ref.task for text in texts(each.get("value")) for ref in references(text)}
+        if not used & done.keys():
+            left.append(each)
+        elif used <= done.keys():
+            known[str(each.get("name"))] = _literally(each.get("value"), done)
     pipeline.pop("results", None)
     if left:
         pipeline["results"] = left
     return known
 
 
-def _literally(found: Any, done: Mapping[str, Mapping[str, Value]]) -> tuple[Any, bool]:
-    """A result's value with what done tasks gave, and whether it refers to others still."""
+def _literally(found: Any, done: Mapping[str, Mapping[str, Value]]) -> Any:
+    """The value of a result of tasks that are all done."""
     if isinstance(found, Mapping):
-        parts = {key: _literally(each, done) for key, each in found.items()}
-        return {k: v for k, (v, _) in parts.items()}, any(more for _, more in parts.values())
+        return {key: _literally(each, done) for key, each in found.items()}
     if isinstance(found, list):
-        items = [_literally(each, done) for each in found]
-        return [v for v, _ in items], any(more for _, more in items)
-    text, more = str(found), False
-    for each in tuple(references(text)):
-        value = done.get(each.task, {}).get(each.parts[3]) if each.task else None
-        if value is None:
-            more = True
-        elif (each.text == text and not each.index and len(each.parts) == 4) or (
-            each.text == text and each.whole
-        ):
-            return _plain(value), False
-        else:
-            said = _picked(value, each)
-            text = text.replace(each.text, said) if "$(" not in said else text
-    return text, more
+        return [_literally(each, done) for each in found]
+    text = str(found)
+    parts: list[str] = []
+    for each in references(text):
+        before, _, text = text.partition(each.text)
+        value = done[each.task].get(each.parts[3], "")
+        alone = not before and not text and not parts
+        if alone and (each.whole or len(each.parts) == 4) and not each.index.isdigit():
+            return _plain(value)
+        parts += [before, _picked(value, each)]
+    return "".join(parts) + text
 
 
 def _picked(value: Value, reference: Reference) -> str:

@@ -279,7 +279,9 @@ spec:
   workspaces: [{{name: w, volumeClaimTemplate: {{spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Mi}}}}}}}}}}]
   pipelineSpec:
     workspaces: [{{name: w}}]
-    results: [{{name: out, value: "$(tasks.first.results.r) $(tasks.second.results.r)"}}]
+    results:
+      - {{name: first, value: $(tasks.first.results.r)}}
+      - {{name: second, value: $(tasks.second.results.r)}}
     tasks:
       - name: first
         workspaces: [{{name: w}}]
@@ -328,9 +330,8 @@ spec:
     assert second.name == "again-try2"
     assert second.phase is Phase.SUCCEEDED
     assert [task.name for task in second.tasks] == ["second"]
-    assert (
-        second.text("out") == "one one-1"
-    )  # the first task ran once, its result and its file stand
+    assert second.text("first") == "one"
+    assert second.text("second") == "one-1"  # the first ran once: its result and its file stand
     kept.remove("again")
     claims = namespace.kubectl("get", "pvc", "-o", "name").split()
     time.sleep(2)

@@ -104,16 +104,21 @@ def test_results_that_are_known_are_kept_beside_those_that_a_task_still_gives() 
     found["status"]["pipelineSpec"]["results"] = [
         {"name": "known", "value": "$(tasks.make.results.all[*])"},
         {"name": "text", "value": "$(tasks.make.results.all[1])-$(tasks.make.results.object.k)"},
+        {"name": "data", "value": "$(tasks.make.results.r) and $(tasks.make.results.r)"},
         {"name": "both", "value": "$(tasks.make.results.all[0]) $(tasks.use.results.x)"},
-        {"name": "data", "value": "$(tasks.make.results.r) $(tasks.use.results.x)"},
+        {"name": "open", "value": "$(tasks.use.results.x)"},
     ]
 
     document = _document(found)
 
     assert document["spec"]["pipelineSpec"]["results"] == [
-        {"name": "both", "value": "a $(tasks.use.results.x)"}
-    ]  # what would make a reference of data is left out
-    assert observed.run(document).results == {"known": ("a", "b"), "text": "b-v"}
+        {"name": "open", "value": "$(tasks.use.results.x)"}
+    ]  # Tekton takes no result of both kinds
+    assert observed.run(document).results == {
+        "known": ("a", "b"),
+        "text": "b-v",
+        "data": "$(params.p) and $(params.p)",
+    }
 
 
 def test_finally_hears_how_the_others_ended() -> None:
