@@ -85,4 +85,4 @@ def _context(contexts: Any, current: Any, wanted: str, where: str) -> dict[str, 
 
 
 def _first_line(exc: BaseException) -> str:
-    return (str(exc) or type(exc).__name__).splitlines()[0]
+    return (str(exc) or type(exc).__name__).splitlines()[0].rstrip(".")

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import secrets
 import subprocess
 import sys
 import time
@@ -80,14 +81,15 @@ class Container:
 
     def __init__(self, program: str, *options: str) -> None:
         self.program = program
+        self.name = f"well-{secrets.token_hex(6)}"
         said = ""
+        named = ("run", "--detach", "--name", self.name, "--network", "none")
         for way in _ways():
-            done = self._ask("run", "--detach", "--network", "none", *way, *options, "well:1")
+            done = self._ask(*named, *way, *options, "well:1")
             if done.returncode == 0:
-                self.name = done.stdout.strip()
                 return
             said = done.stderr
-            self._ask("rm", "--force", done.stdout.strip() or "none")
+            self.gone()  # what does not start was made all the same
         pytest.fail(f"{program} starts nothing here: {said}")
 
     def _ask(self, *argv: str) -> subprocess.CompletedProcess[str]:

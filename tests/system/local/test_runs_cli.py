@@ -369,7 +369,7 @@ def test_a_workspace_can_be_a_directory_of_ones_own(shell):
         (["-f", "task.yaml"], "no PipelineRun or TaskRun in it"),
         (["-f", "run.yaml", "-p", "x"], "must have the form NAME=VALUE"),
         (["-f", "run.yaml", "-p", "nope=1"], "has no parameter 'nope'"),
-        (["-f", "run.yaml", "--executor", "tekton"], "is not here yet"),
+        (["-f", "run.yaml", "--executor", "elsewhere"], "there is no executor 'elsewhere'"),
         (["-f", "run.yaml", "--name", "Not A Name"], "cannot be a name"),
         (["-f", "wrong.yaml"], "wrong.yaml:"),
         (
