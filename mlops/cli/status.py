@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops.adapters.kustomize import Kustomize
 from mlops.cli import completion, opening, options, pins, render, wiring_cluster
 from mlops.cli.wiring import Opened
-from mlops.engine.live import Live
-from mlops.engine.live import live as read_live
 from mlops.engine.state import Environments
 from mlops.engine.status import StatusRow
 from mlops.engine.status import status as read
 from mlops.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlops.engine.live import Live
 
 
 def status(
@@ -68,8 +68,7 @@ def status(
 def _live(
     opened: Opened, found: Environments, rows: tuple[StatusRow, ...]
 ) -> dict[tuple[str, str], Live]:
-    deployer = wiring_cluster.deployer(wiring_cluster.access(opened.project))
-    return read_live(found, rows, deployer, Kustomize())
+    return wiring_cluster.live(opened.project, found, rows)
 
 
 def _json(row: StatusRow, live: Live | None) -> dict[str, Any]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mlops.adapters.cluster.deploying import Deployer
     from mlops.adapters.executors.tekton import TektonExecutor
     from mlops.cli.wiring import Opened
+    from mlops.engine.live import Live
+    from mlops.engine.state import Environments
+    from mlops.engine.status import StatusRow
 
 _NUDGE = 3.0  # seconds that telling may take
 
@@ -31,6 +34,16 @@ def deployer(access: Access) -> Deployer:
     from mlops.adapters.cluster.deploying import Deployer  # noqa: PLC0415
 
     return Deployer(connect(access))
+
+
+def live(
+    project: Project, environments: Environments, rows: tuple[StatusRow, ...]
+) -> dict[tuple[str, str], Live]:
+    """What runs of what is pinned; the rest of `mlops status` starts without this."""
+    from mlops.adapters.kustomize import Kustomize  # noqa: PLC0415
+    from mlops.engine import live as looking  # noqa: PLC0415
+
+    return looking.live(environments, rows, deployer(access(project)), Kustomize())
 
 
 def access(project: Project, namespace: str = "") -> Access:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN
+from mlops.adapters.cluster.kinds import TASK_RUN
 from mlops.adapters.cluster.watching import Change
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.tekton import observed
@@ -56,28 +56,3 @@ class Standing:
         if task.phase is not Phase.FAILED or began or not waited or waited in task.message:
             return task
         return replace(task, message=f"{task.message}; it waited all the time: {waited}")
-
-
-class Board:
-    """Many runs at once, by name; those that nobody asks about are not kept."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, Standing] = {}
-
-    def take(self, change: Change) -> str:
-        """Take a change in; the name of the run that it is about."""
-        if change.kind.name == PIPELINE_RUN.name:
-            name = change.name
-        else:
-            labels = change.object["metadata"].get("labels") or {}
-            name = str(labels.get(OF_RUN) or "")
-        if name:
-            self._runs.setdefault(name, Standing()).take(change)
-        return name
-
-    def result(self, name: str) -> RunResult | None:
-        known = self._runs.get(name)
-        return known.result() if known is not None else None
-
-    def forget(self, name: str) -> None:
-        self._runs.pop(name, None)
