@@ -19,6 +19,7 @@ from tests.cluster.requirements import program
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+USER = "65532:65532"  # as the images that Tekton publishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,11 @@ def push(name: str, image: Image) -> str:
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Entrypoint": list(image.entrypoint), "Env": ["PATH=/bin:/ko-app"]},
+            "config": {
+                "User": USER,
+                "Entrypoint": list(image.entrypoint),
+                "Env": ["PATH=/bin:/ko-app"],
+            },
             "rootfs": {"type": "layers", "diff_ids": [str(digest)]},
         }
     ).encode()

@@ -10,6 +10,8 @@ import yaml
 
 NAMESPACES = ("tekton-pipelines", "tekton-pipelines-resolvers")
 _KO = "ko://github.com/tektoncd/pipeline/cmd/"
+# the containers that Tekton adds to a pod are fit for restricted Pod Security
+_FLAGS = {"set-security-context": "true"}
 _LEFT_OUT = frozenset({"HorizontalPodAutoscaler"})  # there is nobody who measures pods
 
 
@@ -33,6 +35,8 @@ def _documents(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _ours(document: dict[str, Any], images: Mapping[str, str]) -> dict[str, Any]:
+    if document["kind"] == "ConfigMap" and document["metadata"]["name"] == "feature-flags":
+        return document | {"data": document["data"] | _FLAGS}
     if document["kind"] != "Deployment":
         return document
     replaced: dict[str, Any] = _replace(document, images)
