@@ -38,6 +38,10 @@ class SandboxedBase:
     images: ImageStore
     cache: Path
 
+    @property
+    def enclosed(self) -> bool:
+        return True
+
     def run(
         self,
         manifest: Digest,
@@ -103,14 +107,30 @@ class SandboxedBase:
     def _scratch(self) -> Iterator[Path]:
         """An empty directory beside the unpacked layers: an overlay's upper one may lie there."""
         try:
-            (self.cache / "builds").mkdir(parents=True, exist_ok=True)
-            path = Path(tempfile.mkdtemp(dir=self.cache / "builds"))
+            path = Path(tempfile.mkdtemp(dir=_builds(self.cache)))
         except OSError as exc:
-            raise BuildError(f"cannot write to the cache {self.cache}: {exc.strerror}") from exc
+            raise _unwritable(self.cache, exc) from exc
         try:
             yield path
         finally:
             remove(path)
+
+
+def sandboxed(cache: Path) -> bool:
+    """Whether a sandbox starts here. Raises BuildError where the cache cannot be written to."""
+    return not _probe(cache, _builds(cache)).reasons
+
+
+def _builds(cache: Path) -> Path:
+    try:
+        (cache / "builds").mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise _unwritable(cache, exc) from exc
+    return cache / "builds"
+
+
+def _unwritable(cache: Path, exc: OSError) -> BuildError:
+    return BuildError(f"cannot write to the cache {cache}: {exc.strerror}")
 
 
 @functools.cache

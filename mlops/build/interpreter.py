@@ -57,7 +57,7 @@ class Interpreter:
 
 def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str) -> Interpreter:
     """Read from the labels of a base that we packed, else asked of the base itself, or read from its
-    files where it is for another processor.
+    files where it is for another processor, or nothing here encloses it.
 
     Raises BuildError where the base has no Python, or one that wheels are not chosen for: on musl,
     of 32 bits, without the global lock, another than CPython.
@@ -70,7 +70,7 @@ def of_base(image: Image, manifest: Digest, runner: BaseRunner | None, ref: str)
             f"the base {ref} cannot be looked into: commands cannot run in an image here",
             hint="Run mlops doctor, or use `base: host`",
         )
-    if unrun.foreign(image.platform):
+    if unrun.foreign(image.platform) or not runner.enclosed:
         search = dict(image.env).get("PATH", _USUAL)
         found = unrun.found(runner.root(manifest), search, image.platform, ref)
         return _checked(Interpreter(*found), ref)

@@ -61,13 +61,15 @@ class PinnedBase:
 @dataclass(frozen=True, slots=True)
 class Toolchain:
     """The outside programs of a build; `runner` and `bases` are needed for bases other than `host`.
-    With `packages`, wheels and sdists are taken into custody, and from there; `say` hears of it."""
+    With `packages`, wheels and sdists are taken into custody, and from there; `say` hears of it.
+    `packed_here`: a base `host` is this machine's, and its interpreter need not be looked for in it."""
 
     installer: Installer
     runner: BaseRunner | None = None
     bases: BaseSource | None = None
     packages: PackageSource | None = None
     say: Callable[[str], None] = lambda _: None
+    packed_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def build_environment(
     if known is not None and complete(store, known):
         return _built(store, repository, known, reused=True)
     base = _base(store, request, tools)
-    runner = None if request.base.ref == host.HOST else tools.runner
+    runner = None if request.base.ref == host.HOST and tools.packed_here else tools.runner
     python = of_base(base, request.base.manifest, tools.runner, request.base.ref)
     site = dependencies.Site(request.base.manifest, base.platform, python, tools.installer, runner)
     with store.staging() as scratch:

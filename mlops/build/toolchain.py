@@ -14,6 +14,11 @@ from mlops.ports import Bind, ImageStore, Target
 class BaseRunner(Protocol):
     """Runs a command in the root filesystem of a stored image, below a throw-away overlay."""
 
+    @property
+    def enclosed(self) -> bool:
+        """Whether the command sees that root; else it sees this machine's, and reads stdin alone."""
+        ...
+
     def root(self, manifest: Digest) -> Path:
         """The root filesystem as one directory of this machine, only to be read. Raises BuildError,
         RegistryError."""

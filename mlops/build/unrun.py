@@ -56,6 +56,20 @@ def found(root: Path, search: str, wanted: str, ref: str) -> tuple[PurePosixPath
     return PurePosixPath("/", path), _version(root, path, program, ref), _libc(root, ref)
 
 
+def machine() -> int:
+    """The e_machine (ELF) of this machine's programs; -1 for one that images are not built for."""
+    return _MACHINES.get(_NAMES.get(platform.machine(), ""), -1)
+
+
+def library_directories(root: Path) -> Iterator[Path]:
+    """Where a root filesystem usually has its shared libraries, links followed as inside it."""
+    for pattern in _LIBRARIES:
+        for directory in sorted(root.glob(pattern)):
+            path = _resolved(root, PurePosixPath(directory.relative_to(root)))
+            if path is not None and _within(root, path).is_dir():
+                yield _within(root, path)
+
+
 def standing(root: Path, program: str) -> Path | None:
     """The file that a program of a root filesystem is, links followed as inside it; None where it has none."""
     path = _resolved(root, PurePosixPath(program.lstrip("/")))

@@ -11,8 +11,10 @@ from mlops.adapters.rootfs import machine_cache
 from mlops.adapters.uv import Uv
 from mlops.build.compression import Compression
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain, build_environment
+from mlops.build.toolchain import BaseRunner
 from mlops.errors import ConfigError
 from mlops.steps.images import open_store, prefix
+from mlops.steps.loadedbase import of_a_pod
 from mlops.steps.sources import Source, open_source
 from mlops.steps.telling import say
 
@@ -38,7 +40,10 @@ def run(env: Mapping[str, str]) -> None:
     bases = BaseSources(prefix(source).partition("/")[0])
     uv = Uv(place)
     packages = IndexedPackages(uv, place)
-    tools = Toolchain(uv, SandboxedBase(store, machine_cache()), bases, packages, say)
+    runner: BaseRunner = SandboxedBase(store, machine_cache())
+    if source.home is None:  # a pod
+        runner = of_a_pod(store, machine_cache())
+    tools = Toolchain(uv, runner, bases, packages, say, packed_here=source.home is not None)
     built = build_environment(store, request, tools)
     source.state.write("environment.json", {"image": str(built.ref), "base": dict(built.base)})
     source.inputs.result("environment", str(built.ref))
