@@ -62,6 +62,7 @@ cluster-down: setup  ## stop it, and leave nothing of it but the compiled progra
 	@$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) down
 
 test-cluster: cluster-up  ## the tests that need it; it stays up for the next time
+	@$(BIN)/python -m tests.cluster stock
 	$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) run $(PYTEST) tests/cluster -q
 
 lint: setup  ## ruff, mypy, import-linter, documentation

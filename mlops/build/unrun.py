@@ -61,13 +61,27 @@ def machine() -> int:
     return _MACHINES.get(_NAMES.get(platform.machine(), ""), -1)
 
 
-def library_directories(root: Path) -> Iterator[Path]:
-    """Where a root filesystem usually has its shared libraries, links followed as inside it."""
-    for pattern in _LIBRARIES:
-        for directory in sorted(root.glob(pattern)):
-            path = _resolved(root, PurePosixPath(directory.relative_to(root)))
-            if path is not None and _within(root, path).is_dir():
-                yield _within(root, path)
+def library_directories(root: Path, program: Path) -> Iterator[Path]:
+    """Where a program of a root filesystem finds its shared libraries (ld.so(8)): where it says itself,
+    where the configuration says, the usual places; links followed as inside the root."""
+    found = elf.read(program)
+    origin = f"/{program.parent.relative_to(root)}"
+    said = [entry.replace("${ORIGIN}", "$ORIGIN") for entry in found.rpath] if found else []
+    usual = [each for pattern in _LIBRARIES for each in sorted(root.glob(pattern))]
+    named = [entry.replace("$ORIGIN", origin) for entry in said]
+    named += [*_configured(root), *(str(each.relative_to(root)) for each in usual)]
+    paths = [_resolved(root, PurePosixPath(name.lstrip("/"))) for name in named]
+    for path in dict.fromkeys(path for path in paths if path is not None):
+        if _within(root, path).is_dir() and ":" not in str(path):
+            yield _within(root, path)
+
+
+def _configured(root: Path) -> Iterator[str]:
+    etc = root / "etc"
+    for path in (etc / "ld.so.conf", *sorted((etc / "ld.so.conf.d").glob("*.conf"))):
+        if path.is_file() and not path.is_symlink():
+            lines = map(str.strip, path.read_text(errors="replace").splitlines())
+            yield from (line for line in lines if line.startswith("/"))
 
 
 def standing(root: Path, program: str) -> Path | None:

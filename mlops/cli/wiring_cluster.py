@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mlops.domain import giturl
 from mlops.domain.cluster import Access
 from mlops.domain.project import Project
 from mlops.errors import ConfigError, MlopsError
@@ -52,8 +53,8 @@ def access(project: Project, namespace: str = "") -> Access:
 
 
 def address(project: Project, remote: str) -> str:
-    """The project's repository as pods reach it."""
-    return project.cluster.repository or remote
+    """The project's repository as pods reach it; they have credentials of their own."""
+    return giturl.without_login(project.cluster.repository or remote)
 
 
 def require_reach(project: Project, remote: str) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 
 _SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(?!//)(.+)\Z")
+_LOGIN = re.compile(r"\A(https?://)[^/@]*@", re.IGNORECASE)
 _URL = re.compile(r"[a-z+]+://(?:[^@/]*@)?([^/:]+)(?::\d+)?/(.+)\Z")
 
 
 def same(one: str, other: str) -> bool:
     """Whether two URLs name one repository: `git@example.com:a/b.git` and `https://example.com/a/b` do."""
     return _place(one) == _place(other)
+
+
+def without_login(url: str) -> str:
+    """The URL without user and password, where it is http's: others name a user who has no password there."""
+    return _LOGIN.sub(r"\1", url)
 
 
 def _place(url: str) -> str:

@@ -12,7 +12,11 @@ from mlops.domain.cluster import Pods
 
 Document = dict[str, Any]
 HOME = "/tekton/home"  # Tekton mounts it writable into every step
-DVC_SECRET = "mlops-dvc"  # noqa: S105  its keys are variables such as AWS_ACCESS_KEY_ID
+# Objects of the namespace, each optional, whose keys are variables of steps. `mlops-settings` holds no secrets: where
+# things are (UV_DEFAULT_INDEX, HTTPS_PROXY, MLOPS_REGISTRY_HTTP); the others those of DVC's remote (AWS_ACCESS_KEY_ID)
+# and of package indexes (UV_INDEX_NAME_PASSWORD), for the tasks alone that ask these.
+SETTINGS = "mlops-settings"
+SECRETS = {"data": "mlops-dvc", "push": "mlops-dvc", "build": "mlops-packages"}
 # pipeline task → service account
 ACCOUNTS = {
     "fetch": "mlops-fetch",
@@ -25,7 +29,7 @@ ACCOUNTS = {
     "attest": "mlops-build",
     "propose": "mlops-propose",
 }
-_DATA = ("data", "push")
+_TRAINING = "train"
 _RESTRICTED: Document = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -71,8 +75,15 @@ def _shape_task(name: str, body: Document) -> None:
             *(step.get("volumeMounts") or ()),
             {"name": _SCRATCH, "mountPath": "/tmp"},  # noqa: S108  of the pod alone
         ]
-        if name in _DATA:
-            step["envFrom"] = [{"secretRef": {"name": DVC_SECRET, "optional": True}}]
+        if name != _TRAINING:
+            step["envFrom"] = _from(name)
     for sidecar in body.get("sidecars") or ():
         sidecar["securityContext"] = dict(_RESTRICTED)
     body["volumes"] = [*(body.get("volumes") or ()), {"name": _SCRATCH, "emptyDir": {}}]
+
+
+def _from(task: str) -> list[Document]:
+    found: list[Document] = [{"configMapRef": {"name": SETTINGS, "optional": True}}]
+    if task in SECRETS:
+        found.append({"secretRef": {"name": SECRETS[task], "optional": True}})
+    return found

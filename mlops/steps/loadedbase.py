@@ -69,7 +69,7 @@ class LoadedBase:
             )
         root = self.root(manifest)
         program, loader = _program(root, argv[0], doing)
-        libraries = ":".join(map(str, unrun.library_directories(root)))
+        libraries = ":".join(map(str, unrun.library_directories(root, program)))
         command = [str(loader), "--inhibit-cache", "--library-path", libraries, str(program)]
         started = process.start(
             [*command, *argv[1:]],

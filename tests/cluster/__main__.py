@@ -1,6 +1,6 @@
 """A real Kubernetes with a real Tekton on this machine, for tests.
 
-python -m tests.cluster up|down|run [--dir DIRECTORY] [COMMAND…]
+python -m tests.cluster [--dir DIRECTORY] up|down|stock|run COMMAND…
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import control
+from tests.cluster import control, stock
 from tests.cluster.build import say
 from tests.cluster.layout import DEFAULT, Layout
 from tests.cluster.processes import StartError
@@ -23,6 +23,7 @@ def main() -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("up", help="build what is not built, and start it")
     actions.add_parser("down", help="stop it, and leave nothing")
+    actions.add_parser("stock", help="bring what tests need of the world, before they have none")
     run = actions.add_parser("run", help="a command in its network, with its kubeconfig")
     run.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
@@ -33,6 +34,8 @@ def main() -> int:
             say(f"the cluster runs as process {pid}: python -m tests.cluster run kubectl get nodes")
         elif given.action == "down":
             control.down(layout)
+        elif given.action == "stock":
+            stock.fill()
         else:
             return control.inside(layout, given.command)
     except MissingError as exc:

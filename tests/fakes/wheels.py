@@ -135,9 +135,10 @@ def index(
     password: str = "",
     yanked: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[tuple[str, list[str]]]:
-    """Serve a directory of distributions as a simple index (PEP 503): `127.0.0.1:PORT/simple/`, and
-    what was refused so far."""
+    """Serve a directory of distributions as a simple index (PEP 503): `HOST:PORT/simple/`, and what was
+    refused so far."""
     refused: list[str] = []
     members = {
         "directory": directory,
@@ -145,7 +146,7 @@ def index(
         "yanked": yanked or {},
         "refused": refused,
     }
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Index", (_Index,), members))
+    server = ThreadingHTTPServer((host, 0), type("Index", (_Index,), members))
     if tls is not None:  # no handshake while accepting: one that fails must not end the server
         server.socket = tls.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
@@ -154,7 +155,7 @@ def index(
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"127.0.0.1:{server.server_port}/simple/", refused
+        yield f"{host}:{server.server_port}/simple/", refused
     finally:
         server.shutdown()
         server.server_close()

@@ -39,3 +39,17 @@ def test_others_are_not(other: str) -> None:
 
 def test_paths_are_compared_as_they_stand() -> None:
     assert giturl.same("/srv/git/spam.git", "/srv/git/spam")
+
+
+@pytest.mark.parametrize(
+    ("url", "bare"),
+    [
+        ("https://bot:hunter2@example.com/a/b.git", "https://example.com/a/b.git"),
+        ("HTTP://token@example.com:8080/a", "HTTP://example.com:8080/a"),
+        ("https://example.com/a@b", "https://example.com/a@b"),
+        ("ssh://git@example.com/a", "ssh://git@example.com/a"),
+        ("git@example.com:a/b", "git@example.com:a/b"),
+    ],
+)
+def test_a_login_is_taken_from_a_url(url: str, bare: str) -> None:
+    assert giturl.without_login(url) == bare

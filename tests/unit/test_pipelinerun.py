@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops import documents
+from mlops.domain.cluster import Pods
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.run import Resources, RunSpec
 from mlops.domain.source import Commit
@@ -64,8 +65,17 @@ STANDS = replace(
     pin=False,
     actor="y",
 )
+CLUSTER = replace(
+    FULL,
+    pods=Pods(
+        size="40Gi",
+        storage_class="fast",
+        node_selector=(("pool", "gpu"),),
+        tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
+    ),
+)
 PLAIN = pipelinerun.generate(FIRST)
-VARIANTS = {"first": FIRST, "full": FULL, "model-stands": STANDS}
+VARIANTS = {"first": FIRST, "full": FULL, "model-stands": STANDS, "cluster": CLUSTER}
 
 
 def kubernetes(text):
@@ -238,3 +248,33 @@ def test_hostile_texts_change_nothing_but_their_own_params(branch, model, actor,
     assert json.loads(decode(given_params["train-env"])) == {"A": value}
     assert not any("$" in value for value in given_params.values())
     assert kubernetes(pipelinerun.to_yaml(document)) == document
+
+
+def test_training_s_pod_gets_no_credential():
+    document = pipelinerun.generate(CLUSTER)
+    accounts = {
+        each["pipelineTaskName"]: each["serviceAccountName"]
+        for each in document["spec"]["taskRunSpecs"]
+    }
+    assert accounts.pop("train") == "mlops-train"
+    assert "mlops-train" not in accounts.values()
+    assert (
+        document["spec"]["taskRunTemplate"]["podTemplate"]["automountServiceAccountToken"] is False
+    )
+    body = task(document, "train")["taskSpec"]
+    for each in (*body["steps"], *body["sidecars"]):
+        assert "envFrom" not in each
+        assert all("valueFrom" not in variable for variable in each["env"])
+    assert {next(iter(set(each) - {"name"})) for each in body["volumes"]} == {"emptyDir"}
+
+
+def test_secrets_are_the_tasks_that_need_them():
+    named = {}
+    for each in pipelinerun.generate(CLUSTER)["spec"]["pipelineSpec"]["tasks"]:
+        for step in each["taskSpec"]["steps"]:
+            sources = step.get("envFrom", [])
+            assert all(next(iter(source.values()))["optional"] for source in sources)
+            found = {source["secretRef"]["name"] for source in sources if "secretRef" in source}
+            if found:
+                named[each["name"]] = found
+    assert named == {"data": {"mlops-dvc"}, "push": {"mlops-dvc"}, "build": {"mlops-packages"}}

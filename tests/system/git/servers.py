@@ -112,18 +112,23 @@ class HttpServer:
     port: int = 0
     scheme: str = "http"
     login: str = ""  # user:password, where one is needed
+    host: str = "127.0.0.1"
     asked: list[tuple[str, str]] = field(default_factory=list)  # path, Authorization
     answer: tuple[int, str] | None = None
 
     def url(self, repository: Path, login: str = "") -> str:
         before = f"{login}@" if login else ""
-        return f"{self.scheme}://{before}127.0.0.1:{self.port}/{repository.relative_to(self.root)}"
+        return (
+            f"{self.scheme}://{before}{self.host}:{self.port}/{repository.relative_to(self.root)}"
+        )
 
 
 @contextlib.contextmanager
-def http(root: Path, login: str = "", certificate: Path | None = None) -> Iterator[HttpServer]:
-    """Git over http on a free port of loopback; with a `certificate` (and its key) over https."""
-    state = HttpServer(root, scheme="https" if certificate else "http", login=login)
+def http(
+    root: Path, login: str = "", certificate: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[HttpServer]:
+    """Git over http on a free port of `host`; with a `certificate` (and its key) over https."""
+    state = HttpServer(root, scheme="https" if certificate else "http", login=login, host=host)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -184,7 +189,7 @@ def http(root: Path, login: str = "", certificate: Path | None = None) -> Iterat
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, certificate.with_suffix(".key"))

@@ -11,7 +11,7 @@ from mlops.adapters.baserunner import SandboxedBase
 from mlops.adapters.bases import LocalBases
 from mlops.adapters.layout import OciLayout
 from mlops.adapters.uv import Uv
-from mlops.build import dependencies, host, image, strategy
+from mlops.build import dependencies, host, image, strategy, unrun
 from mlops.build.dependencies import Site
 from mlops.build.interpreter import of_base
 from mlops.build.strategy import EnvironmentRequest, PinnedBase, Toolchain
@@ -165,3 +165,18 @@ def test_a_cache_that_cannot_be_written_to_is_named(store: OciLayout, tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(BuildError, match="cannot write to the cache"):
         of_a_pod(store, tmp_path / "file")
+
+
+def test_libraries_are_looked_for_where_the_program_says(tmp_path: Path):
+    for name in ("bin", "lib", "opt/x", "etc/ld.so.conf.d", "usr/lib64"):
+        (tmp_path / "python" / name).mkdir(parents=True)
+    root = tmp_path / "python"
+    (root / "etc/ld.so.conf").write_text("include ld.so.conf.d/*.conf\n/none\n")
+    (root / "etc/ld.so.conf.d/x.conf").write_text("# x\n/opt/x\n../..\n")
+    (root / "lib64").symlink_to("/usr/lib64")  # as inside it
+    (root / "bin/python3").write_bytes(host.interpreter().read_bytes())
+    found = list(unrun.library_directories(root, root / "bin/python3"))
+    assert found[:3] == [root / "opt/x", root, root / "usr/lib64"]
+    assert root / "lib" in found
+    assert len(found) == len(set(found))
+    assert all(each.is_relative_to(root) for each in found)

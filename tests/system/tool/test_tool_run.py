@@ -7,15 +7,14 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.fakes.remotes import Remote, remote
 from tests.system.git.servers import http
 from tests.system.registry.servers import Running
 from tests.system.tool.conftest import PACKAGED, ROOT, Published
@@ -59,53 +58,10 @@ pathlib.Path("metrics.json").write_text('{"accuracy": 0.9}')
 }
 
 
-@dataclass(frozen=True)
-class Remote:
-    url: str
-    held: dict[str, bytes]  # by path
-
-
 @pytest.fixture
 def dvc_remote() -> Iterator[Remote]:
-    """A DVC remote by http that takes what it is sent."""
-    held: dict[str, bytes] = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer(held.get(self.path), body=True)
-
-        def do_HEAD(self) -> None:
-            self._answer(held.get(self.path), body=False)
-
-        def do_POST(self) -> None:
-            if self.headers.get("Transfer-Encoding") == "chunked":
-                held[self.path] = b"".join(iter(self._chunk, b""))
-            else:
-                held[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer(b"", body=True)
-
-        def _chunk(self) -> bytes:
-            content = self.rfile.read(int(self.rfile.readline(), 16))
-            self.rfile.readline()
-            return content
-
-        def _answer(self, content: bytes | None, *, body: bool) -> None:
-            self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
-            self.end_headers()
-            if body:
-                self.wfile.write(content or b"")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Remote(f"http://127.0.0.1:{server.server_port}/dvc", held)
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with remote() as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -208,18 +164,6 @@ def test_a_release_comes_out_of_the_published_image(
     document = yaml.safe_load(project.run("mlops", "plan", "--output", "yaml"))
     params = {each["name"]: each["value"] for each in document["spec"]["params"]}
     assert params["tool"] == published.ref
-    # built beforehand: what builds environment images needs a sandbox, which restricted pods have not
-    state = tmp_path / "state"
-    state.mkdir()
-    told = {
-        f"PARAM_{key.upper()}": params[key] for key in ("repository", "source", "model", "registry")
-    }
-    told |= {
-        "PARAM_REBUILD": "false",
-        "MLOPS_STATE": str(state),
-        "RESULT_ENVIRONMENT": str(state / "env"),
-    }
-    project.run("mlops", "step", "build", **told)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with http(tmp_path / "served") as server:
