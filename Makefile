@@ -11,7 +11,7 @@ KEEP ?=
 CLUSTER ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance cluster-up cluster-down test-cluster lint docs docs-check lock clean
+.PHONY: help setup demo examples examples-all test test-fast test-e2e test-kills oracle conformance cluster-programs cluster-up cluster-down test-cluster lint docs docs-check lock clean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,10 @@ oracle:  ## build the program that judges documents as Tekton's own admission do
 
 conformance: setup oracle  ## the conformance suite, the comparison with Tekton's own code, and its examples (needs Go)
 	$(PYTEST) tests/conformance -q -n $(JOBS) --dist worksteal
+
+cluster-programs:  ## compile what cluster-up starts
+	@scripts/bootstrap.sh cluster
+	@$(BIN)/python -m tests.cluster build
 
 cluster-up:  ## a real Kubernetes with a real Tekton on this machine (needs Linux, root and Go 1.26; 20 GB the first time; CLUSTER=where)
 	@scripts/bootstrap.sh cluster

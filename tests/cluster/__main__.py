@@ -1,6 +1,6 @@
 """A real Kubernetes with a real Tekton on this machine, for tests.
 
-python -m tests.cluster [--dir DIRECTORY] up|down|stock|run COMMAND…
+python -m tests.cluster [--dir DIRECTORY] build|up|down|stock|run COMMAND…
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import control, stock
-from tests.cluster.build import say
+from tests.cluster import control, requirements, stock
+from tests.cluster.build import build, say
 from tests.cluster.layout import DEFAULT, Layout
 from tests.cluster.processes import StartError
 from tests.cluster.requirements import MissingError
@@ -21,6 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("--dir", type=Path, default=DEFAULT, help="where the cluster's files are")
     actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("build", help="compile what is not compiled")
     actions.add_parser("up", help="build what is not built, and start it")
     actions.add_parser("down", help="stop it, and leave nothing")
     actions.add_parser("stock", help="bring what tests need of the world, before they have none")
@@ -29,7 +30,10 @@ def main() -> int:
     given = parser.parse_args()
     layout = Layout(given.dir.absolute())
     try:
-        if given.action == "up":
+        if given.action == "build":
+            requirements.check()
+            say(f"the programs are in {build()}")
+        elif given.action == "up":
             pid = control.up(layout)
             say(f"the cluster runs as process {pid}: python -m tests.cluster run kubectl get nodes")
         elif given.action == "down":
