@@ -14,12 +14,13 @@ from mlops.cli import (
     runs_remove,
     runs_show,
     runs_submit,
+    runs_wait,
 )
 from mlops.cli.runs_json import run_json
 from mlops.domain.run import RunResult
 
 app = typer.Typer(
-    help="Runs on the executor: submit, list, show, logs, cancel, retry, start, remove.",
+    help="Runs on the executor: submit, list, show, logs, wait, cancel, retry, start, remove.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -53,8 +54,9 @@ def list_runs(
 
 
 def _list(place: runs_place.Place, output: options.Output) -> None:
-    found = list(runs_place.executor(place).list())
-    render.answer([run_json(run) for run in found], output, lambda: _table(found))
+    kept = runs_place.executor(place)
+    found = list(kept.list())
+    render.answer([run_json(run, kept.name) for run in found], output, lambda: _table(found))
 
 
 def _table(found: list[RunResult]) -> None:
@@ -77,6 +79,7 @@ def _short(release: str) -> str:
 app.command()(runs_submit.submit)
 app.command()(runs_show.show)
 app.command()(runs_logs.logs)
+app.command()(runs_wait.wait)
 app.command()(runs_control.cancel)
 app.command()(runs_control.retry)
 app.command()(runs_control.start)

@@ -55,7 +55,7 @@ def cancel(
     after = _heeded(kept, before) if asked else kept.status(before.name)
     run = after or before
     heeded = run.phase.done or run.reason in _HEEDED
-    render.answer([run_json(run)], output, lambda: _say(run, heeded=heeded))
+    render.answer([run_json(run, kept.name)], output, lambda: _say(run, heeded=heeded))
     return 0 if heeded else 1
 
 

@@ -10,8 +10,8 @@ from mlops.cli import render
 from mlops.domain.run import RunResult, StepState, TaskState, Value
 
 
-def run_json(run: RunResult) -> dict[str, Any]:
-    """A run without its tasks."""
+def run_json(run: RunResult, executor: str) -> dict[str, Any]:
+    """A run without its tasks; `executor` is the name of the one that carries it out."""
     return {
         "name": run.name,
         "attempt": int(run.labels.get("dev.mlops/attempt", "1")),
@@ -19,17 +19,17 @@ def run_json(run: RunResult) -> dict[str, Any]:
         "source": run.labels.get("dev.mlops/source", ""),
         "phase": str(run.phase),
         "reason": run.reason,
-        "executor": "local",
+        "executor": executor,
         "started": render.stamp(run.started) if run.started else None,
         "finished": render.stamp(run.finished) if run.finished else None,
         "release": run.text("release") or None,
     }
 
 
-def whole_json(run: RunResult) -> dict[str, Any]:
+def whole_json(run: RunResult, executor: str) -> dict[str, Any]:
     """A run with its tasks, steps, results and notes."""
     return {
-        **run_json(run),
+        **run_json(run, executor),
         "kind": run.kind,
         "message": run.message,
         "results": _values(run.results),

@@ -51,7 +51,9 @@ def remove(
     for name in found if not dry_run else ():
         kept.remove(name)
     rows = list(found.values())
-    render.answer([run_json(run) for run in rows], output, lambda: _print(rows, dry_run=dry_run))
+    render.answer(
+        [run_json(run, kept.name) for run in rows], output, lambda: _print(rows, dry_run=dry_run)
+    )
 
 
 def _ended_before(kept: Kept, older: str) -> list[RunResult]:

@@ -67,7 +67,7 @@ def show(
         document = kept.objects([run], with_taskruns=with_taskruns)
         render.answer(document, options.Output.JSON, lambda: None)
     else:
-        render.answer([whole_json(run)], options.Output(output), lambda: text(run))
+        render.answer([whole_json(run, kept.name)], options.Output(output), lambda: text(run))
 
 
 def text(run: RunResult) -> None:

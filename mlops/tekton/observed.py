@@ -40,13 +40,13 @@ def run(found: Json, taskruns: Iterable[Json] = ()) -> RunResult:
         phase=_phase(condition, _map(found, "spec")),
         reason=str(condition.get("reason") or ""),
         message=str(condition.get("message") or ""),
-        started=_time(status.get("startTime") or about.get("creationTimestamp")),
-        finished=_time(status.get("completionTime")),
+        started=instant(status.get("startTime") or about.get("creationTimestamp")),
+        finished=instant(status.get("completionTime")),
         tasks=tasks,
         results={**_earlier(about), **_results(status.get("results"))},
         labels={str(k): str(v) for k, v in _map(about, "labels").items()},
         uid=str(about.get("uid") or ""),
-        finally_started=_time(status.get("finallyStartTime")),
+        finally_started=instant(status.get("finallyStartTime")),
         kind="TaskRun" if single else "PipelineRun",
     )
 
@@ -155,8 +155,8 @@ def _task(found: Json, task: Json, name: str = "", *, final: bool = False) -> Ta
         phase,
         str(condition.get("reason") or ""),
         message,
-        _time(status.get("startTime")),
-        _time(status.get("completionTime")),
+        instant(status.get("startTime")),
+        instant(status.get("completionTime")),
         attempts=len(earlier) + 1,
         final=final,
         runtime=RUNTIME,
@@ -179,8 +179,8 @@ def _attempt(status: Json, name: str, *, final: bool) -> TaskState:
         _phase(condition, {}),
         str(condition.get("reason") or ""),
         str(condition.get("message") or ""),
-        _time(status.get("startTime")),
-        _time(status.get("completionTime")),
+        instant(status.get("startTime")),
+        instant(status.get("completionTime")),
         final=final,
         runtime=RUNTIME,
         steps=_steps(status),
@@ -222,8 +222,8 @@ def _step(found: Json) -> StepState:
         str(found.get("name") or ""),
         phase,
         code,
-        _time(ended.get("startedAt") or running.get("startedAt")),
-        _time(ended.get("finishedAt")),
+        instant(ended.get("startedAt") or running.get("startedAt")),
+        instant(ended.get("finishedAt")),
         reason,
         _IMAGE.sub("", str(found.get("imageID") or "")),
         _results(found.get("results")),
@@ -267,7 +267,8 @@ def _value(found: Any) -> Value:
     return "" if found is None else str(found)
 
 
-def _time(text: Any) -> datetime | None:
+def instant(text: Any) -> datetime | None:
+    """A time of the API; None where it is none."""
     try:
         return datetime.fromisoformat(str(text)) if text else None
     except ValueError:

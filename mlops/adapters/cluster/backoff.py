@@ -9,14 +9,17 @@ _FIRST, _LONGEST = 0.2, 5.0  # seconds
 
 
 class Backoff:
-    """Waits for one call that is tried again and again, `patience` seconds in all."""
+    """Waits for one call that is tried again and again, `patience` seconds in all from the first failure."""
 
     def __init__(self, patience: float) -> None:
-        self._until = time.monotonic() + patience
+        self._patience = patience
+        self._until: float | None = None
         self._next = _FIRST
 
     def wait(self) -> bool:
         """Wait; False, at once, where patience is over."""
+        if self._until is None:
+            self._until = time.monotonic() + self._patience
         left = self._until - time.monotonic()
         if left <= 0:
             return False
@@ -24,7 +27,6 @@ class Backoff:
         self._next = min(self._next * 2, _LONGEST)
         return True
 
-    def reset(self, patience: float) -> None:
-        """Begin anew: what was tried went well."""
-        self._until = time.monotonic() + patience
-        self._next = _FIRST
+    def reset(self) -> None:
+        """Begin anew: what was tried went well, and may go well for hours before it fails."""
+        self._until, self._next = None, _FIRST

@@ -173,7 +173,7 @@ class Cluster:
     def log(
         self, pod: str, container: str, *, since: str = "", follow: bool = False
     ) -> Iterator[bytes]:
-        """The lines of a container's log, each with its time before it, as the kubelet has them.
+        """The bytes of a container's log as they come, each line with its time before it.
 
         `since` is RFC 3339: lines of that second, and later. Raises AnsweredError where there is no
         log (yet), ClusterError where the wire breaks.
@@ -184,7 +184,7 @@ class Cluster:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log"
         doing = f"read the log of {pod}/{container}"
         response = self._send("GET", path, doing, params, read=3600.0, accept="*/*")
-        yield from self._raw_lines(response, doing)
+        yield from self._pieces(response, doing)
 
     def _object(
         self,
@@ -267,18 +267,21 @@ class Cluster:
         finally:
             response.release_conn()
 
-    def _raw_lines(self, response: urllib3.BaseHTTPResponse, doing: str) -> Iterator[bytes]:
-        rest = b""
+    def _pieces(self, response: urllib3.BaseHTTPResponse, doing: str) -> Iterator[bytes]:
         try:
-            for piece in response.stream(1 << 16, decode_content=False):
-                *whole, rest = (rest + piece).split(b"\n")
-                yield from whole
-            if rest:
-                yield rest
+            yield from response.stream(1 << 16, decode_content=False)
         except (HTTPError, OSError) as exc:
             raise faults.unreachable(self.server, doing, _cause(exc)) from exc
         finally:
             response.close()
+
+    def _raw_lines(self, response: urllib3.BaseHTTPResponse, doing: str) -> Iterator[bytes]:
+        rest = b""
+        for piece in self._pieces(response, doing):
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
 
     def _lines_of(
         self, response: urllib3.BaseHTTPResponse, doing: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,15 @@ class Watch:
         patience: float = _PATIENCE,
     ) -> None:
         self._cluster = cluster
-        self._kind = kind
+        self.kind = kind
         chosen = (("labelSelector", selector), ("fieldSelector", fields))
         self._picked = [(key, value) for key, value in chosen if value]
         self._patience = patience
         self._known: dict[str, str] = {}  # name → version
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Objects that were there before: those that are not any more are told as gone."""
+        self._known |= dict.fromkeys(names, "")
 
     def changes(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Change]:
         """First every object there is, then each change, until `stop` says so (asked at each event).
@@ -65,11 +69,11 @@ class Watch:
         while not stop():
             try:
                 if not version:
-                    found, version = self._cluster.list(self._kind, self._picked)
+                    found, version = self._cluster.list(self.kind, self._picked)
                     yield from self._listed(found)
-                    backoff.reset(self._patience)
+                    backoff.reset()
                 for event in self._connection(version):
-                    backoff.reset(self._patience)
+                    backoff.reset()
                     about = event["object"]["metadata"]
                     version = str(about.get("resourceVersion") or version)
                     if event["type"] != "BOOKMARK":
@@ -81,7 +85,7 @@ class Watch:
                     version = ""
                 elif not exc.answer.retryable or not backoff.wait():
                     raise faults.error(
-                        exc.answer, f"watch {self._kind.plural}", self._cluster.server
+                        exc.answer, f"watch {self.kind.plural}", self._cluster.server
                     ) from exc
             except ClusterError as exc:
                 if not exc.retryable or not backoff.wait():
@@ -89,28 +93,28 @@ class Watch:
 
     def _connection(self, version: str) -> Iterator[Json]:
         params = [("resourceVersion", version), ("allowWatchBookmarks", "true")]
-        return self._cluster.events(self._kind, [*params, *self._picked], _SECONDS)
+        return self._cluster.events(self.kind, [*params, *self._picked], _SECONDS)
 
     def _listed(self, found: list[dict[str, Any]]) -> Iterator[Change]:
         """What is new or other than it was known, and what is gone."""
         there = {each["metadata"]["name"]: each for each in found}
         for name in [name for name in self._known if name not in there]:
             del self._known[name]
-            yield Change(self._kind, {"metadata": {"name": name}}, gone=True)
+            yield Change(self.kind, {"metadata": {"name": name}}, gone=True)
         for name, each in there.items():
             version = each["metadata"]["resourceVersion"]
             if self._known.get(name) != version:
                 self._known[name] = version
-                yield Change(self._kind, each)
+                yield Change(self.kind, each)
 
     def _event(self, event: Json) -> Change:
         found = event["object"]
         about = found["metadata"]
         if event["type"] == "DELETED":
             self._known.pop(about["name"], None)
-            return Change(self._kind, found, gone=True)
+            return Change(self.kind, found, gone=True)
         self._known[about["name"]] = about["resourceVersion"]
-        return Change(self._kind, found)
+        return Change(self.kind, found)
 
 
 class Watches:

@@ -16,7 +16,7 @@ from mlops.adapters.cluster.cluster import Cluster
 from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN, Kind
 from mlops.adapters.cluster.watching import Change
 from mlops.adapters.executors.tekton import claims, logs, submitting
-from mlops.adapters.executors.tekton.following import Following, Telling
+from mlops.adapters.executors.tekton.following import Following, Telling, endings
 from mlops.adapters.executors.tekton.standing import OF_RUN, Standing
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ExecutorError, RefusedError, UsageError
@@ -79,7 +79,7 @@ class TektonExecutor:
         following, telling = Following(self._cluster, kind, name), Telling(self._cluster, observer)
         found: RunResult | None = None
         with self._cancelling(lambda: self._end(kind, name, Ending.CANCELLED)):
-            for result in following.ticks(math.inf):
+            for result in following.ticks(math.inf, telling.busy):
                 if result is None:
                     telling.lines()
                 else:
@@ -172,25 +172,20 @@ class TektonExecutor:
         kind, result = self._existing(run)
         _, taskruns = self._objects(kind, run)
         for source in logs.sources(result, taskruns):
-            if step in ("", source.step) and task in (
-                "",
-                source.task,
-                source.task.rpartition(".")[0],
-            ):
+            if source.of(task, step):
                 yield from logs.read(self._cluster, source)
 
     def follow(self, run: str, task: str = "", step: str = "") -> Iterator[LogLine]:
         """The same as they come, until the run is over."""
         kind, _ = self._existing(run)
         following, streams = Following(self._cluster, kind, run), logs.Streams(self._cluster)
-        for result in following.ticks(math.inf):
+        for result in following.ticks(math.inf, lambda: streams.waiting):
             if result is not None:
                 for source in logs.sources(result, following.standing.taskruns):
-                    if step in ("", source.step) and task in ("", source.task):
+                    if source.of(task, step):
                         streams.begin(source)
             yield from streams.lines()
-        while streams.busy:
-            yield from streams.lines()
+        yield from streams.rest()
 
     def watch(self, run: str, seconds: float = math.inf) -> Iterator[RunResult]:
         """How a run stands, now and at each change, until it is over or so much time has passed."""
@@ -198,6 +193,18 @@ class TektonExecutor:
         for result in Following(self._cluster, kind, run).ticks(seconds):
             if result is not None:
                 yield result
+
+    def endings(self, runs: Sequence[str]) -> Iterator[RunResult]:
+        """The runs as they end, each once: those of ours by one watch for all, however many they are."""
+        wanted = frozenset(runs)
+        ours = {each.name: each for each in self.list() if each.name in wanted}
+        for result in endings(self._cluster, _OURS, ours):
+            whole = self.status(result.name) if result.phase is not Phase.SUCCEEDED else None
+            yield whole or result
+        for run in runs:
+            if run not in ours:
+                *_, last = self.watch(run)
+                yield last
 
     def steps(self, run: str) -> tuple[str, ...]:
         """The names of the steps and sidecars of a run."""

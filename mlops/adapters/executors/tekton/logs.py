@@ -1,27 +1,34 @@
 """What the steps of a run write, read from their pods: once, or as it comes.
 
-A container's log is read with the kubelet's times; a connection that breaks goes on from the last
-time that was seen, and lines of that instant that came before are not told twice.
+A connection that breaks goes on from the last second that was seen (see loglines). One that ends while
+the container runs was broken too: so it is where the kubelet or the API server is started anew.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from mlops.adapters.cluster.backoff import Backoff
 from mlops.adapters.cluster.cluster import AnsweredError, Cluster
+from mlops.adapters.cluster.kinds import POD
+from mlops.adapters.executors.tekton import loglines
 from mlops.domain.run import LogLine, RunResult
-from mlops.errors import ClusterError
+from mlops.errors import ClusterError, ForbiddenError
+from mlops.tekton import observed
 
 Json = Mapping[str, Any]
 _AT_ONCE = 16  # logs
 _PATIENCE = 60.0  # seconds that a log may not be had
-_LONGEST = 1 << 16  # bytes of a line that is told in one piece
+_WAITING = 32  # pieces of at most 64 KiB, each with its lines
+_TURN = 0.5  # seconds for which lines are told before anything else is looked at
+_PAUSE = 0.05  # seconds
+_QUIET = 30.0  # seconds without a line, after the run's end, until the rest is given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,11 @@ class Source:
     pod: str
     container: str
     over: bool
+    started: datetime | None = None
+
+    def of(self, task: str, step: str) -> bool:
+        """Whether it is of that task, or of one of its matrix, and that step; empty is any."""
+        return step in ("", self.step) and task in ("", self.task, self.task.rpartition(".")[0])
 
 
 def sources(result: RunResult, taskruns: Mapping[str, Json]) -> Iterator[Source]:
@@ -41,17 +53,17 @@ def sources(result: RunResult, taskruns: Mapping[str, Json]) -> Iterator[Source]
         status = (taskruns.get(task.taskrun) or {}).get("status") or {}
         for attempt in (*(status.get("retriesStatus") or ()), status):
             pod = str(attempt.get("podName") or "")
-            for step in attempt.get("steps") or () if pod else ():
-                if not ("running" in step or "terminated" in step):
-                    continue
-                container = str(step.get("container") or f"step-{step.get('name')}")
-                over = "terminated" in step
-                yield Source(task.name, str(step.get("name")), pod, container, over)
-            for side in attempt.get("sidecars") or () if pod else ():
-                if not ("running" in side or "terminated" in side):
-                    continue
-                container = str(side.get("container") or f"sidecar-{side.get('name')}")
-                yield Source(task.name, str(side.get("name")), pod, container, "terminated" in side)
+            for part, prefix in (("steps", "step-"), ("sidecars", "sidecar-")):
+                for each in attempt.get(part) or () if pod else ():
+                    if "running" in each or "terminated" in each:
+                        yield _source(task.name, pod, prefix, each)
+
+
+def _source(task: str, pod: str, prefix: str, found: Json) -> Source:
+    name, over = str(found.get("name")), "terminated" in found
+    state = found.get("terminated") or found.get("running") or {}
+    container = str(found.get("container") or f"{prefix}{name}")
+    return Source(task, name, pod, container, over, observed.instant(state.get("startedAt")))
 
 
 def read(cluster: Cluster, source: Source, *, follow: bool = False) -> Iterator[LogLine]:
@@ -59,59 +71,64 @@ def read(cluster: Cluster, source: Source, *, follow: bool = False) -> Iterator[
 
     What cannot be had is told in a line of its own: a pod that is gone took its log with it.
     """
+    for lines in _batches(cluster, source, follow=follow):
+        yield from lines
+
+
+def _batches(cluster: Cluster, source: Source, *, follow: bool) -> Iterator[list[LogLine]]:
+    reading = loglines.Reading(source.task, source.step, source.started)
     backoff = Backoff(_PATIENCE)
-    since, again = "", 0  # the last time, and how many lines of it were told
     while True:
-        skip = again
-        second = f"{since[:19]}Z" if since else ""
         try:
-            for raw in cluster.log(source.pod, source.container, since=second, follow=follow):
-                backoff.reset(_PATIENCE)
-                time, text = _parted(raw)
-                if time < since:
-                    continue
-                if time == since and skip:
-                    skip -= 1
-                    continue
-                since, again = time, again + 1 if time == since else 1
-                skip = 0
-                yield from _lines(source, time, text)
-            return
+            for piece in cluster.log(
+                source.pod, source.container, since=reading.since, follow=follow
+            ):
+                backoff.reset()
+                if lines := reading.take(piece, datetime.now(UTC)):
+                    yield lines
+            runs = follow and _runs(cluster, source)
+            if not runs and not (follow and reading.large):
+                yield reading.end()
+                return
+            # at the end of a file that was rotated while it was read, the kubelet goes on to the next
+            # only as long as the container runs: whether there is more is asked once again
+            follow = runs and backoff.wait()
         except AnsweredError as exc:
-            if exc.answer.code == 404:
-                yield _remark(source, f"its pod {source.pod} is gone, and its log with it")
+            # a kubelet that has just begun answers so too, for a pod that it does not know yet
+            if exc.answer.code == 404 and not _there(cluster, source):
+                told = f"its pod {source.pod} is gone, and its log with it"
+                yield [*reading.end(), reading.remark(told)]
                 return
             if not backoff.wait():
-                yield _remark(source, f"its log cannot be had: {exc.answer.message}")
+                told = f"its log cannot be had: {exc.answer.message}"
+                yield [*reading.end(), reading.remark(told)]
                 return
         except ClusterError as exc:
             if not backoff.wait():
-                yield _remark(source, f"its log breaks off: {exc.message}")
+                yield [*reading.end(), reading.remark(f"its log breaks off: {exc.message}")]
                 return
+        reading.broken()
 
 
-def _remark(source: Source, text: str) -> LogLine:
-    return LogLine(None, source.task, source.step, f"({text})")
+def _there(cluster: Cluster, source: Source) -> bool:
+    return _pod(cluster, source) is not None
 
 
-def _parted(raw: bytes) -> tuple[str, bytes]:
-    time, _, text = raw.partition(b" ")
-    return time.decode("ascii", "replace"), text
+def _runs(cluster: Cluster, source: Source) -> bool:
+    """Whether the container whose log ended has not."""
+    status = (_pod(cluster, source) or {}).get("status") or {}
+    return any(
+        each.get("name") == source.container and "running" in (each.get("state") or {})
+        for each in (status.get("containerStatuses") or ())
+    )
 
 
-def _lines(source: Source, time: str, text: bytes) -> Iterator[LogLine]:
+def _pod(cluster: Cluster, source: Source) -> Json | None:
+    """The pod; None where there is none, or it may not be asked for."""
     try:
-        moment: datetime | None = datetime.fromisoformat(f"{time[:26].rstrip('Z')}Z")
-    except ValueError:
-        moment = None
-    while len(text) > _LONGEST:
-        piece, text = text[:_LONGEST], text[_LONGEST:]
-        yield LogLine(moment, source.task, source.step, _text(piece), partial=True)
-    yield LogLine(moment, source.task, source.step, _text(text))
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
+        return cluster.get(POD, source.pod)
+    except ForbiddenError:
+        return None
 
 
 class Streams:
@@ -125,9 +142,9 @@ class Streams:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._room = threading.Semaphore(_AT_ONCE)
-        self._lines: queue.Queue[LogLine] = queue.Queue(10_000)
+        self._lines: queue.Queue[list[LogLine]] = queue.Queue(_WAITING)
         self._known: set[tuple[str, str]] = set()
-        self._open = 0
+        self._open: dict[tuple[str, str], Source] = {}
         self._lock = threading.Lock()
 
     def begin(self, source: Source) -> None:
@@ -137,28 +154,49 @@ class Streams:
             return
         self._known.add(key)
         with self._lock:
-            self._open += 1
+            self._open[key] = source
         threading.Thread(target=self._follow, args=(source,), daemon=True).start()
 
     def _follow(self, source: Source) -> None:
         try:
             with self._room:
-                for line in read(self._cluster, source, follow=True):
-                    self._lines.put(line)
+                for lines in _batches(self._cluster, source, follow=True):
+                    self._lines.put(lines)
         finally:
             with self._lock:
-                self._open -= 1
+                del self._open[(source.pod, source.container)]
 
     @property
-    def busy(self) -> bool:
-        """Whether some log is not at its end, or some line not told."""
-        with self._lock:
-            return self._open > 0 or not self._lines.empty()
+    def waiting(self) -> bool:
+        """Whether some line is not told."""
+        return not self._lines.empty()
 
     def lines(self) -> Iterator[LogLine]:
-        """The lines that wait right now."""
-        while True:
+        """The lines that wait right now; some of them, where more come than can be told."""
+        until = time.monotonic() + _TURN
+        while time.monotonic() < until:
             try:
-                yield self._lines.get_nowait()
+                found = self._lines.get_nowait()
             except queue.Empty:
                 return
+            yield from found
+
+    def rest(self) -> Iterator[LogLine]:
+        """The lines that still come once the run is over: it may be so before its logs are read."""
+        until = time.monotonic() + _QUIET
+        while True:
+            with self._lock:
+                left = list(self._open.values())
+            try:
+                found = self._lines.get(timeout=_PAUSE) if left else self._lines.get_nowait()
+            except queue.Empty:
+                if not left:
+                    return
+                if time.monotonic() < until:
+                    continue
+                for each in left:
+                    told = "the rest of its log did not come"
+                    yield LogLine(None, each.task, each.step, f"({told})")
+                return
+            yield from found
+            until = time.monotonic() + _QUIET
