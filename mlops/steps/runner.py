@@ -5,8 +5,9 @@ standard library of Python 3.8 or later. A request is a length (4 bytes, big-end
 parted by NUL: protocol version, directory below the source workspace, command, then `NAME=value`
 for each variable. The answer is a row of frames, a kind (1 byte), a length (4 bytes) and as many
 bytes: `o` is output (stdout and stderr through one pipe, so that their order holds), `x` the exit
-code, `e` why the command could not be started. A connection that closes without `x` or `e` means
-that this process died.
+code, with ` oom` after it where the kernel ended a process of the command for want of memory, `e` why
+the command could not be started. A connection that closes without `x` or `e` means that this process
+died.
 """
 
 # pathlib would be paid at each start of this program, and names here are bytes
@@ -29,6 +30,8 @@ _CHUNK = 65536
 _LARGEST_REQUEST = 16 << 20
 _OWN = (b"MLOPS_EXCHANGE", b"MLOPS_SOURCE")  # what only this program needs
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
+# How often the kernel ended a process of this container for want of memory: cgroup v2, v1
+_EVENTS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 _commands: set[int] = set()  # process ids of the commands that are running
 _starting = threading.Lock()  # nobody takes a command that has just been started for an orphan
 
@@ -50,6 +53,7 @@ def serve(exchange: str, source: str) -> None:
 
 def _answer(connection: socket.socket, source: str) -> None:
     with connection, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        killed = _killed()
         try:
             directory, command, env = _request(connection, source)
             process, output = _start(directory, command, env)
@@ -64,7 +68,18 @@ def _answer(connection: socket.socket, source: str) -> None:
             _commands.discard(process.pid)
             _end_orphans()
         if code is not None:
-            _send(connection, b"x", str(code if code >= 0 else 128 - code).encode())
+            told = str(code if code >= 0 else 128 - code)
+            _send(connection, b"x", (told + " oom" * (_killed() > killed)).encode())
+
+
+def _killed() -> int:
+    """How many processes of this container the kernel has ended for want of memory; 0 where it is not told."""
+    for name in _EVENTS:
+        with contextlib.suppress(OSError, ValueError):
+            with open(name) as file:
+                found = dict(line.split(None, 1) for line in file if " " in line)
+            return int(found.get("oom_kill", 0))
+    return 0
 
 
 def _request(connection: socket.socket, source: str) -> tuple[bytes, bytes, dict[bytes, bytes]]:

@@ -27,6 +27,7 @@ VERSION = b"1"
 SOCKET = "socket"
 LOST = 125  # the sidecar died: no exit code came back
 _CHUNK = 65536
+_OOM = "OOMKilled: it needs more memory than train.resources.memory allows"
 _FROM_DVC = (b"DVC_STAGE",)
 
 
@@ -68,7 +69,10 @@ def _answer(connection: _socket.socket, sink: Callable[[bytes], None]) -> tuple[
             raise ValueError(size)
         text = _exactly(connection, size)
         if kind == b"x":
-            code = int(text) & 0xFF
+            told, _, why = text.partition(b" ")
+            code = int(told) & 0xFF
+            if why == b"oom":
+                return code, _OOM if code else ""
             return code, "killed; out of memory?" if code == 137 else ""
         if kind == b"e":
             return LOST, "could not be started: " + os.fsdecode(text)

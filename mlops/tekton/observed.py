@@ -150,6 +150,8 @@ def _task(found: Json, task: Json, name: str = "", *, final: bool = False) -> Ta
     steps = _steps(status)
     begun = any(step.phase is not Phase.PENDING for step in steps)
     message = str(condition.get("message") or "")
+    if phase is Phase.FAILED:
+        message = "; ".join((message, *_out_of_memory(status)))
     return TaskState(
         name or own,
         phase,
@@ -228,6 +230,13 @@ def _step(found: Json) -> StepState:
         _IMAGE.sub("", str(found.get("imageID") or "")),
         _results(found.get("results")),
     )
+
+
+def _out_of_memory(status: Json) -> Iterator[str]:
+    """Sidecars that the kernel ended for want of memory: what the steps say of it is what they lost."""
+    for each in _maps(status.get("sidecars")):
+        if _map(each, "terminated").get("reason") == "OOMKilled":
+            yield f"sidecar {each.get('name')} ran out of memory (OOMKilled)"
 
 
 def _condition(status: Json) -> Json:

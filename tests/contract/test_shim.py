@@ -3,6 +3,8 @@
 import ast
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -109,6 +111,29 @@ def test_exit_137_says_out_of_memory(sidecar):
     failure = sidecar.exchange.failure()
     assert failure is not None
     assert failure.text == "stage train failed (exit 137): killed; out of memory?"
+
+
+@pytest.mark.parametrize(
+    "before", ["oom_kill 2\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"]
+)
+@pytest.mark.parametrize(("after", "code"), [(2, 1), (3, 1), (3, 0)])
+def test_what_the_kernel_counts_says_whether_memory_was_lacking(
+    tmp_path, monkeypatch, before, after, code
+):
+    events = tmp_path / "events"
+    events.write_text(before)
+    monkeypatch.setattr(runner, "_EVENTS", (str(tmp_path / "none"), str(events)))
+    here, there = socket.socketpair()
+    command = f"printf 'oom_kill {after}\\n' >{events}; exit {code}".encode()
+    request = b"\0".join([runner.VERSION, b".", command])
+    here.sendall(struct.pack("!I", len(request)) + request)
+    answering = threading.Thread(target=runner._answer, args=(there, str(tmp_path)))
+    answering.start()
+    with here:
+        told = shim._answer(here, lambda _: None)
+    answering.join()
+    assert told[0] == code
+    assert ("OOMKilled" in told[1]) == (after > 2 and code > 0)
 
 
 def test_a_sidecar_that_dies_is_an_error_that_says_so(sidecar):
