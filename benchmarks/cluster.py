@@ -1,6 +1,6 @@
-"""Runs on a real cluster: 200 at once before the eyes of one process, and the same run on both executors.
+"""Runs on a real cluster: 200 at once before the eyes of one process, the same run on both executors, and a release.
 
-Run: make cluster-up; .venv/bin/python -m tests.cluster run .venv/bin/python benchmarks/cluster.py [many|two …]
+Run: make cluster-up; .venv/bin/python -m tests.cluster run .venv/bin/python benchmarks/cluster.py [many|two|release …]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from measure import median_ratio, write
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from mlops.adapters.cluster import connect
+from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN
+from mlops.adapters.cluster.watching import Change, Watch, Watches
 from mlops.adapters.executors.local import LocalExecutor
 from mlops.adapters.executors.tekton import TektonExecutor
 from mlops.adapters.layout import OciLayout
@@ -32,7 +35,7 @@ from mlops.build import host
 from mlops.domain.cluster import Access
 from mlops.domain.run import TaskState
 from mlops.tekton import asked
-from tests.cluster import control, images
+from tests.cluster import addresses, control, images, world
 from tests.cluster.layout import Layout
 
 RUNS, ROUNDS = 200, 5
@@ -222,8 +225,92 @@ def two() -> None:
     subprocess.run(["kubectl", "delete", "namespace", where, "--wait=false"], check=False)
 
 
+def tip(repository: Path) -> str:
+    argv = ["git", "-C", str(repository), "rev-parse", "main"]
+    return subprocess.check_output(argv, text=True).strip()
+
+
+def seen(kept: Watches, what: Callable[[Change], bool], seconds: float = 900) -> float:
+    """When a change comes that is meant."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        change = kept.next(0.05)
+        if change is not None and what(change):
+            return time.perf_counter()
+    raise SystemExit("it does not come")
+
+
+def ended(change: Change, task: str) -> bool:
+    labels = change.object["metadata"].get("labels") or {}
+    over = (change.object.get("status") or {}).get("completionTime")
+    return labels.get("tekton.dev/pipelineTask") == task and bool(over)
+
+
+def round_of(project: world.Project, served: Path) -> tuple[float, float, float]:
+    """Seconds from `mlops run` to the PipelineRun, from attest's end to the pin, and of the whole command."""
+    there = connect(Access(namespace=project.namespace))
+    known = {each.name for each in TektonExecutor(there).list()}
+    watches = Watches(Watch(there, PIPELINE_RUN), Watch(there, TASK_RUN))
+    old = {each["metadata"]["name"] for each in there.list(TASK_RUN)[0]}
+    before, started = tip(served), time.perf_counter()
+    argv = [sys.executable, "-m", "mlops", "run"]
+    running = subprocess.Popen(argv, cwd=project.work, env=dict(project.env))
+    created = seen(watches, lambda c: c.kind is PIPELINE_RUN and c.name not in known)
+    attested = seen(watches, lambda c: c.name not in old and ended(c, "attest"))
+    while tip(served) == before:
+        if running.poll():
+            raise SystemExit(f"mlops run ended with {running.returncode}")
+        time.sleep(0.02)
+    pushed = time.perf_counter()
+    if running.wait():
+        raise SystemExit(f"mlops run ended with {running.returncode}")
+    watches.stop()
+    return created - started, pushed - attested, time.perf_counter() - started
+
+
+def release() -> None:
+    layout = Layout(Path(os.environ["MLOPS_TEST_CLUSTER"]))
+    with tempfile.TemporaryDirectory() as made:
+        root = Path(made) / "root"
+        root.mkdir()
+        tool = world.installed(Path(made) / "installed")
+        with world.project(layout, root, tool) as project:
+            project.install()
+            project.mlops("init", "--yes")
+            project.configure(
+                executor="tekton",
+                registry=f"{addresses.REGISTRY}/{project.name}",
+                cluster={"namespace": project.namespace},
+            )
+            project.mlops("lock")
+            project.commit("Add mlops")
+            times = [round_of(project, root / "served" / f"{project.name}.git")]
+            for number, line in enumerate(("a", "b")):
+                (project.work / f"src/{line}.py").write_text(f"NUMBER = {number}\n")
+                project.commit(f"Add {line}")
+                times.append(round_of(project, root / "served" / f"{project.name}.git"))
+    rows = [
+        (name, f"{times[0][place]:.1f}", f"{statistics.mean(t[place] for t in times[1:]):.1f}")
+        for place, name in enumerate(
+            (
+                "from `mlops run` to the PipelineRun created",
+                "from the end of `attest` to the pushed pin",
+                "the whole command",
+            )
+        )
+    ]
+    write(
+        "cluster_release",
+        "A release on a cluster",
+        ("what", "first, s", "later, s"),
+        rows,
+        "The demo's project, git server and registry on the same machine; first: nothing built or pulled; later: after"
+        " a change of the code, mean of 2. Times are when a watch told of it, and when the branch's tip moved.",
+    )
+
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["two", "many"]
+    wanted = sys.argv[1:] or ["two", "many", "release"]
     inner = {
         "one-watch": lambda: one_watch(*wanted[1:]),
         "one-each": lambda: one_each(*wanted[1:]),
@@ -233,4 +320,4 @@ if __name__ == "__main__":
         inner[wanted[0]]()
     else:
         for each in wanted:
-            {"many": many, "two": two}[each]()
+            {"many": many, "two": two, "release": release}[each]()
