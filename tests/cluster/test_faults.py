@@ -182,8 +182,20 @@ def test_a_namespace_that_is_not_there_is_named(namespace: Namespace, plain: str
 def test_a_quota_that_is_used_up_is_told(namespace: Namespace, carry) -> None:
     namespace.kubectl("create", "quota", "none", "--hard=count/pipelineruns.tekton.dev=0")
 
-    with pytest.raises(ClusterError, match="exceeded quota"):
+    with pytest.raises(ClusterError, match="exceeded quota") as told:
         carry("quota", "true")
+    assert told.value.hint == "Wait for room, or ask for a larger quota"
+
+
+def test_a_quota_of_pods_is_told_when_the_time_is_over(namespace: Namespace, carry) -> None:
+    """Tekton tries again until there is room, or no time left."""
+    namespace.kubectl("create", "quota", "none", "--hard=pods=0")
+    result, heard = carry("pods", "true", timeout="20s")
+
+    (task,) = result.tasks
+    assert result.reason == "PipelineRunTimeout"
+    assert "exceeded quota" in "".join(state.waits for state in heard.states)
+    assert "exceeded quota" in task.message
 
 
 def test_a_user_without_the_right_is_told_which(

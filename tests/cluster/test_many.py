@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +119,20 @@ def test_waiting_for_all_of_them_says_how_each_ended(
         ("one", "tekton")
     ]
     assert mlops("runs", "wait", *where).out == ""
+
+
+def test_who_waits_may_be_killed_and_waits_again(user: Namespace, plain: str, here: Path) -> None:
+    where = ("--executor", "tekton", "-n", user.name)
+    (here / "runs.yaml").write_text(
+        "---".join((text_of("one", plain), text_of("two", plain, "sleep 15")))
+    )
+    assert mlops("runs", "submit", "-f", "runs.yaml", "--detach", *where).code == 0
+    argv = [sys.executable, "-m", "mlops", "runs", "wait", *where]
+    waiting = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert waiting.stdout is not None
+    with waiting.stdout:
+        assert waiting.stdout.readline() == "one: Succeeded\n"
+        waiting.kill()
+    waiting.wait()
+    again = mlops("runs", "wait", *where)
+    assert (again.code, again.out) == (0, "two: Succeeded\n")

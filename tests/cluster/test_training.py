@@ -195,7 +195,16 @@ def training(
     access = Access(namespace=cluster.namespace, kubeconfig=str(layout.kubeconfig))
     with http(served, host=addresses.HOST) as server:
         url = server.url(served / "spam.git")
-        yield Training(cluster, tool, plain, url, work, TektonExecutor(api.connect(access)))
+        yield Training(
+            cluster, tool, _digest(plain), url, work, TektonExecutor(api.connect(access))
+        )
+
+
+def _digest(image: str) -> str:
+    """The image by its digest."""
+    argv = ["skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", f"docker://{image}"]
+    found = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    return f"{image.rpartition(':')[0]}@{found}"
 
 
 SECRET = "hunter2-Zw9x"

@@ -29,6 +29,7 @@ _WAITING = 32  # pieces of at most 64 KiB, each with its lines
 _TURN = 0.5  # seconds for which lines are told before anything else is looked at
 _PAUSE = 0.05  # seconds
 _QUIET = 30.0  # seconds without a line, after the run's end, until the rest is given up
+_QUIET_SIDECAR = 2.0  # the same for sidecars, which end when it pleases them
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Source:
     container: str
     over: bool
     started: datetime | None = None
+    sidecar: bool = False
 
     def of(self, task: str, step: str) -> bool:
         """Whether it is of that task, or of one of its matrix, and that step; empty is any."""
@@ -63,7 +65,8 @@ def _source(task: str, pod: str, prefix: str, found: Json) -> Source:
     name, over = str(found.get("name")), "terminated" in found
     state = found.get("terminated") or found.get("running") or {}
     container = str(found.get("container") or f"{prefix}{name}")
-    return Source(task, name, pod, container, over, observed.instant(state.get("startedAt")))
+    started = observed.instant(state.get("startedAt"))
+    return Source(task, name, pod, container, over, started, prefix == "sidecar-")
 
 
 def read(cluster: Cluster, source: Source, *, follow: bool = False) -> Iterator[LogLine]:
@@ -183,20 +186,21 @@ class Streams:
 
     def rest(self) -> Iterator[LogLine]:
         """The lines that still come once the run is over: it may be so before its logs are read."""
-        until = time.monotonic() + _QUIET
+        heard = time.monotonic()
         while True:
             with self._lock:
                 left = list(self._open.values())
+            steps = [each for each in left if not each.sidecar]
             try:
                 found = self._lines.get(timeout=_PAUSE) if left else self._lines.get_nowait()
             except queue.Empty:
                 if not left:
                     return
-                if time.monotonic() < until:
+                if time.monotonic() - heard < (_QUIET if steps else _QUIET_SIDECAR):
                     continue
-                for each in left:
+                for each in steps:
                     told = "the rest of its log did not come"
                     yield LogLine(None, each.task, each.step, f"({told})")
                 return
             yield from found
-            until = time.monotonic() + _QUIET
+            heard = time.monotonic()
