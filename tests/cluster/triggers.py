@@ -29,6 +29,11 @@ def install() -> None:
         for each in pins.programs("triggers")
     }
     documents = tekton.manifests(built.config("triggers"), images, pins.TRIGGERS)
+    for each in documents:
+        if (
+            each["metadata"]["name"] == "config-logging-triggers"
+        ):  # tests read what became of an event
+            each["data"]["loglevel.eventlistener"] = "debug"
     first = [each for each in documents if each["kind"] == "CustomResourceDefinition"]
     _kubectl("apply", "--server-side", "-f", "-", documents=first)
     _kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
