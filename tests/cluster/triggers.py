@@ -54,10 +54,10 @@ def install() -> None:
 
 def _names(address: str) -> list[dict[str, Any]]:
     """What gives pods of EventListeners the address of the interceptors."""
-    alias = (
-        f'Object.spec.hostAliases{{ip: "{address}", hostnames: ["{INTERCEPTORS}.{NAMESPACE}.svc"]}}'
-    )
-    change = f"Object{{spec: Object.spec{{hostAliases: [{alias}]}}}}"
+    name = f"{INTERCEPTORS}.{NAMESPACE}.svc"
+    # an ApplyConfiguration may not fill lists such as that of an alias's names
+    value = f'[{{"ip": dyn("{address}"), "hostnames": dyn(["{name}"])}}]'
+    change = f'[JSONPatch{{op: "add", path: "/spec/hostAliases", value: {value}}}]'
     kind = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "listeners"}}
     rule = {
         "apiGroups": [""],
@@ -68,9 +68,7 @@ def _names(address: str) -> list[dict[str, Any]]:
     chosen = {"matchLabels": {"app.kubernetes.io/managed-by": "EventListener"}}
     policy = {
         "matchConstraints": {"resourceRules": [rule], "objectSelector": chosen},
-        "mutations": [
-            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": change}}
-        ],
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": change}}],
         "failurePolicy": "Fail",
         "reinvocationPolicy": "Never",
     }
