@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from mlops import resources
+from mlops import __version__, resources
 from mlops.adapters.checkout import Checkout
 from mlops.cli import options, render
+from mlops.config import toolimage
 from mlops.engine.init import Order, Scaffold, Templates, plan, write
 from mlops.errors import UsageError
 
@@ -24,6 +25,7 @@ _UrlOption = Annotated[
         "--gitops-url", metavar="URL", help="Keep pins and records in a repository of their own."
     ),
 ]
+_TOOL = f"ghcr.io/mlops-gitops/mlops:{__version__}"  # where this installation names no image
 
 
 def init(
@@ -36,7 +38,7 @@ def init(
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
 ) -> int:
-    """Write mlops.yaml, environments/, a CI workflow and a .gitignore line into this repository.
+    """Write mlops.yaml, environments/, tekton/install/, a CI workflow and a .gitignore line into this repository.
 
     Model, dependencies and pipeline are found out from its files. Nothing that is there is
     changed, and nothing is committed; the next commands are printed.
@@ -68,12 +70,23 @@ def init(
 
 
 def _templates() -> Templates:
-    root = resources.path("environments")
-    files = {
+    published = toolimage.packaged()
+    tool = f"{published.repository}@{published.digest}" if published is not None else _TOOL
+    return Templates(
+        _texts("environments"),
+        resources.path("workflow.yml").read_text(encoding="utf-8"),
+        _texts("tekton/install"),
+        tool,
+    )
+
+
+def _texts(name: str) -> dict[str, str]:
+    """The YAML files below a packaged directory: path → text."""
+    root = resources.path(name)
+    return {
         str(path.relative_to(root)): path.read_text(encoding="utf-8")
         for path in sorted(root.rglob("*.yaml"))
     }
-    return Templates(files, resources.path("workflow.yml").read_text(encoding="utf-8"))
 
 
 def _explain(found: Scaffold) -> None:

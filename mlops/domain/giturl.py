@@ -19,6 +19,11 @@ def without_login(url: str) -> str:
     return _LOGIN.sub(r"\1", url)
 
 
+def path(url: str) -> str:
+    """What a forge calls the repository: `team/shop` of `git@example.com:team/shop.git`."""
+    return _place(url).partition("/")[2]
+
+
 def _place(url: str) -> str:
     match = _URL.match(url) or _SCP.match(url)
     host, path = (match[1].lower(), match[2]) if match else ("", url)

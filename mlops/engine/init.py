@@ -11,8 +11,9 @@ from mlops.config.discovery import Discovery, discover
 from mlops.config.discovery.naming import slug
 from mlops.config.discovery.requirements import project_name
 from mlops.config.project import parse_project
+from mlops.domain import giturl
 from mlops.domain.project import Project
-from mlops.manifests import scaffold
+from mlops.manifests import install, scaffold
 from mlops.ports import Checkout
 
 PROJECT_FILE = "mlops.yaml"
@@ -32,10 +33,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """The reference environments (path below environments/ → text), and the CI workflow."""
+    """The reference environments (path below environments/ → text), the CI workflow, what a cluster
+    needs (path below tekton/install → text), and the name of the tool image in it."""
 
     environments: Mapping[str, str]
     workflow: str
+    install: Mapping[str, str]
+    tool: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ def plan(tree: Checkout, templates: Templates, order: Order) -> Scaffold:
         **scaffold.environments(
             templates.environments, project.name, project.names, "environments"
         ),
+        **install.files(templates.install, _installation(project, url, templates.tool)),
     }
     if not _elsewhere(files, url):
         wanted[WORKFLOW] = scaffold.workflow(templates.workflow, branch)
@@ -135,6 +140,16 @@ def write(tree: Checkout, scaffold_: Scaffold) -> tuple[str, ...]:
 def _gitops(order: Order) -> dict[str, str]:
     found = {"url": order.gitops_url, "branch": order.gitops_branch}
     return {key: value for key, value in found.items() if value}
+
+
+def _installation(project: Project, url: str, tool: str) -> install.Installation:
+    """What tekton/install is about; the credentials of a remote's URL stay here."""
+    named = giturl.without_login(project.cluster.repository or url)
+    local = not named or named.startswith(("/", ".", "~", "file:"))
+    namespace = project.cluster.namespace or project.name
+    return install.Installation(
+        project.name, namespace, "" if local else named, project.branches, tool
+    )
 
 
 def _elsewhere(files: Mapping[str, str], url: str) -> bool:
@@ -218,4 +233,6 @@ def _pins(path: str) -> bool:
 
 
 def _top(path: str) -> str:
+    if path.startswith(f"{install.PATH}/"):
+        return install.PATH
     return PurePosixPath(path).parts[0] if _pins(path) else path

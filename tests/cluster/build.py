@@ -26,26 +26,33 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def build() -> Path:
-    """The directory with bin/ and Tekton's config/, made where it is not whole.
+def build() -> pins.Built:
+    """Where the programs and manifests of each module are, made where they are not whole.
 
     May be interrupted: what is built already stays. Raises MissingError, and
     subprocess.CalledProcessError where a program does not compile.
     """
-    place = pins.built()
-    if _whole(place):
-        return place
-    _check()
+    built = pins.built()
+    wanting = [module for module, place in built.places.items() if not _whole(module, place)]
+    if wanting:
+        _check()
+    for module in wanting:
+        _build(module, built.places[module])
+    return built
+
+
+def _build(module: str, place: Path) -> None:
     (place / "bin").mkdir(parents=True, exist_ok=True)
+    programs = pins.programs(module)
     with (place / "lock").open("w") as lock:
         _wait(lock)
         begun = time.monotonic()
-        for number, program in enumerate(pins.PROGRAMS, 1):
+        for number, program in enumerate(programs, 1):
             if not (place / "bin" / program.name).exists():
-                _compile(program, place / "bin", f"{number}/{len(pins.PROGRAMS)}")
-        _config(place)
+                _compile(program, place / "bin", f"{module} {number}/{len(programs)}")
+        if module in pins.MANIFESTS:
+            _config(module, place)
         say(f"built into {place} in {time.monotonic() - begun:.0f} s")
-    return place
 
 
 def _wait(lock: IO[str]) -> None:
@@ -56,9 +63,10 @@ def _wait(lock: IO[str]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _whole(place: Path) -> bool:
-    return (place / "config").is_dir() and all(
-        (place / "bin" / program.name).exists() for program in pins.PROGRAMS
+def _whole(module: str, place: Path) -> bool:
+    made = (place / "bin" / program.name for program in pins.programs(module))
+    return all(path.exists() for path in made) and (
+        module not in pins.MANIFESTS or (place / "config").is_dir()
     )
 
 
@@ -103,13 +111,13 @@ def _compile(program: pins.Program, directory: Path, counted: str) -> None:
     say(f"[{counted}] {program.name}: {time.monotonic() - begun:.0f} s, {size / 1e6:.0f} MB")
 
 
-def _config(place: Path) -> None:
-    """Tekton's manifests, as they lie in its module."""
+def _config(module: str, place: Path) -> None:
+    """The manifests, as they lie in the Go module."""
     if (place / "config").exists():
         return
     done = subprocess.run(
-        ["go", "mod", "download", "-json", pins.TEKTON],
-        cwd=pins.MODULES / "tekton",
+        ["go", "mod", "download", "-json", pins.MANIFESTS[module]],
+        cwd=pins.MODULES / module,
         env=_environment(),
         check=True,
         stdout=subprocess.PIPE,

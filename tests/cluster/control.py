@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.cluster import fence, requirements
+from tests.cluster import fence, pins, requirements
 from tests.cluster.build import build, say
 from tests.cluster.layout import Layout, remember, running
 from tests.cluster.processes import StartError
@@ -31,7 +31,7 @@ def up(layout: Layout) -> int:
     if not layout.mark.exists() and layout.root.is_dir() and any(layout.root.iterdir()):
         raise MissingError(f"{layout.root} holds something else: name another directory with --dir")
     requirements.check()
-    built = build()
+    build()
     if (pid := running(layout)) is not None and layout.ready.exists():
         return pid
     down(layout)  # half a start, or what a machine that was restarted left
@@ -39,17 +39,17 @@ def up(layout: Layout) -> int:
     layout.mark.write_text("python -m tests.cluster down removes this directory\n")
     for place in (layout.log, layout.configuration, layout.data, layout.pids):
         place.mkdir(parents=True)
-    return _start(layout, built)
+    return _start(layout)
 
 
-def _start(layout: Layout, built: Path) -> int:
+def _start(layout: Layout) -> int:
     output = layout.log / "node"
     with output.open("wb") as log:
         outer = subprocess.Popen(
             [
                 *("unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child"),
                 *("--mount-proc", "--propagation", "private"),
-                *(sys.executable, "-m", "tests.cluster.node", str(layout.root), str(built)),
+                *(sys.executable, "-m", "tests.cluster.node", str(layout.root)),
             ],
             stdin=subprocess.PIPE,
             stdout=log,
@@ -143,11 +143,12 @@ def inside(layout: Layout, command: Sequence[str]) -> int:
     pid = running(layout)
     if pid is None or not layout.ready.exists():
         raise StartError("no cluster runs: make cluster-up")
+    build()  # a pin may have moved since it started
     environment = {
         **os.environ,
         "KUBECONFIG": str(layout.kubeconfig),
         "MLOPS_TEST_CLUSTER": str(layout.root),
-        "PATH": f"{build() / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{pins.built().path}:{os.environ['PATH']}",
     }
     done = subprocess.run(
         ["nsenter", "--target", str(pid), "--net", *command], env=environment, check=False

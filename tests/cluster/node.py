@@ -1,4 +1,4 @@
-"""One node of Kubernetes with Tekton on it, from inside of its namespaces: python -m tests.cluster.node DIRECTORY BUILT.
+"""One node of Kubernetes with Tekton on it, from inside of its namespaces: python -m tests.cluster.node DIRECTORY.
 
 Whoever starts it gives it network, mount and process namespaces of its own (tests/cluster/control.py). What ends it is
 the end of its first process: with that the kernel ends every program and container, and takes network and mounts along.
@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from tests.cluster import addresses, configuration, fence, registry, storage, tekton
+from tests.cluster import addresses, configuration, fence, pins, registry, storage, tekton
 from tests.cluster.certificates import Authority, Pair, service_account_key
 from tests.cluster.layout import Layout
 from tests.cluster.processes import Programs, StartError, reap, say
@@ -31,13 +31,13 @@ class Node:
     """What the parts of the node share while they come up."""
 
     layout: Layout
-    built: Path
+    built: pins.Built
     authority: Authority
     programs: Programs
     admin: Pair
 
     def binary(self, name: str) -> Path:
-        return self.built / "bin" / name
+        return self.built.binary(name)
 
     def client(self) -> httpx.Client:
         """The API server, with all rights."""
@@ -66,9 +66,9 @@ class Node:
         return self.authority.kubeconfig(path, pair, addresses.API)
 
 
-def _node(layout: Layout, built: Path) -> Node:
+def _node(layout: Layout, built: pins.Built) -> Node:
     environment = {
-        "PATH": f"{built / 'bin'}:{PATH}",
+        "PATH": f"{built.path}:{PATH}",
         "HOME": str(layout.data),
         "LANG": "C.UTF-8",
     }  # and nothing else: no proxy, no credentials of whoever starts the cluster
@@ -160,7 +160,7 @@ def images(node: Node) -> dict[str, str]:
     server = program("docker-registry") or "docker-registry"
     node.programs.start("registry", server, "serve", registry.configuration(node.layout))
     node.programs.wait("registry", registry.answers)
-    pushed = registry.push_all(node.built / "bin")
+    pushed = registry.push_all(node.built)
     node.layout.images.write_text(json.dumps(pushed, indent=1) + "\n")
     return pushed
 
@@ -205,7 +205,7 @@ def _node_ready(client: httpx.Client) -> bool:
 
 def with_tekton(node: Node, pushed: dict[str, str]) -> None:
     """Tekton, up to its webhook's answer."""
-    documents = tekton.manifests(node.built / "config", pushed)
+    documents = tekton.manifests(node.built.config("tekton"), pushed)
     first = [
         each for each in documents if each["kind"] in {"Namespace", "CustomResourceDefinition"}
     ]
@@ -218,7 +218,7 @@ def with_tekton(node: Node, pushed: dict[str, str]) -> None:
         node.kubectl("wait", *available, "--timeout=180s", "-n", namespace)
 
 
-def bring_up(layout: Layout, built: Path) -> Node:
+def bring_up(layout: Layout, built: pins.Built) -> Node:
     """Everything, in order. Raises StartError, CalledProcessError or OSError at the first thing that fails."""
     begun = time.monotonic()
 
@@ -242,7 +242,7 @@ def bring_up(layout: Layout, built: Path) -> Node:
     return node
 
 
-def main(layout: Layout, built: Path) -> int:
+def main(layout: Layout, built: pins.Built) -> int:
     """Bring the node up, and keep it up until a signal ends it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -264,4 +264,4 @@ if __name__ == "__main__":
     # whoever starts the node says so once it has written down how to stop it
     if sys.stdin.readline() != "go\n":
         sys.exit(1)
-    sys.exit(reap(lambda: main(Layout(Path(sys.argv[1])), Path(sys.argv[2]))))
+    sys.exit(reap(lambda: main(Layout(Path(sys.argv[1])), pins.built())))

@@ -6,12 +6,16 @@ import hashlib
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 MODULES = Path(__file__).parent / "modules"
 CACHE = Path.home() / ".cache" / "mlops-cluster"
 TEKTON = "github.com/tektoncd/pipeline"
+TRIGGERS = "github.com/tektoncd/triggers"
+# modules that bring manifests of their own → the Go module that has them in config/
+MANIFESTS = {"tekton": TEKTON, "triggers": TRIGGERS}
 
 _COMPONENT = "k8s.io/component-base/version"
 
@@ -44,6 +48,10 @@ PROGRAMS = (
         *("tekton", f"{TEKTON}/cmd", "webhook", "controller", "events", "resolvers"),
         *("entrypoint", "nop", "workingdirinit", "sidecarlogresults"),
     ),
+    *_of(
+        *("triggers", f"{TRIGGERS}/cmd", "controller"),
+        *("webhook", "interceptors", "eventlistenersink"),
+    ),
 )
 
 
@@ -66,14 +74,49 @@ def link_flags(program: Program) -> str:
     return " ".join(("-s -w", *(f"-X {_COMPONENT}.{key}={value}" for key, value in told.items())))
 
 
-def built() -> Path:
-    """Where the programs are kept: a directory of its own for each state of the pins."""
+def programs(module: str) -> tuple[Program, ...]:
+    """The programs of a module, in the order in which they are built."""
+    return tuple(each for each in PROGRAMS if each.module == module)
+
+
+def modules() -> tuple[str, ...]:
+    """The directories of the modules, in the order in which they are built."""
+    return tuple(dict.fromkeys(each.module for each in PROGRAMS))
+
+
+def place(module: str) -> Path:
+    """Where what is built of a module is kept: a directory of its own for each state of its pins."""
     digest = hashlib.sha256()
-    for path in sorted(MODULES.glob("*/go.*")):
-        digest.update(f"{path.relative_to(MODULES)}\0".encode() + path.read_bytes())
-    for program in PROGRAMS:
+    for path in sorted((MODULES / module).glob("go.*")):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    for program in programs(module):
         digest.update(f"{program.name}\0{program.package}\0{link_flags(program)}\0".encode())
-    return CACHE / digest.hexdigest()[:16]
+    return CACHE / f"{module}-{digest.hexdigest()[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was built: where each module's programs are, in bin/, and its manifests, in config/."""
+
+    places: Mapping[str, Path]
+
+    def binary(self, name: str, module: str = "") -> Path:
+        """A program; with `module` one whose name others have too."""
+        found = next(each for each in PROGRAMS if each.name == name and module in ("", each.module))
+        return self.places[found.module] / "bin" / name
+
+    def config(self, module: str) -> Path:
+        return self.places[module] / "config"
+
+    @property
+    def path(self) -> str:
+        """The directories of programs, as PATH has them."""
+        return ":".join(str(place / "bin") for place in self.places.values())
+
+
+def built() -> Built:
+    """Where the programs are, or will be once they are built."""
+    return Built({module: place(module) for module in modules()})
 
 
 def toolchain() -> tuple[int, int]:

@@ -114,7 +114,7 @@ def _blob(client: httpx.Client, name: str, content: bytes) -> Digest:
     return digest
 
 
-def push_all(binaries: Path) -> dict[str, str]:
+def push_all(built: pins.Built) -> dict[str, str]:
     """Every image that the cluster itself needs: its name → its reference by digest."""
     busybox = Path(program("busybox") or "busybox")
     shell = {f"bin/{name}": "busybox" for name in _APPLETS}
@@ -123,11 +123,14 @@ def push_all(binaries: Path) -> dict[str, str]:
         # a sandbox is ended by SIGKILL; nobody has to hear of anything less
         "pause": Image({"bin/busybox": busybox}, ["/bin/busybox", "sleep", "2147483647"], {}),
     }
-    for each in pins.PROGRAMS:
-        if each.module == "tekton":
-            inside = f"/ko-app/{each.name}"
-            made[each.name] = Image({inside[1:]: binaries / each.name}, [inside], {})
+    made |= {each.name: single(built, each) for each in pins.programs("tekton")}
     return {name: push(name, image) for name, image in made.items()}
+
+
+def single(built: pins.Built, program: pins.Program) -> Image:
+    """An image of one program, where ko puts it."""
+    inside = f"/ko-app/{program.name}"
+    return Image({inside[1:]: built.binary(program.name, program.module)}, [inside], {})
 
 
 _APPLETS = (

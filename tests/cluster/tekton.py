@@ -1,4 +1,4 @@
-"""Tekton's own manifests, from the pinned module, with the images that were built here."""
+"""Tekton's own manifests, from the pinned modules, with the images that were built here."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from typing import Any
 
 import yaml
 
+from tests.cluster import pins
+
 NAMESPACES = ("tekton-pipelines", "tekton-pipelines-resolvers")
-_KO = "ko://github.com/tektoncd/pipeline/cmd/"
 # the containers that Tekton adds to a pod are fit for restricted Pod Security
 _FLAGS = {"set-security-context": "true"}
 _LEFT_OUT = frozenset({"HorizontalPodAutoscaler"})  # there is nobody who measures pods
 
 
-def manifests(directory: Path, images: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Every document to apply, namespaces and definitions first.
+def manifests(
+    directory: Path, images: Mapping[str, str], origin: str = pins.TEKTON
+) -> list[dict[str, Any]]:
+    """Every document to apply, namespaces and definitions first; `origin` is the Go module they are of.
 
     Raises LookupError where an image is named that was not built.
     """
+    images = {f"ko://{origin}/cmd/{name}": image for name, image in images.items()} | {
+        "shell": images.get("busybox", "")
+    }
     found = [_ours(each, images) for each in _documents(directory)]
     return sorted(found, key=lambda each: _ORDER.get(each["kind"], len(_ORDER)))
 
@@ -43,7 +49,7 @@ def _ours(document: dict[str, Any], images: Mapping[str, str]) -> dict[str, Any]
     for container in replaced["spec"]["template"]["spec"]["containers"]:
         arguments = container.get("args", [])
         if "-shell-image" in arguments:
-            arguments[arguments.index("-shell-image") + 1] = images["busybox"]
+            arguments[arguments.index("-shell-image") + 1] = images["shell"]
         if container.get("command", [""])[0] == "/sbin/tini":  # not in an image from scratch
             container["command"] = container["command"][2:]
         if "readinessProbe" in container:  # it is waited for, and usually long there
@@ -59,5 +65,5 @@ def _replace(value: Any, images: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_replace(each, images) for each in value]
     if isinstance(value, str) and value.startswith("ko://"):
-        return images[value.removeprefix(_KO)]
+        return images[value]
     return value

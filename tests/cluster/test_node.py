@@ -53,7 +53,7 @@ def test_a_pod_reaches_a_service(cluster: Cluster) -> None:
 
 
 def test_a_pod_reaches_the_api_server_with_its_own_credentials(cluster: Cluster) -> None:
-    program = pins.built() / "bin" / "kubectl"
+    program = pins.built().binary("kubectl")
     image = registry.push("kubectl", Image({"bin/kubectl": program}, ["/bin/kubectl"], {}))
     asks = {"image": image, "args": ["get", "--raw", "/readyz"]}
     assert cluster.ran("inside", "", container=asks) == ("Succeeded", "ok")

@@ -18,6 +18,11 @@ from mlops.engine.init import TAGS, Order, Templates, plan, write
 from mlops.manifests import kustomization, scaffold
 
 ROOT = resources.path("environments")
+INSTALL = resources.path("tekton/install")
+INSTALLS = {
+    str(path.relative_to(INSTALL)): path.read_text() for path in sorted(INSTALL.rglob("*.yaml"))
+}
+TOOL = f"ghcr.io/ada/mlops@{Digest('a' * 64)}"
 TEMPLATES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted(ROOT.rglob("*.yaml"))}
 
 
@@ -60,7 +65,8 @@ class FakeCheckout:
 
 
 def planned(tree, **order):
-    return plan(tree, Templates(TEMPLATES, "branch: @BRANCH@ @VERSION@\n"), Order(**order))
+    templates = Templates(TEMPLATES, "branch: @BRANCH@ @VERSION@\n", INSTALLS, TOOL)
+    return plan(tree, templates, Order(**order))
 
 
 def project_with(text='joblib.dump(m, "spam.pkl")'):
@@ -237,3 +243,24 @@ def test_the_projects_own_name_comes_first():
     tree.content["pyproject.toml"] = '[project]\nname = "Fine_Wines"\ndependencies = []\n'
     assert tomllib.loads(tree.content["pyproject.toml"])
     assert "name: fine-wines" in planned(tree).files["mlops.yaml"]
+
+
+def test_what_a_cluster_needs_is_written_without_the_login_of_the_remote():
+    tree = project_with()
+    tree.url = "https://ada:hunter2@git.example.org/team/shop.git"
+    found = planned(tree)
+    assert "tekton/install/triggers/listener.yaml" in found.files
+    assert not any("hunter2" in text for text in found.files.values())
+    watch = found.files["tekton/install/watch.yaml"]
+    assert '"https://git.example.org/team/shop.git"' in watch
+    assert f"digest: sha256:{'a' * 64}" in found.files["tekton/install/kustomization.yaml"]
+    assert found.commands[0].count("tekton/install") == 1
+
+
+def test_a_repository_that_no_pod_reaches_stays_an_example():
+    tree = project_with()
+    tree.url = "/srv/git/shop.git"
+    assert (
+        "https://git.example.com/team/spam-filter.git"
+        in planned(tree).files["tekton/install/watch.yaml"]
+    )
