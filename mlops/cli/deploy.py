@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any
 
 import typer
@@ -56,8 +57,13 @@ def deploy(
     opened.project.environment(environment)
     config = opened.project.cluster
     access = Access(context or config.context, namespace)
-    found = pins.environments(opened)
-    deploying = Deploying(wiring_cluster.deployer(access), Kustomize(), opened.now, render.note)
+    deploying = Deploying(
+        lambda: pins.environments(opened),
+        wiring_cluster.deployer(access),
+        Kustomize(),
+        opened.now,
+        render.note,
+    )
     order = DeployOrder(
         environment,
         opened.actor,
@@ -66,14 +72,18 @@ def deploy(
         create_namespaces=create_namespace,
         dry_run=dry_run,
     )
-    answer = deploying.deploy(found, order)
-    render.answer([_json(answer)], output, lambda: _print(answer, dry_run=dry_run))
+    answer = deploying.deploy(order)
+    render.answer(
+        [_json(answer, dry_run=dry_run)],
+        output,
+        lambda: _print(answer, dry_run=dry_run, awaited=bool(patience)),
+    )
     for late in answer.late:
         render.fail(late)
     return int(bool(answer.late))
 
 
-def _json(answer: Answer) -> dict[str, Any]:
+def _json(answer: Answer, *, dry_run: bool) -> dict[str, Any]:
     return {
         "environment": answer.environment,
         "commit": answer.commit.sha,
@@ -85,6 +95,7 @@ def _json(answer: Answer) -> dict[str, Any]:
                 "namespace": each.object.namespace or None,
                 "name": each.object.name,
                 "change": each.change,
+                "diff": each.diff if dry_run else None,
             }
             for each in answer.objects
         ],
@@ -92,13 +103,20 @@ def _json(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _print(answer: Answer, *, dry_run: bool) -> None:
-    for each in answer.objects:
+def _print(answer: Answer, *, dry_run: bool, awaited: bool) -> None:
+    changed = [each for each in answer.objects if each.change != "unchanged"]
+    for each in changed:
         if dry_run and each.diff:
             render.diff(each.diff)
-        elif each.change != "unchanged" or not dry_run:
-            render.line(f"{'would be ' if dry_run else ''}{each.change}: {each.object}")
-    if all(each.change == "unchanged" for each in answer.objects):
-        render.note(f"{answer.environment} runs what it pins: nothing to change")
-    for release in answer.releases if not dry_run else ():
-        render.line(f"{answer.environment} runs {release}" if not answer.late else str(release))
+        elif not dry_run or each.change == "kept":
+            render.line(f"{each.change}: {each.object}")
+    name, commit = answer.environment, answer.commit.short
+    if dry_run:
+        counted = Counter(each.change for each in answer.objects)
+        told = ", ".join(f"{counted[each]} {each}" for each in sorted(counted))
+        render.note(f"nothing was written; deploying {name} at {commit} would give: {told}")
+        return
+    if not changed:
+        render.note(f"{name} was as it is at {commit}: nothing changed")
+    for release in answer.releases:
+        render.line(f"{name} {'runs' if awaited and not answer.late else 'pins'} {release}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,7 +94,16 @@ def _live_json(live: Live) -> dict[str, Any]:
         "progress": live.progress or None,
         "managers": list(live.managers),
         "fault": live.fault or None,
+        "differs": list(live.differs),
+        "deployed": _deployed(live),
     }
+
+
+def _deployed(live: Live) -> dict[str, str] | None:
+    found = live.deployed
+    if found is None:
+        return None
+    return {"commit": found.commit, "actor": found.actor, "time": found.time}
 
 
 def _print(
@@ -105,6 +116,8 @@ def _print(
         lives = [seen.get((row.environment, row.model)) for row in rows]
         cells = [(*_cells(row, now), _said(each)) for row, each in zip(rows, lives, strict=True)]
         render.table((*headings, "live"), cells)
+    for text in dict.fromkeys(_beside(seen or {}, now)):
+        render.note(text)
     for row in rows:
         if row.quarantined and row.release:
             command = f"mlops rollback {row.environment} {row.model} --reason TEXT"
@@ -113,18 +126,33 @@ def _print(
             )
 
 
+def _beside(seen: dict[tuple[str, str], Live], now: datetime) -> Iterator[str]:
+    """Who differs, who else writes there, and who deployed last."""
+    for (environment, model), live in seen.items():
+        if live.progress:
+            yield f"{environment}, {model}: {live.progress}"
+        for each in live.differs:
+            yield f"{environment}: {each}, not what it pins of {model}"
+        if live.managers:
+            yield f"{environment}: {', '.join(live.managers)} wrote to the workload of {model} too"
+        if live.deployed is not None:
+            found = live.deployed
+            with contextlib.suppress(ValueError):  # a time that somebody wrote by hand
+                when = render.age(datetime.fromisoformat(found.time), now)
+                yield f"{environment} was deployed at {found.commit[:12]} by {found.actor}, {when} ago"
+
+
 def _said(live: Live | None) -> str:
     if live is None:
         return "-"
     if live.fault:
         return f"not known: {live.fault}"
-    if not live.pods:
-        return f"nothing runs{f': {live.progress}' if live.progress else ''}"
+    if not live.pods and not live.healthy:
+        return "nothing runs"
     ready = f"{live.ready} of {live.pods} ready"
-    if live.matches:
-        return ready if live.healthy else f"{ready}: {live.progress}".rstrip(": ")
-    others = ", ".join(pins.short(each) for each in live.running)
-    return f"runs {others}, {ready}" + (f" ({live.progress})" if live.progress else "")
+    if live.differs:
+        return f"runs {', '.join(pins.short(each) for each in live.running)}, {ready}"
+    return f"{ready}, not done" if live.progress else ready
 
 
 def _cells(row: StatusRow, now: datetime) -> tuple[str, ...]:

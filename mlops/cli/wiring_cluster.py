@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mlops.cli import render
 from mlops.domain import giturl
 from mlops.domain.cluster import Access
 from mlops.domain.project import Project
@@ -34,7 +35,7 @@ def deployer(access: Access) -> Deployer:
     from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
     from mlops.adapters.cluster.deploying import Deployer  # noqa: PLC0415
 
-    return Deployer(connect(access))
+    return Deployer(connect(access), render.warn)
 
 
 def live(
@@ -76,19 +77,22 @@ def require_reach(project: Project, remote: str) -> None:
 def nudge(opened: Opened, environments: Iterable[str]) -> None:
     """Tell Argo CD or Flux of what was just pinned, where mlops.yaml names a cluster; says what was told,
     and keeps quiet where nothing reconciles here. Never fails: the pin is pushed already."""
-    config = opened.project.cluster
-    url = opened.project.gitops.url or opened.repository.remote_url() or ""
-    if not url or not (opened.on_cluster or config.context or config.namespace):
+    config, gitops = opened.project.cluster, opened.project.gitops
+    own = () if gitops.url else (opened.repository.remote_url(), config.repository)
+    urls = tuple(each for each in (gitops.url, *own) if each)
+    if not urls or not (opened.on_cluster or config.context or config.namespace):
         return
-    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
-    from mlops.adapters.cluster.reconcilers import nudge as tell  # noqa: PLC0415
-    from mlops.cli import render  # noqa: PLC0415
+    from mlops.adapters.cluster import connect, reconcilers  # noqa: PLC0415 - a heavy library
 
-    paths = tuple(f"{opened.project.gitops.path}/{name}" for name in environments)
+    paths = tuple(f"{gitops.path}/{name}" for name in environments)
+    place = reconcilers.Place(urls, opened.branch, paths)
     try:
-        told = tell(connect(access(opened.project), patience=_NUDGE), url, paths, opened.now())
+        cluster = connect(access(opened.project), patience=_NUDGE)
+        found = reconcilers.nudge(cluster, place, opened.now())
     except MlopsError as exc:
         render.note(f"nobody was told to reconcile: {exc.message}")
         return
-    for each in told:
+    for each in found.faults:
+        render.note(f"not told to reconcile: {each}")
+    for each in found.told:
         render.note(f"told {each} to reconcile")

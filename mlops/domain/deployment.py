@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose objects: an environment of a project."""
+
+    project: str
+    environment: str
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Object:
     """An object of a cluster; `version` as apiVersion has it, an empty namespace where it has none."""
@@ -21,7 +29,8 @@ class Object:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """An object that was applied; `change` is created, configured, unchanged or removed."""
+    """An object that was applied; `change` is created, configured, unchanged, removed or kept: no longer in
+    the overlay, and nothing to remove without being asked."""
 
     object: Object
     change: str
@@ -29,9 +38,33 @@ class Deployed:
 
 
 @dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a deployment applied, and of which commit, by whom and when (RFC 3339); `version` is that of
+    what it is kept in, empty where nothing is."""
+
+    objects: tuple[Object, ...] = ()
+    commit: str = ""
+    actor: str = ""
+    time: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a rollout is; `failed` where it will not go on by itself."""
+    """How far a rollout is; `failed` where it will not go on by itself, `stuck` where it will not if it stays
+    like this for some seconds."""
 
     done: bool = False
     failed: bool = False
+    stuck: bool = False
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A container of a pod: the image that the node says it runs (its digest in the end of the text)."""
+
+    pod: str
+    container: str
+    image: str
+    ready: bool

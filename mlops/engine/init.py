@@ -113,11 +113,15 @@ def plan(tree: Checkout, templates: Templates, order: Order) -> Scaffold:
     }
     if not _elsewhere(files, url):
         wanted[WORKFLOW] = scaffold.workflow(templates.workflow, branch)
-    new = {path: content for path, content in wanted.items() if tree.text(path) is None}
+    new = {
+        path: content
+        for path, content in wanted.items()
+        if tree.text(path) is None and not _unlisted(tree, path)
+    }
     ignored = _unignored(tree)
     return Scaffold(
         files=new,
-        kept=tuple(path for path in wanted if path not in new),
+        kept=tuple(path for path in wanted if tree.text(path) is not None),
         ignored=ignored,
         fetch=remote if remote and TAGS not in tree.fetches(remote) else "",
         assumed=assumed,
@@ -155,6 +159,12 @@ def _installation(project: Project, url: str, tool: str) -> install.Installation
 def _elsewhere(files: Mapping[str, str], url: str) -> bool:
     """Whether the repository's forge is one that does not run GitHub's workflows."""
     return ".gitlab-ci.yml" in files or any(forge in url.lower() for forge in _OTHER_FORGES)
+
+
+def _unlisted(tree: Checkout, path: str) -> bool:
+    """Whether a file is for an overlay that stands already, without it: nothing would read it."""
+    at = PurePosixPath(path)
+    return at.name == "namespace.yaml" and tree.text(f"{at.parent}/kustomization.yaml") is not None
 
 
 def _unignored(tree: Checkout) -> tuple[str, ...]:

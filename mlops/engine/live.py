@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mlops.domain.deployment import Object
+from mlops.domain.deployment import Inventory, Object, Owner
 from mlops.domain.digest import Digest, ReleaseId
-from mlops.engine.deploy import rendered
+from mlops.engine.deploy import home_of, rendered
 from mlops.engine.state import Environments
 from mlops.engine.status import StatusRow
 from mlops.errors import ConfigError, OutsideError, RefusedError
@@ -23,9 +23,10 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
 class Live:
     """What runs of one model in one environment.
 
-    `running` are the digests of its containers' images, each once; `pods` how many containers there are,
-    `ready` how many of them are; `managers` who else wrote to the workload; `fault` says why nothing is
-    known.
+    `running` are the digests of the images of its own containers, each once; `pods` how many of these there
+    are, `ready` how many of them are; `differs` names pods that run something else than is pinned;
+    `managers` who else wrote to the workload; `deployed` which deployment of ours was the last; `fault`
+    says why nothing is known.
     """
 
     matches: bool = False
@@ -35,11 +36,13 @@ class Live:
     progress: str = ""
     managers: tuple[str, ...] = ()
     fault: str = ""
+    differs: tuple[str, ...] = ()
+    deployed: Inventory | None = None
 
     @property
     def healthy(self) -> bool:
-        """Whether what is pinned runs, all of it, and nothing else."""
-        return self.matches and self.pods > 0 and self.ready == self.pods
+        """Whether what is pinned runs, all of it, and nothing else; none where none is wanted."""
+        return self.matches and self.ready == self.pods and not self.progress
 
 
 def live(
@@ -56,12 +59,16 @@ def live(
             continue
         try:
             documents = rendered(environments, name, renderer)
+            owner = Owner(environments.project.name, name)
+            deployed = deployer.inventory(owner, home_of(documents))
         except (ConfigError, OutsideError, RefusedError) as exc:
             found |= {(name, row.model): Live(fault=exc.message) for row in mine}
             continue
         for row in mine:
             if row.release is not None:
-                found[name, row.model] = _of(environments, row.release, documents, deployer)
+                seen = _of(environments, row.release, documents, deployer)
+                known = deployed if deployed.version else None
+                found[name, row.model] = replace(seen, deployed=known)
     return found
 
 
@@ -75,42 +82,53 @@ def _of(
     if not workloads:
         return Live(fault=f"the overlay has no workload with the image of {release.model}")
     accepted = {release.digest, *_manifests(environments, release)}
-    images: list[tuple[Digest, bool]] = []
+    seen: list[tuple[str, Digest | None, bool]] = []  # pod, image, ready
     progress, managers = [], set[str]()
-    for which in workloads:
-        images += [
-            (digest, ready)
-            for image, ready in deployer.running(which)
-            if (digest := _digest(image)) is not None
+    for which, containers in workloads:
+        seen += [
+            (each.pod, _digest(each.image), each.ready)
+            for each in deployer.running(which)
+            if each.container in containers
         ]
         state = deployer.progress(which)
         progress += [state.message] if not state.done and state.message else []
         managers |= set(deployer.managers(which))
-    digests = tuple(dict.fromkeys(digest for digest, _ in images))
+    differs = {pod: image for pod, image, _ in seen if image is not None and image not in accepted}
     return Live(
-        matches=bool(digests) and set(digests) <= accepted,
-        running=digests,
-        pods=len(images),
-        ready=sum(ready for _, ready in images),
+        matches=not differs and (any(image for _, image, _ in seen) or not progress),
+        running=tuple(dict.fromkeys(image for _, image, _ in seen if image is not None)),
+        pods=len(seen),
+        ready=sum(ready for _, _, ready in seen),
         progress="; ".join(progress),
         managers=tuple(sorted(managers)),
+        differs=tuple(f"{pod} runs {image}" for pod, image in sorted(differs.items())),
     )
 
 
-def _workloads(documents: Sequence[Mapping[str, Any]], release: ReleaseId) -> Iterator[Object]:
-    """The workloads of an overlay that run a release."""
+def _workloads(
+    documents: Sequence[Mapping[str, Any]], release: ReleaseId
+) -> Iterator[tuple[Object, frozenset[str]]]:
+    """The workloads of an overlay that run a release, and the names of the containers that do: what others
+    put beside them, such as a mesh, runs what it likes."""
     for each in documents:
         if each.get("kind") not in _WORKLOADS:
             continue
         pod = ((each.get("spec") or {}).get("template") or {}).get("spec") or {}
-        images = [str(container.get("image")) for container in pod.get("containers") or ()]
-        if any(image.endswith(f"@{release.digest}") for image in images):
+        names = frozenset(
+            str(container.get("name"))
+            for container in pod.get("containers") or ()
+            if str(container.get("image")).endswith(f"@{release.digest}")
+        )
+        if names:
             about = each["metadata"]
-            yield Object(
-                str(each["apiVersion"]),
-                str(each["kind"]),
-                str(about.get("namespace") or ""),
-                str(about["name"]),
+            yield (
+                Object(
+                    str(each["apiVersion"]),
+                    str(each["kind"]),
+                    str(about.get("namespace") or ""),
+                    str(about["name"]),
+                ),
+                names,
             )
 
 

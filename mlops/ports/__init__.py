@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlops.domain.deployment import Deployed, Object, Progress
+from mlops.domain.deployment import Deployed, Inventory, Object, Owner, Progress, Running
 from mlops.domain.digest import ImageRef
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
@@ -349,35 +349,38 @@ class Deployer(Protocol):
 
     server: str
 
-    def namespaces(self, wanted: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    def missing(self, wanted: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         """The namespaces that documents are for and that the cluster lacks."""
         ...
 
     def create_namespace(self, name: str) -> None: ...
+    def objects(self, wanted: Sequence[Mapping[str, Any]]) -> tuple[Object, ...]:
+        """What documents are called on the cluster, of the kinds that it knows."""
+        ...
+
     def apply(
         self,
         wanted: Sequence[Mapping[str, Any]],
-        environment: str,
+        owner: Owner,
         *,
         dry_run: bool,
         force: bool,
     ) -> Iterator[Deployed]: ...
-    def inventory(self, environment: str, namespace: str) -> tuple[Object, ...]:
+    def inventory(self, owner: Owner, namespace: str) -> Inventory:
         """What the last deployment of an environment applied; empty where there was none."""
         ...
 
-    def write_inventory(
-        self, environment: str, namespace: str, found: Sequence[Object], about: Mapping[str, str]
-    ) -> None: ...
-    def about(self, environment: str, namespace: str) -> Mapping[str, str]:
-        """Commit, actor and time of the last deployment; empty where there was none."""
+    def keep(self, found: Inventory, owner: Owner, namespace: str) -> Inventory | None:
+        """Keep it in place of the version that it names; None where another deployment was quicker."""
         ...
 
-    def remove(self, which: Object, environment: str, *, dry_run: bool) -> bool: ...
+    def remove(self, which: Object, owner: Owner, *, dry_run: bool) -> Deployed | None:
+        """Remove what an overlay no longer has, where it still is the environment's."""
+        ...
+
     def progress(self, which: Object) -> Progress: ...
-    def running(self, which: Object) -> tuple[tuple[str, bool], ...]:
-        """The image of each container of a workload, by the digest that the node says, and whether it
-        is ready."""
+    def running(self, which: Object) -> tuple[Running, ...]:
+        """The containers of a workload's pods."""
         ...
 
     def managers(self, which: Object) -> tuple[str, ...]:

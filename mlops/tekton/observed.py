@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from mlops.domain.run import Condition, Phase, RunResult, StepState, TaskState, Value
+from mlops.tekton import podstatus
 from mlops.tekton.substitution import references
 
 Json = Mapping[str, Any]
@@ -208,25 +209,22 @@ def _steps(status: Json) -> tuple[StepState, ...]:
 
 
 def _step(found: Json) -> StepState:
-    ended, running = _map(found, "terminated"), _map(found, "running")
-    code = ended.get("exitCode")
-    code = code if isinstance(code, int) else None
-    reason = str(found.get("terminationReason") or ended.get("reason") or "")
-    if ended:
-        phase = Phase.SUCCEEDED if code == 0 else Phase.FAILED
+    state = podstatus.state(found)
+    reason = state.reason
+    if state.ended:
+        reason = "OOMKilled" if reason == "OOMKilled" else found.get("terminationReason") or reason
+        phase = Phase.SUCCEEDED if state.exit_code == 0 else Phase.FAILED
         phase = Phase.SKIPPED if reason == "Skipped" else phase
-        reason = "OOMKilled" if ended.get("reason") == "OOMKilled" else reason
         reason = "" if reason == "Completed" else reason
     else:
-        phase = Phase.RUNNING if running else Phase.PENDING
-        reason = str(_map(found, "waiting").get("reason") or "")
+        phase = Phase.RUNNING if state.running else Phase.PENDING
     return StepState(
         str(found.get("name") or ""),
         phase,
-        code,
-        instant(ended.get("startedAt") or running.get("startedAt")),
-        instant(ended.get("finishedAt")),
-        reason,
+        state.exit_code,
+        instant(state.started),
+        instant(state.finished),
+        str(reason),
         _IMAGE.sub("", str(found.get("imageID") or "")),
         _results(found.get("results")),
     )

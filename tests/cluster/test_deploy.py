@@ -58,6 +58,10 @@ class Shop:
         name = ("-c", "user.name=a", "-c", "user.email=a@b.c")
         subprocess.run(["git", *name, *arguments], cwd=self.root, check=True, capture_output=True)
 
+    def tip(self) -> str:
+        head = ("git", "-C", str(self.root), "rev-parse", "HEAD")
+        return subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
+
     def write(self, resources: str, digest: str = "") -> None:
         home = self.root / "environments" / "dev"
         home.mkdir(parents=True, exist_ok=True)
@@ -135,7 +139,10 @@ def test_an_environment_is_deployed_seen_live_pruned_and_deployed_again(shop: Sh
         "progress": None,
         "managers": row["live"]["managers"],
         "fault": None,
+        "differs": [],
+        "deployed": row["live"]["deployed"],
     }
+    assert row["live"]["deployed"]["commit"] == shop.tip()
 
     again = shop.deploy("-o", "json")
     (answer,) = json.loads(again.out)

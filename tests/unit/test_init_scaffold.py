@@ -83,8 +83,12 @@ def test_each_model_has_its_entries():
     overlay = yaml.safe_load(files["environments/dev/kustomization.yaml"])
     assert overlay["images"] == [{"name": "uk"}, {"name": "fr"}]
     assert [r["source"]["name"] for r in overlay["replacements"]] == ["uk", "fr"]
-    assert overlay["resources"] == ["../base"]
+    assert overlay["resources"] == ["namespace.yaml", "../base"]
     assert overlay["namespace"] == "shop-dev"
+    namespace = yaml.safe_load(files["environments/dev/namespace.yaml"])
+    assert namespace["metadata"]["name"] == "shop-dev"
+    prod = yaml.safe_load(files["environments/prod/kustomization.yaml"])
+    assert prod["replicas"] == [{"name": "uk", "count": 2}, {"name": "fr", "count": 2}]
     base = yaml.safe_load(files["environments/base/kustomization.yaml"])
     assert base["resources"] == ["uk.yaml", "fr.yaml"]
     assert "spam" not in "".join(files.values())
@@ -187,6 +191,20 @@ def test_a_model_that_was_added_by_hand_gets_its_files():
     tree.content["mlops.yaml"] += "  fraud: {artifact: fraud.pkl}\n"
     found = planned(tree)
     assert list(found.files) == ["environments/base/fraud.yaml"]
+
+
+def test_an_overlay_of_an_earlier_version_gets_no_file_that_it_does_not_list():
+    tree = project_with()
+    write(tree, planned(tree))
+    del tree.content["environments/dev/namespace.yaml"]
+    again = planned(tree)
+    assert again.files == {}
+    assert "environments/dev/namespace.yaml" not in again.kept
+    del tree.content["environments/dev/kustomization.yaml"]
+    assert set(planned(tree).files) == {
+        "environments/dev/kustomization.yaml",
+        "environments/dev/namespace.yaml",
+    }
 
 
 def test_pins_may_live_elsewhere():

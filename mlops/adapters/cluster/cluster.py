@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import urllib3
@@ -26,6 +27,8 @@ _JSON = "application/json"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _MANAGER = "mlops"
+_VERBS = {"create": "POST", "replace": "PUT", "apply": "PATCH"}
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')  # RFC 7234, 5.5
 
 
 class AnsweredError(Exception):
@@ -49,7 +52,9 @@ class Cluster:
         client.rest_client.pool_manager.connection_pool_kw["maxsize"] = 16
         self._client = client
         self._patience = patience
+        self._times = (min(_CONNECT, patience), min(_READ, patience))
         self._kinds: dict[tuple[str, str], Kind] = dict(KNOWN)
+        self.warn: Callable[[str], None] = lambda _: None  # what the API warns of, as it does
         self.namespace = namespace
         self.server = str(client.configuration.host)
 
@@ -87,19 +92,22 @@ class Cluster:
 
         A creation whose answer was lost is tried again, and then finds what it made: see who calls.
         """
-        kind = self.kind(document)
-        metadata = document.get("metadata") or {}
-        name = str(metadata.get("name") or metadata.get("generateName") or "")
-        doing = f"create {kind.name} {name}"
-        params = [("fieldValidation", "Strict"), ("fieldManager", _MANAGER)]
-        params += [("dryRun", "All")] if dry_run else []
-        path = kind.path(str(metadata.get("namespace") or self.namespace))
         try:
-            return self._json("POST", path, doing, params, dict(document), _JSON)
+            return self._write("create", document, (), _JSON, dry_run=dry_run)
         except AnsweredError as exc:
             if exc.answer.exists:
                 return None
-            raise self._error(exc, doing, kind) from exc
+            raise self._refused(exc, "create", document) from exc
+
+    def replace(self, document: Mapping[str, Any]) -> Json | None:
+        """Put a document in the place of the object whose `resourceVersion` it names; None where
+        that is no longer how it stands: somebody else changed it, or it is gone."""
+        try:
+            return self._write("replace", document, (), _JSON)
+        except AnsweredError as exc:
+            if exc.answer.code in (404, 409):
+                return None
+            raise self._refused(exc, "replace", document) from exc
 
     def everywhere(self, kind: Kind) -> Sequence[Json]:
         """The objects of a kind in all namespaces; none where the cluster knows no such kind."""
@@ -120,17 +128,29 @@ class Cluster:
         self, document: Mapping[str, Any], *, dry_run: bool = False, force: bool = False
     ) -> Json:
         """Apply a document server-side as field manager `mlops`; with `force`, over other managers'."""
-        kind, metadata = self.kind(document), document.get("metadata") or {}
-        name = str(metadata.get("name") or "")
-        doing = f"apply {kind.name} {name}"
-        params = [("fieldManager", _MANAGER), ("fieldValidation", "Strict")]
-        params += [("force", "true")] if force else []
-        params += [("dryRun", "All")] if dry_run else []
-        path = kind.path(str(metadata.get("namespace") or self.namespace), name)
+        params = [("force", "true")] if force else []
         try:
-            return self._json("PATCH", path, doing, params, json.dumps(document), _APPLY)
+            return self._write("apply", document, params, _APPLY, dry_run=dry_run)
         except AnsweredError as exc:
-            raise self._error(exc, doing, kind) from exc
+            raise self._refused(exc, "apply", document) from exc
+
+    def _write(
+        self,
+        verb: str,
+        document: Mapping[str, Any],
+        more: Params,
+        form: str,
+        *,
+        dry_run: bool = False,
+    ) -> Json:
+        """Create, replace or apply a document under strict field validation."""
+        kind, metadata = self.kind(document), document.get("metadata") or {}
+        name = "" if verb == "create" else str(metadata.get("name") or "")
+        path = kind.path(str(metadata.get("namespace") or self.namespace), name)
+        params = [("fieldManager", _MANAGER), ("fieldValidation", "Strict"), *more]
+        params += [("dryRun", "All")] if dry_run else []
+        body = json.dumps(document) if form == _APPLY else dict(document)
+        return self._json(_VERBS[verb], path, _told(verb, document), params, body, form)
 
     def delete(self, kind: Kind, name: str, namespace: str = "") -> bool:
         """Remove an object, and what it owns in the background; whether there was one."""
@@ -151,6 +171,13 @@ class Cluster:
                 f"the cluster at {self.server} knows no {name or 'kind'} of {version!r}"
             )
         return found
+
+    def knows(self, kind: Kind) -> bool:
+        """Whether the cluster has such a kind, as it says to whoever may do nothing else."""
+        key = (kind.version, kind.name)
+        if key not in self._kinds:
+            self._discover(kind.version)
+        return key in self._kinds
 
     def _discover(self, version: str) -> None:
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
@@ -237,7 +264,7 @@ class Cluster:
         params: Params = (),
         body: Any = None,
         kind: str = "",
-        read: float = _READ,
+        read: float = 0.0,
         accept: str = _JSON,
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": accept} | ({"Content-Type": kind} if kind else {})
@@ -250,8 +277,11 @@ class Cluster:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            found = self._client.call_api(*request, _request_timeout=(_CONNECT, read))
+            times = (self._times[0], read or self._times[1])
+            found = self._client.call_api(*request, _request_timeout=times)
             response: urllib3.BaseHTTPResponse = found.response
+            for warning in _WARNING.findall(response.headers.get("Warning") or ""):
+                self.warn(re.sub(r"\\(.)", r"\1", warning))
             if not 200 <= response.status < 300:
                 text = response.read()
                 raise AnsweredError(faults.answer(response.status, text, response.reason or ""))
@@ -297,20 +327,32 @@ class Cluster:
                 raise AnsweredError(faults.answer(int(status.get("code") or 500), text))
             yield event
 
-    def _error(self, exc: AnsweredError, doing: str, kind: Kind | None = None) -> MlopsError:
-        if exc.answer.code == 404 and kind is not None:
-            if "namespaces" in exc.answer.message:
-                return ConfigError(
-                    f"the cluster at {self.server} has no namespace {self.namespace}",
-                    hint=f"Make it: kubectl create namespace {self.namespace}",
-                )
-            return ClusterError(
-                f"the cluster at {self.server} knows no {kind.name} of {kind.version}",
-                hint="Is Tekton Pipelines installed there? mlops doctor checks it"
-                if "tekton" in kind.version
-                else "",
-            )
+    def _error(self, exc: AnsweredError, doing: str) -> MlopsError:
         return faults.error(exc.answer, doing, self.server)
+
+    def _refused(self, exc: AnsweredError, verb: str, document: Mapping[str, Any]) -> MlopsError:
+        """What to raise where a document was not written."""
+        kind = self.kind(document)
+        if exc.answer.code != 404:
+            return self._error(exc, _told(verb, document))
+        if "namespaces" in exc.answer.message:
+            name = str((document.get("metadata") or {}).get("namespace") or self.namespace)
+            return ConfigError(
+                f"the cluster at {self.server} has no namespace {name}",
+                hint=f"Make it: kubectl create namespace {name}",
+            )
+        return ClusterError(
+            f"the cluster at {self.server} knows no {kind.name} of {kind.version}",
+            hint="Is Tekton Pipelines installed there? mlops doctor checks it"
+            if "tekton" in kind.version
+            else "",
+        )
+
+
+def _told(verb: str, document: Mapping[str, Any]) -> str:
+    metadata = document.get("metadata") or {}
+    name = metadata.get("name") or metadata.get("generateName") or ""
+    return f"{verb} {document.get('kind')} {name}"
 
 
 def _cause(exc: BaseException) -> str:

@@ -14,6 +14,13 @@ from mlops.errors import ClusterError, ConfigError, ForbiddenError, MlopsError, 
 GONE = 410
 _RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
 _INVALID = (400, 422)
+# field managers that would write the fields again
+_RECONCILERS = {
+    "argocd": "Argo CD",
+    "kustomize-controller": "Flux",
+    "helm-controller": "Flux",
+    "helm": "Helm",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +64,19 @@ def error(found: Answer, doing: str, server: str) -> MlopsError:
             return ClusterError(
                 f"cannot {doing}: {told}", hint="Wait for room, or ask for a larger quota"
             )
+        if "being terminated" in told:
+            return ClusterError(
+                f"cannot {doing}: {told}", hint="Wait until that namespace is gone, then try again"
+            )
         return ForbiddenError(
             f"cannot {doing}: {told}",
             hint="Ask for that right, or choose another namespace: --namespace",
         )
     if found.code == 409 and "conflict" in told.lower() and doing.startswith("apply"):
-        return RefusedError(
-            f"cannot {doing}: {_owners(told)}", hint="Take those fields over: --force"
-        )
+        return RefusedError(f"cannot {doing}: {_owners(told)}", hint=_instead(told))
     if found.code in _INVALID:
-        return ConfigError(f"the cluster refuses to {doing}: {_plain(told)}")
+        hint = "That cannot change: remove the object, then deploy" if "immutable" in told else ""
+        return ConfigError(f"the cluster refuses to {doing}: {_plain(told)}", hint=hint)
     return ClusterError(f"cannot {doing}: {told}", retryable=found.retryable)
 
 
@@ -82,6 +92,14 @@ def unreachable(server: str, doing: str, cause: str) -> ClusterError:
 def _owners(text: str) -> str:
     """Who owns which fields, in one line."""
     return " ".join(text.split())
+
+
+def _instead(conflict: str) -> str:
+    """What to do where others own fields."""
+    for manager, name in _RECONCILERS.items():
+        if f'"{manager}' in conflict:
+            return f"{name} deploys this: leave it to that, or take those fields over: --force"
+    return "Leave those fields out of the overlay, or take them over: --force"
 
 
 def _plain(text: str) -> str:
