@@ -1,6 +1,7 @@
-"""Runs on a real cluster: 200 at once before the eyes of one process, the same run on both executors, and a release.
+"""Runs on a real cluster: 200 at once before the eyes of one process, the same run on both executors, a log, a release.
 
-Run: make cluster-up; .venv/bin/python -m tests.cluster run .venv/bin/python benchmarks/cluster.py [many|two|release …]
+Run: make cluster-up; .venv/bin/python -m tests.cluster run .venv/bin/python benchmarks/cluster.py [NAME …].
+Without names all of them: many, two, log, release.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes.client import ApiClient
 from measure import median_ratio, write
 
@@ -38,7 +40,7 @@ from mlops.tekton import asked
 from tests.cluster import addresses, control, images, world
 from tests.cluster.layout import Layout
 
-RUNS, ROUNDS = 200, 5
+RUNS, ROUNDS, LOG = 200, 5, 1 << 18
 
 
 class Silent:
@@ -225,6 +227,72 @@ def two() -> None:
     subprocess.run(["kubectl", "delete", "namespace", where, "--wait=false"], check=False)
 
 
+def peak_of(argv: list[str]) -> tuple[float, float, int]:
+    """Seconds and peak MiB of a command, and the bytes that it prints."""
+    started, size = time.perf_counter(), 0
+    running = subprocess.Popen(argv, stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    while piece := running.stdout.read(1 << 20):
+        size += len(piece)
+    _, status, usage = os.wait4(running.pid, 0)
+    if status:
+        raise SystemExit(f"{argv}: {status}")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024, size
+
+
+def log() -> None:
+    where, image = namespace(), images.plain()
+    layout = Layout(Path(os.environ["MLOPS_TEST_CLUSTER"]))
+    settings = layout.configuration / "kubelet.yaml"
+    before = settings.read_text()
+    whole = {**yaml.safe_load(before), "containerLogMaxSize": "4Gi"}
+    settings.write_text(yaml.safe_dump(whole))
+    control.kill(layout, "kubelet")
+    try:
+        kept = TektonExecutor(connect(Access(namespace=where)))
+        script = f"#!/usr/bin/env python3\nfor n in range({LOG}): print('%09d' % n, 'x' * 1013)\n"
+        step = {"name": "s", "image": image, "script": script}
+        document_of = document("much", [{"name": "work", "taskSpec": {"steps": [step]}}])
+        (run,) = asked.read([("run", json.dumps(document_of).encode())], params={})
+        kept.create(run)
+        while not (found := kept.status("much")) or not found.phase.done:
+            time.sleep(1)
+        pod = f"{found.tasks[0].taskrun}-pod"
+        kubectl = ["kubectl", "logs", "-n", where, pod, "-c", "step-s"]
+        ours = [sys.executable, "-m", "mlops", "runs", "logs", "much", "--executor", "tekton"]
+        ours += ["-n", where, "--task", "work", "--step", "s"]
+        commands = {"kubectl logs": kubectl, "mlops runs logs": ours}
+        times: dict[str, list[tuple[float, float, int]]] = {name: [] for name in commands}
+        for _ in range(3):
+            for name, argv in commands.items():
+                times[name].append(peak_of(argv))
+                if times[name][-1][2] != LOG * 1024:
+                    raise SystemExit(f"{name}: {times[name][-1][2]} bytes")
+    finally:
+        settings.write_text(before)
+        control.kill(layout, "kubelet")
+    reference = [each[0] for each in times["kubectl logs"]]
+    rows = [
+        (
+            name,
+            f"{statistics.median(t[0] for t in each):.1f}",
+            f"{LOG / 1024 / statistics.median(t[0] for t in each):.0f}",
+            f"{max(t[1] for t in each):.0f}",
+            f"{median_ratio([t[0] for t in each], reference):.2f}",
+        )
+        for name, each in times.items()
+    ]
+    write(
+        "cluster_log",
+        f"{LOG // 1024} MiB of a step's log from a cluster",
+        ("by", "median, s", "MiB/s", "peak, MiB", "ratio"),
+        rows,
+        "Lines of 1 KiB, from one pod through the API server; 3 rounds in turn, whole processes; every byte came:"
+        " checked in the run.",
+    )
+    subprocess.run(["kubectl", "delete", "namespace", where, "--wait=false"], check=False)
+
+
 def tip(repository: Path) -> str:
     argv = ["git", "-C", str(repository), "rev-parse", "main"]
     return subprocess.check_output(argv, text=True).strip()
@@ -310,7 +378,7 @@ def release() -> None:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["two", "many", "release"]
+    wanted = sys.argv[1:] or ["two", "many", "log", "release"]
     inner = {
         "one-watch": lambda: one_watch(*wanted[1:]),
         "one-each": lambda: one_each(*wanted[1:]),
@@ -320,4 +388,4 @@ if __name__ == "__main__":
         inner[wanted[0]]()
     else:
         for each in wanted:
-            {"many": many, "two": two, "release": release}[each]()
+            {"many": many, "two": two, "log": log, "release": release}[each]()

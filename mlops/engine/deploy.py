@@ -118,9 +118,10 @@ class Deploying:
         RefusedError where its namespace is not there, ConfigError where the cluster refuses a
         document, ClusterError where the cluster is away.
         """
+        made: set[Object] = set()  # by tries that were overtaken: perhaps nobody else knows of it
         for _ in range(_TRIES):
             environments = self.read()
-            done = self._brought(environments, order)
+            done = self._brought(environments, order, made)
             if done is not None:
                 break
             self.say(f"{order.environment} is deployed by somebody else too: once more")
@@ -137,14 +138,16 @@ class Deploying:
         return Answer(order.environment, environments.tip, releases, done, late)
 
     def _brought(
-        self, environments: Environments, order: DeployOrder
+        self, environments: Environments, order: DeployOrder, made: set[Object]
     ) -> tuple[Deployed, ...] | None:
-        """Apply and prune, once; None where another deployment came between."""
+        """Apply and prune, once; None where another deployment came between. `made` is what earlier tries
+        may have made, and gets what this one may."""
         owner = Owner(environments.project.name, order.environment)
         wanted = rendered(environments, order.environment, self.renderer)
         home = home_of(wanted)
         done = self._namespaces(wanted, owner, order)
         before = self.deployer.inventory(owner, home)
+        before = replace(before, objects=tuple({*before.objects, *made}))
         if order.dry_run:
             done += self.deployer.apply(wanted, owner, dry_run=True, force=order.force)
             return (*done, *self._pruned(before, done, owner, order))
@@ -155,6 +158,7 @@ class Deploying:
         )
         if kept is None:
             return None
+        made |= set(known)
         others = [each for each in wanted if each["kind"] != "Namespace"]
         done += self.deployer.apply(others, owner, dry_run=False, force=order.force)
         done += self._pruned(before, done, owner, order)

@@ -3,88 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import shop as shops
 from tests.cluster.conftest import Namespace
-from tests.cluster.typed import Typed, mlops
-
-PROJECT = """\
-apiVersion: mlops/v1
-kind: Project
-name: shop
-registry: 10.244.0.1:5000
-environments: [dev]
-branches: [main]
-models: {plain: {}}
-"""
-BASE = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  progressDeadlineSeconds: 15
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: server, image: plain, command: [sleep, "1000"]}]
-"""
-MORE = """\
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings}
-data: {colour: blue}
-"""
-
-
-class Shop:
-    """A project with one environment, whose pin is written by hand."""
-
-    def __init__(self, root: Path, user: Namespace) -> None:
-        self.root = root
-        self.user = user
-        (root / "mlops.yaml").write_text(PROJECT)
-        self.git("init", "-q", "-b", "main")
-        self.write(BASE + MORE)
-
-    def git(self, *arguments: str) -> None:
-        name = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-        subprocess.run(["git", *name, *arguments], cwd=self.root, check=True, capture_output=True)
-
-    def tip(self) -> str:
-        head = ("git", "-C", str(self.root), "rev-parse", "HEAD")
-        return subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
-
-    def write(self, resources: str, digest: str = "") -> None:
-        home = self.root / "environments" / "dev"
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "web.yaml").write_text(resources)
-        if digest:
-            self.digest = digest
-        pin = getattr(self, "digest", "")
-        image = (
-            f"  - name: plain\n    newName: 10.244.0.1:5000/plain\n    digest: {pin}\n"
-            if pin
-            else ""
-        )
-        (home / "kustomization.yaml").write_text(
-            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
-            f"namespace: {self.user.name}\nresources: [web.yaml]\n"
-            + (f"images:\n{image}" if image else "")
-        )
-        (home / "environment.yaml").write_text("apiVersion: mlops/v1\nkind: Environment\n")
-        self.git("add", "-A")
-        self.git("commit", "-q", "--allow-empty", "-m", "change")
-
-    def deploy(self, *more: str) -> Typed:
-        return mlops("deploy", "dev", "--repo", str(self.root), "--timeout", "60s", *more)
+from tests.cluster.shop import BASE, MORE, Shop
+from tests.cluster.typed import mlops
 
 
 @pytest.fixture
@@ -92,28 +18,15 @@ def shop(user: Namespace, here: Path, plain: str) -> Shop:
     return Shop(here, user)
 
 
-@pytest.fixture(scope="session")
-def digest(plain: str) -> Callable[[], str]:
-    def found() -> str:
-        said = subprocess.run(
-            [
-                "skopeo",
-                "inspect",
-                "--tls-verify=false",
-                "--format={{.Digest}}",
-                f"docker://{plain}",
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return said.stdout.strip()
-
-    return found
+@pytest.fixture
+def digest(plain: str) -> str:
+    return shops.digest(plain)
 
 
-def test_an_environment_is_deployed_seen_live_pruned_and_deployed_again(shop: Shop, digest) -> None:
-    shop.write(BASE + MORE, digest())
+def test_an_environment_is_deployed_seen_live_pruned_and_deployed_again(
+    shop: Shop, digest: str
+) -> None:
+    shop.write(BASE + MORE, digest)
 
     dry = shop.deploy("--dry-run")
     assert dry.code == 0, dry.err
@@ -133,7 +46,7 @@ def test_an_environment_is_deployed_seen_live_pruned_and_deployed_again(shop: Sh
     assert live.code == 0
     assert row["live"] == {
         "matches": True,
-        "running": [digest()],
+        "running": [digest],
         "pods": 1,
         "ready": 1,
         "progress": None,
@@ -173,8 +86,8 @@ def test_what_is_not_pinned_is_refused(shop: Shop) -> None:
     assert shop.user.kubectl("get", "deployments") == ""
 
 
-def test_fields_of_somebody_else_are_left_unless_told(shop: Shop, digest) -> None:
-    shop.write(BASE, digest())
+def test_fields_of_somebody_else_are_left_unless_told(shop: Shop, digest: str) -> None:
+    shop.write(BASE, digest)
     shop.deploy()
     shop.user.kubectl("scale", "deployment", "web", "--replicas=2")
 
@@ -185,9 +98,9 @@ def test_fields_of_somebody_else_are_left_unless_told(shop: Shop, digest) -> Non
     assert shop.user.kubectl("get", "deployment", "web", "-o", "jsonpath={.spec.replicas}") == "1"
 
 
-def test_a_namespace_that_is_not_there_is_made_when_asked(shop: Shop, digest) -> None:
+def test_a_namespace_that_is_not_there_is_made_when_asked(shop: Shop, digest: str) -> None:
     name = f"{shop.user.name}-new"
-    shop.write(BASE, digest())
+    shop.write(BASE, digest)
     file = shop.root / "environments/dev/kustomization.yaml"
     file.write_text(file.read_text().replace(f"namespace: {shop.user.name}", f"namespace: {name}"))
     shop.git("commit", "-qam", "elsewhere")

@@ -66,3 +66,45 @@ def test_an_answer_that_is_no_status_is_told_by_its_code(body: bytes) -> None:
 def test_only_a_name_that_is_taken_means_that_it_exists() -> None:
     assert _status(409, "AlreadyExists", "").exists
     assert not _status(409, "Conflict", "").exists
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ('conflict with "argocd-controller" using apps/v1: .spec.replicas', "Argo CD deploys this"),
+        ('conflict with "kustomize-controller" using v1: .data.x', "Flux deploys this"),
+        ('conflict with "helm" using v1: .data.x', "Helm deploys this"),
+        ('conflict with "kubectl" using v1: .data.x', "Leave those fields out of the overlay"),
+    ],
+)
+def test_whose_fields_are_in_the_way_decides_what_to_do(message: str, hint: str) -> None:
+    found = faults.error(
+        _status(409, "Conflict", f"Apply failed with 1 conflict: {message}"), "apply x", SERVER
+    )
+
+    assert type(found) is RefusedError
+    assert found.hint.startswith(hint)
+    assert "--force" in found.hint
+
+
+def test_a_namespace_that_goes_is_no_lack_of_rights() -> None:
+    told = 'cannot create in "x" because it is being terminated'
+    found = faults.error(_status(403, "Forbidden", told), "apply x", SERVER)
+
+    assert type(found) is ClusterError
+    assert "until that namespace is gone" in found.hint
+
+
+def test_what_cannot_change_is_to_be_removed_first() -> None:
+    found = faults.error(_status(422, "Invalid", "field is immutable"), "apply x", SERVER)
+
+    assert type(found) is ConfigError
+    assert "remove the object" in found.hint
+
+
+def test_a_field_that_server_side_apply_does_not_know_is_the_documents_fault() -> None:
+    told = "failed to create typed patch object (a/b; v1, Kind=X): .spec.y: field not declared in schema"
+    answer = _status(500, "InternalError", told)
+
+    assert not answer.retryable
+    assert type(faults.error(answer, "apply X b", SERVER)) is ConfigError

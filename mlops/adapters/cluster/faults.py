@@ -33,7 +33,12 @@ class Answer:
 
     @property
     def retryable(self) -> bool:
-        return self.code in _RETRYABLE
+        return self.code in _RETRYABLE and not self.invalid
+
+    @property
+    def invalid(self) -> bool:
+        """Whether the document is wrong; server-side apply says so of unknown fields with 500."""
+        return self.code in _INVALID or "failed to create typed patch object" in self.message
 
     @property
     def exists(self) -> bool:
@@ -74,7 +79,7 @@ def error(found: Answer, doing: str, server: str) -> MlopsError:
         )
     if found.code == 409 and "conflict" in told.lower() and doing.startswith("apply"):
         return RefusedError(f"cannot {doing}: {_owners(told)}", hint=_instead(told))
-    if found.code in _INVALID:
+    if found.invalid:
         hint = "That cannot change: remove the object, then deploy" if "immutable" in told else ""
         return ConfigError(f"the cluster refuses to {doing}: {_plain(told)}", hint=hint)
     return ClusterError(f"cannot {doing}: {told}", retryable=found.retryable)

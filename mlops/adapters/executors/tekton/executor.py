@@ -16,7 +16,7 @@ from mlops.adapters.cluster.cluster import Cluster
 from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN, Kind
 from mlops.adapters.cluster.watching import Change
 from mlops.adapters.executors.tekton import claims, logs, submitting
-from mlops.adapters.executors.tekton.following import Following, Telling, endings
+from mlops.adapters.executors.tekton.following import Following, Telling, ask, endings
 from mlops.adapters.executors.tekton.standing import OF_RUN, Standing
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ExecutorError, RefusedError, UsageError
@@ -244,6 +244,7 @@ class TektonExecutor:
                 if kind is PIPELINE_RUN:
                     for each in self._taskruns(run).values():
                         standing.take(Change(TASK_RUN, each))
+                ask(self._cluster, standing)
                 result = standing.result()
                 return (kind, result) if result is not None else None
         return None

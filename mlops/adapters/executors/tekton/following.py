@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mlops.adapters.cluster.cluster import Cluster
-from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN, Kind
+from mlops.adapters.cluster.kinds import PIPELINE_RUN, POD, TASK_RUN, Kind
 from mlops.adapters.cluster.watching import Change, Watch, Watches
 from mlops.adapters.executors.tekton import logs
 from mlops.adapters.executors.tekton.standing import OF_RUN, Standing
 from mlops.domain.run import RunResult, TaskState
+from mlops.errors import ForbiddenError
 from mlops.ports import RunObserver
 from mlops.tekton import observed
 
@@ -42,6 +43,7 @@ class Following:
                     yield None
                     continue
                 self.standing.take(change)
+                ask(self._cluster, self.standing)
                 result = self.standing.result()
                 if result is not None and result.phase.done:
                     result = self._whole()
@@ -58,6 +60,18 @@ class Following:
             for each in self._cluster.list(TASK_RUN, picked)[0]:
                 self.standing.take(Change(TASK_RUN, each))
         return self.standing.result()
+
+
+def ask(cluster: Cluster, standing: Standing) -> None:
+    """Ask the pods of TaskRuns for which no node has room of what there is too little."""
+    for taskrun, pod in standing.unplaced():
+        try:
+            status = (cluster.get(POD, pod) or {}).get("status") or {}
+        except ForbiddenError:
+            return
+        for each in status.get("conditions") or ():
+            if each.get("type") == "PodScheduled" and each.get("status") == "False":
+                standing.lacks(taskrun, str(each.get("message") or ""))
 
 
 def endings(cluster: Cluster, selector: str, runs: Mapping[str, RunResult]) -> Iterator[RunResult]:

@@ -12,6 +12,7 @@ from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.tekton import observed
 
 Json = Mapping[str, Any]
+_NO_ROOM = "ExceededNodeResources"
 OF_RUN = "tekton.dev/pipelineRun"  # the label of a TaskRun and of its pod
 
 
@@ -27,6 +28,7 @@ class Standing:
     removed: bool = False
     taskruns: dict[str, Json] = field(default_factory=dict)
     _waited: dict[str, str] = field(default_factory=dict)
+    _lacking: dict[str, str] = field(default_factory=dict)
 
     def take(self, change: Change) -> None:
         """Take a change in, of the run or of one of its TaskRuns."""
@@ -39,6 +41,20 @@ class Standing:
         elif not change.gone:  # a TaskRun that is gone ran all the same
             self.taskruns[change.name] = change.object
 
+    def unplaced(self) -> tuple[tuple[str, str], ...]:
+        """TaskRuns for which no node has room, and their pods: Tekton leaves out of what."""
+        found = []
+        for name, each in self.taskruns.items():
+            status = each.get("status") or {}
+            reasons = {condition.get("reason") for condition in status.get("conditions") or ()}
+            if _NO_ROOM in reasons and name not in self._lacking and status.get("podName"):
+                found.append((name, str(status["podName"])))
+        return tuple(found)
+
+    def lacks(self, taskrun: str, told: str) -> None:
+        """Take in what the scheduler says of such a TaskRun's pod."""
+        self._lacking[taskrun] = told
+
     def result(self) -> RunResult | None:
         """How the run stands; None before anything is known of it."""
         if self.run is None:
@@ -48,7 +64,10 @@ class Standing:
         return observed.gone(result) if self.removed else result
 
     def _explained(self, task: TaskState) -> TaskState:
-        """A task that failed before any step began, with what its pod had waited for."""
+        """A task that waits for a node, or failed before any step began, with what its pod waits for."""
+        lacking = self._lacking.get(task.taskrun, "")
+        if task.waits and lacking:
+            task = replace(task, waits=f"{task.waits}: {lacking}")
         if task.waits:
             self._waited[task.taskrun] = task.waits
         waited = self._waited.get(task.taskrun, "")
