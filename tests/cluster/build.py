@@ -26,14 +26,16 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def build() -> pins.Built:
-    """Where the programs and manifests of each module are, made where they are not whole.
+def build(*modules: str) -> pins.Built:
+    """Where the programs and manifests of each module are, made where they are not whole; of all modules
+    where none is named.
 
     May be interrupted: what is built already stays. Raises MissingError, and
     subprocess.CalledProcessError where a program does not compile.
     """
     built = pins.built()
-    wanting = [module for module, place in built.places.items() if not _whole(module, place)]
+    wanted = modules or tuple(built.places)
+    wanting = [module for module in wanted if not _whole(module, built.places[module])]
     if wanting:
         _check()
     for module in wanting:

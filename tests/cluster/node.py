@@ -203,21 +203,6 @@ def _node_ready(client: httpx.Client) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def with_tekton(node: Node, pushed: dict[str, str]) -> None:
-    """Tekton, up to its webhook's answer."""
-    documents = tekton.manifests(node.built.config("tekton"), pushed)
-    first = [
-        each for each in documents if each["kind"] in {"Namespace", "CustomResourceDefinition"}
-    ]
-    apply = ("apply", "--server-side", "-f", "-")
-    node.kubectl(*apply, documents=first)
-    node.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
-    node.kubectl(*apply, documents=[each for each in documents if each not in first])
-    for namespace in tekton.NAMESPACES:
-        available = ("--for=condition=Available", "deployment", "--all")
-        node.kubectl("wait", *available, "--timeout=180s", "-n", namespace)
-
-
 def bring_up(layout: Layout, built: pins.Built) -> Node:
     """Everything, in order. Raises StartError, CalledProcessError or OSError at the first thing that fails."""
     begun = time.monotonic()
@@ -237,7 +222,7 @@ def bring_up(layout: Layout, built: pins.Built) -> Node:
     worker(node, pushed["pause"])
     node.kubectl("apply", "-f", "-", documents=[storage.CLASS])
     done("the node is ready")
-    with_tekton(node, pushed)
+    tekton.install(node.kubectl, node.built.config("tekton"), pushed)
     done("Tekton is available")
     return node
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,21 @@ NAMESPACES = ("tekton-pipelines", "tekton-pipelines-resolvers")
 # the containers that Tekton adds to a pod are fit for restricted Pod Security
 _FLAGS = {"set-security-context": "true"}
 _LEFT_OUT = frozenset({"HorizontalPodAutoscaler"})  # there is nobody who measures pods
+
+
+def install(kubectl: Callable[..., str], config: Path, images: Mapping[str, str]) -> None:
+    """Bring Tekton up, up to its webhook's answer; `kubectl` takes arguments, and `documents` to read."""
+    documents = manifests(config, images)
+    first = [
+        each for each in documents if each["kind"] in {"Namespace", "CustomResourceDefinition"}
+    ]
+    apply = ("apply", "--server-side", "-f", "-")
+    kubectl(*apply, documents=first)
+    kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    kubectl(*apply, documents=[each for each in documents if each not in first])
+    for namespace in NAMESPACES:
+        available = ("--for=condition=Available", "deployment", "--all")
+        kubectl("wait", *available, "--timeout=180s", "-n", namespace)
 
 
 def manifests(

@@ -19,6 +19,9 @@ Sleeper = subprocess.Popen[bytes]
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+pytestmark = pytest.mark.our_node
+
+
 @pytest.fixture
 def sleeper() -> Iterator[Sleeper]:
     """A process that nothing of ours may end."""

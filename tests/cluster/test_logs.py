@@ -105,6 +105,7 @@ def rotated_at(layout: Layout) -> Iterator[Callable[[str], None]]:
     _restart(layout, before)
 
 
+@pytest.mark.our_node
 @pytest.mark.timeout(600)
 def test_a_gigabyte_is_followed_to_its_end_in_little_memory(
     user: Namespace, plain: str, here: Path, rotated_at: Callable[[str], None]

@@ -6,10 +6,14 @@ import json
 import subprocess
 import time
 
+import pytest
+
 from tests.cluster import addresses, control, pins, registry
 from tests.cluster.conftest import Cluster
 from tests.cluster.layout import Layout
 from tests.cluster.registry import Image
+
+pytestmark = pytest.mark.our_node
 
 
 def test_a_pod_runs_and_its_output_can_be_read(cluster: Cluster) -> None:
