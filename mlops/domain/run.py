@@ -120,7 +120,7 @@ class TaskState:
 
     `name` is unique in the run; `task` names the pipeline task where it is another (one combination
     of a matrix), `taskrun` the TaskRun, empty before it has one. `waits` says what a task that could
-    start waits for. `earlier` are the attempts before this one, `when` what kept it from running,
+    start waits for. `earlier` are the attempts before this one, `when` its conditions,
     `combination` the parameters that its matrix gives it. `ignored`: it failed, and that is no failure
     of the run.
     """

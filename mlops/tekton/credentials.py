@@ -31,9 +31,10 @@ _PLACE = re.compile(
 
 
 def of(run: PipelineRun, account: str) -> dict[str, bytes]:
-    """The files of a service account of the run, empty: the one that is there by default."""
-    names = run.accounts.get(account or DEFAULT, ())
-    return files((name, run.configs["Secret", name]) for name in names)
+    """The files of a service account of the run, empty: the one that is there by default. A Secret
+    that is not there is left out."""
+    named = [("Secret", name) for name in run.accounts.get(account or DEFAULT, ())]
+    return files((key[1], run.configs[key]) for key in named if key in run.configs)
 
 
 def files(secrets: Iterable[tuple[str, Config]]) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ OBJECT_HINT = (
 LONGEST = 63  # characters of the name of one of Tekton's objects
 LONGEST_OTHER = 253  # of another one
 
+_HEAD = LONGEST - 32  # of a name that ends in a hash, before it
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # as Kubernetes: no words, nothing alike
 _SUFFIX_LENGTH = 5
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\Z")  # RFC 1123 label
@@ -33,6 +35,32 @@ def generated(start: str) -> str:
     """A name from metadata.generateName, as the API makes one."""
     suffix = "".join(secrets.choice(_SUFFIX) for _ in range(_SUFFIX_LENGTH))
     return start[: LONGEST - _SUFFIX_LENGTH] + suffix
+
+
+def child(run: str, task: str, index: int = 0, among: int = 1) -> str:
+    """The name of the TaskRun of a pipeline task, as Tekton 1.15 makes it (GetNamesOfTaskRuns, and knative's
+    kmeta.ChildName): both names, or a part of the run's and a hash. `index` is that `among` the combinations
+    of its matrix."""
+    if among == 1:
+        return _shortened(run, f"-{task}")
+    name = _shortened(run, f"-{task}-{index}")
+    if name.endswith(f"-{index}"):
+        return name
+    return f"{_shortened(run, f'-{task}')[: LONGEST - len(f'-{among}')]}-{index}"
+
+
+def _shortened(parent: str, suffix: str) -> str:
+    if len(parent) + len(suffix) <= LONGEST:
+        return parent + suffix
+    if len(suffix) < _HEAD:
+        return f"{parent[: _HEAD - len(suffix)]}{_md5(parent)}{suffix}"
+    found = f"{parent[:_HEAD]}{_md5(parent + suffix)}"
+    found += suffix[: LONGEST - len(found)]
+    return found.rstrip("-.")
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def is_label(name: object) -> bool:

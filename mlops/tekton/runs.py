@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops.errors import ConfigError, UsageError
 from mlops.tekton import (
+    credentials,
     names,
     overrides,
     parts,
@@ -66,11 +67,16 @@ def program(
 
 
 def _strangers(run: PipelineRun, bundle: Bundle) -> Iterator[str]:
-    """Service accounts that no file holds: their credentials reach no step."""
+    """Service accounts, and Secrets of others, that no file holds: they reach no step."""
     named = {task.account: task for task in run.all_tasks if task.account}
     for name in named:
         if name not in bundle.accounts:
             yield f"there is no ServiceAccount {name} among the files: its Secrets reach no step"
+    used = {task.account or credentials.DEFAULT: task for task in run.all_tasks}
+    for name in used:
+        for secret in bundle.accounts.get(name, ()):
+            if ("Secret", secret) not in bundle.configs:
+                yield f"there is no Secret {secret} among the files, which ServiceAccount {name} names"
 
 
 def of_document(document: Mapping[str, Any]) -> PipelineRun:

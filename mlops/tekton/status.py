@@ -23,6 +23,12 @@ _TRUTH = {
 # Said by the entrypoint, of which a container's own end knows nothing.
 _TERMINATIONS = frozenset({"TimeoutExceeded", "Continued", "Cancelled", "Skipped"})
 _SKIPPED_CODE = 1  # what Tekton's entrypoint ends a step with that it does not start
+_ENDED_CODE = 1  # and what stands for a step that was ended, or could not be started
+_ENDED = frozenset({"TimeoutExceeded", "TaskRunTimeout", "Cancelled", "StartError"})
+# why a task was skipped, in Tekton's words
+_NOT_WANTED = "When Expressions evaluated to false"
+_STOPPING = "PipelineRun was stopping"
+_PIPELINE_LATE = "PipelineRun timeout has been reached"
 
 
 def of_run(documents: Sequence[Mapping[str, Any]], run: RunResult) -> Json:
@@ -30,10 +36,15 @@ def of_run(documents: Sequence[Mapping[str, Any]], run: RunResult) -> Json:
     asked = documents[0]
     if run.kind == "TaskRun":
         status: Json = _task_status(run.tasks[0]) if run.tasks else {"podName": ""}
+        status |= _filled({key: status.get(key) or _time(moment) for key, moment in _span(run)})
         status["conditions"] = [_condition(run.phase, run.reason, run.message, _when(run))]
         spec = _resolved(documents, "task", "Task")
         return _with_status(asked, run, status | _filled({"taskSpec": spec}))
     return _with_status(asked, run, _pipeline_status(documents, run))
+
+
+def _span(run: RunResult) -> Iterable[tuple[str, datetime | None]]:
+    return (("startTime", run.started), ("completionTime", run.finished))
 
 
 def of_runs(
@@ -82,39 +93,56 @@ def _pipeline_status(documents: Sequence[Mapping[str, Any]], run: RunResult) -> 
             "conditions": [_condition(run.phase, run.reason, run.message, _when(run))],
             "startTime": _time(run.started),
             "completionTime": _time(run.finished),
-            "finallyStartTime": _time(run.finally_started),
+            "finallyStartTime": _time(run.finally_started) if _has_finally(run) else "",
             "childReferences": [
-                _filled(
-                    {
-                        "apiVersion": _VERSION,
-                        "kind": "TaskRun",
-                        "name": _taskrun_name(run, task),
-                        "pipelineTaskName": task.of,
-                        "displayName": task.display_name,
-                    }
-                )
-                for task in run.tasks
-                if _has_taskrun(task)
+                _child(documents, run, task) for task in run.tasks if _has_taskrun(task)
             ],
-            "skippedTasks": list(_skipped(run.tasks)),
+            "skippedTasks": list(_skipped(run)),
             "results": [_result(name, value) for name, value in run.results.items()],
             "pipelineSpec": _resolved(documents, "pipeline", "Pipeline"),
         }
     )
 
 
-def _skipped(tasks: Iterable[TaskState]) -> Iterable[Json]:
+def _has_finally(run: RunResult) -> bool:
+    return any(task.final for task in run.tasks)
+
+
+def _child(documents: Sequence[Mapping[str, Any]], run: RunResult, task: TaskState) -> Json:
+    """What a run says of a TaskRun. Its name for people is the pipeline's: not one that the task has."""
+    asked = _pipeline_task(documents, task)
+    named = bool(asked.get("displayName") or asked.get("matrix"))
+    return _filled(
+        {
+            "apiVersion": _VERSION,
+            "kind": "TaskRun",
+            "name": _taskrun_name(run, task),
+            "pipelineTaskName": task.of,
+            "displayName": task.display_name if named else "",
+            "whenExpressions": [_when_expression(each) for each in task.when],
+        }
+    )
+
+
+def _skipped(run: RunResult) -> Iterable[Json]:
     told = set()
-    for task in tasks:
-        if task.phase is not Phase.SKIPPED or task.of in told:
+    for task in run.tasks:
+        if task.phase is not Phase.SKIPPED or task.of in told or _cut_off(run, task):
             continue
         told.add(task.of)
-        whens = [_when_expression(each) for each in task.when]
+        said = not task.final or task.reason == _NOT_WANTED
+        whens = [_when_expression(each) for each in task.when if said]
         yield {
             "name": task.of,
             "reason": task.reason,
             **({"whenExpressions": whens} if whens else {}),
         }
+
+
+def _cut_off(run: RunResult, task: TaskState) -> bool:
+    """Whether the run was over before Tekton came to skip the task: it tells nothing of it then."""
+    cancelled = run.reason == "Cancelled" and task.reason == _STOPPING
+    return cancelled or task.reason == _PIPELINE_LATE
 
 
 def _when_expression(when: Condition) -> Json:
@@ -149,14 +177,18 @@ def _taskrun(documents: Sequence[Mapping[str, Any]], run: RunResult, task: TaskS
 
 def _taskrun_spec(documents: Sequence[Mapping[str, Any]], task: TaskState) -> Json:
     """Of the pipeline task what a TaskRun has of it too."""
+    asked = _pipeline_task(documents, task)
+    kept = ("taskRef", "taskSpec", "retries", "timeout")
+    return {key: asked[key] for key in kept if key in asked}
+
+
+def _pipeline_task(documents: Sequence[Mapping[str, Any]], task: TaskState) -> Mapping[str, Any]:
+    """The task as the pipeline has it; empty where it has none of that name."""
     pipeline = _resolved(documents, "pipeline", "Pipeline") or {}
     for each in (*(pipeline.get("tasks") or ()), *(pipeline.get("finally") or ())):
         if each.get("name") == task.of:
-            return {
-                key: each[key]
-                for key in ("taskRef", "taskSpec", "retries", "timeout")
-                if key in each
-            }
+            found: Mapping[str, Any] = each
+            return found
     return {}
 
 
@@ -193,8 +225,11 @@ def _ended(step: StepState) -> Json:
     code = step.exit_code
     if code is None:
         code = _SKIPPED_CODE if step.phase is not Phase.SUCCEEDED else 0
-    own = "Completed" if code == 0 else "Error"
+    own = "Completed" if code == 0 or step.reason == "Continued" else "Error"
     reason = step.reason or ("Skipped" if step.phase is Phase.SKIPPED else own)
+    if reason in _ENDED:
+        code, own = _ENDED_CODE, "Error"
+    reason = "Error" if reason == "StartError" else reason
     times = {"startedAt": _time(step.started), "finishedAt": _time(step.finished)}
     terminated = _filled({"reason": own if reason in _TERMINATIONS else reason, **times})
     return {"terminated": {"exitCode": code, **terminated}, "terminationReason": reason}
@@ -244,7 +279,7 @@ def _resolved(documents: Sequence[Mapping[str, Any]], what: str, kind: str) -> A
 
 
 def _has_taskrun(task: TaskState) -> bool:
-    return task.phase not in (Phase.PENDING, Phase.SKIPPED) or bool(task.taskrun)
+    return task.started is not None or bool(task.taskrun)
 
 
 def _taskrun_name(run: RunResult, task: TaskState) -> str:

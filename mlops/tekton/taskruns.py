@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlops.tekton import names, overrides, parts, propagation, storage, tasks
+from mlops.tekton import graph, names, overrides, parts, propagation, storage, tasks
 from mlops.tekton.bundle import Bundle
 from mlops.tekton.containers import Overrides
 from mlops.tekton.document import Binding, PipelineRun, PipelineTask, Timeouts
@@ -42,6 +42,11 @@ def task_run(raw: Raw, at: Place, bundle: Bundle, faults: Faults) -> PipelineRun
     bindings = tuple(
         Binding(name, name, "", each.at) for name, each in bound.items() if name in declared
     )
+    if not task.embedded:  # one that stands in the run is not handed what it lacks
+        for name, each in bound.items():
+            if name not in declared:
+                hint = graph.near(name, declared)
+                faults.add(each.at / "name", f"the task has no workspace {name!r}", hint)
     run = PipelineRun(
         name=metadata["name"],
         namespace=namespace(metadata, at, faults),

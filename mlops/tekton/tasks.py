@@ -150,11 +150,13 @@ def _spec_of(
 
 
 def _check_kind(ref: Raw, at: Place, faults: Faults) -> None:
-    """A pipeline task with an apiVersion, or another kind, is a custom task."""
+    """A pipeline task with an apiVersion is a custom task, be it Tekton's own; so is one of another kind."""
     version, kind = ref.get("apiVersion") or "", ref.get("kind") or "Task"
-    if version not in {"", "tekton.dev/v1"} or kind != "Task":
+    if version or kind != "Task":
         what = f"{version or 'no apiVersion'}, kind {kind}"
-        faults.add(at, f"not carried out here: a custom task ({what}) needs its own controller")
+        hint = "Leave apiVersion out where it names a Task" if kind == "Task" else ""
+        message = f"not carried out here: a custom task ({what}) needs its own controller"
+        faults.add(at, message, hint)
 
 
 def referenced(

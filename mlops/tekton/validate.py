@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlops.errors import ConfigError
-from mlops.tekton import credentials, defaults, fitting, graph, matrix, specs
+from mlops.tekton import credentials, defaults, fitting, graph, matrix, specs, substitution
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.meaning import Meaning, PipelineMeaning, check
 from mlops.tekton.place import Fault, refuse
-from mlops.tekton.references import (
-    of_pipeline_task,
-    of_value,
-)
+from mlops.tekton.references import is_length, of_pipeline_task, of_value
 from mlops.tekton.substitution import expressions, references, unknown_roots
 from mlops.tekton.taskmeaning import TaskMeaning
 from mlops.tekton.values import Param
@@ -48,15 +45,8 @@ def _faults(run: PipelineRun) -> Iterator[Fault]:
 
 
 def _accounts(run: PipelineRun) -> Iterator[Fault]:
-    """Secrets of service accounts that are missing, or are not what their type says."""
+    """Secrets of service accounts that are not what their type says."""
     for account in {task.account or credentials.DEFAULT: None for task in run.all_tasks}:
-        for name in run.accounts.get(account, ()):
-            if ("Secret", name) not in run.configs:
-                message = (
-                    f"the ServiceAccount {account!r} names the Secret {name!r}, which no file holds"
-                )
-                yield Fault(run.at, message)
-                return
         try:
             credentials.of(run, account)
         except ConfigError as exc:
@@ -103,8 +93,27 @@ def _pipeline_task(task: PipelineTask, run: PipelineRun, outer: PipelineMeaning)
             if each.startswith("$(tasks.") and not any(True for _ in references(each)):
                 yield Fault(text.at, f"{each} is no reference to a task")
     yield from _matrix(task, meaning)
+    yield from _lengths(task)
     yield from _task_params(task, run, meaning)
     yield from _task_workspaces(task, run)
+
+
+def _lengths(task: PipelineTask) -> Iterator[Fault]:
+    """Lengths of a matrix and its results that a cluster leaves as they are: of a parameter, Tekton
+    counts for the first one alone, and replaces what it has counted in all of them."""
+    found = {
+        param.name: [
+            each for each in substitution.all_references(param.value) if is_length(each.parts)
+        ]
+        for param in task.params
+    }
+    counted = {each[0].parts for each in found.values() if each}
+    counted |= {(*parts[:3], "length") for parts in counted}
+    for param in task.params:
+        for reference in found[param.name]:
+            if reference.parts not in counted:
+                what = f"{reference.text}: a cluster replaces the first length of a parameter alone"
+                yield Fault(param.at / "value", what, "Hand it on in a parameter of its own")
 
 
 def _matrix(task: PipelineTask, meaning: Meaning) -> Iterator[Fault]:
@@ -150,7 +159,7 @@ def _task_workspaces(task: PipelineTask, run: PipelineRun) -> Iterator[Fault]:
     declared = {each.name for each in task.spec.workspaces}
     pipeline = {each.name for each in run.workspaces}
     for binding in task.workspaces:
-        if binding.name not in declared:
+        if binding.name not in declared and not task.embedded:  # such a task is not handed it
             yield Fault(
                 binding.at / "name",
                 f"the task has no workspace {binding.name!r}",

@@ -6,14 +6,15 @@ first line that is no comment. Its keys:
 case       its name in the file
 about      one sentence: what this shows
 expect     how the run ends: Succeeded, Failed, Cancelled, Pending; or refused, at admission
-cluster    where a cluster differs by nature: how it ends there what is refused here before the first step; `accepted`
-           where a cluster has what one machine lacks
+cluster    where a cluster differs by nature: how it ends there what is refused here before the first step, or fails;
+           `accepted` where a cluster has what one machine lacks
 reason     the reason of the run's condition
 message    a regular expression that the message of the failure or refusal holds
 at         the path that the refusal must name, or one above it
 results    the run's results, all of them
 tasks      pipeline task → how it ended; a list where a matrix made several, in order of combinations
 reasons    pipeline task → the reason of its end
+differs    path in the status → why a cluster says something else there, by nature (agreement.py)
 fields     fields of the honoured table that the document shows, `Part.field`
 refuses    fields of that table whose wrong use it shows (both: names with spaces between)
 """
@@ -48,6 +49,7 @@ class Case:
     results: Mapping[str, Any] | None = None
     tasks: Mapping[str, Any] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
+    differs: Mapping[str, str] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
 
@@ -59,6 +61,17 @@ class Case:
     def admitted(self) -> bool:
         """Whether Tekton's admission lets the documents pass."""
         return self.expect != "refused" or bool(self.cluster)
+
+    @property
+    def generated(self) -> str:
+        """What a name begins with whose end is made up; empty where the run has a name."""
+        metadata = self.documents[-1].get("metadata") or {}
+        return str(metadata.get("generateName") or "")
+
+    @property
+    def carried_out(self) -> bool:
+        """Whether a cluster carries the documents out: all but what is refused, or merely accepted."""
+        return self.admitted and self.cluster != "accepted"
 
 
 def read(text: str, area: str) -> Case:

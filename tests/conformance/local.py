@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mlops.adapters.executors.local import LocalExecutor
 from mlops.adapters.layout import OciLayout
@@ -46,6 +47,13 @@ class LocalTarget:
             return [_ended(self._executor.submit(run, _Silent())) for run in programs(text)]
         except ConfigError as exc:
             return Refused(str(exc))
+
+    def items(self, text: str) -> list[Mapping[str, Any]]:
+        """The runs with their TaskRuns, as `mlops runs submit --with-taskruns` prints them. Raises
+        ConfigError where they are refused."""
+        ended = [self._executor.submit(run, _Silent()) for run in programs(text)]
+        found = self._executor.objects(ended, with_taskruns=True)
+        return list(found["items"])
 
 
 class _Silent:

@@ -42,6 +42,11 @@ def test_the_page_counts_as_the_suite_does() -> None:
 
     assert f"holds {len(every)} cases" in page
     assert f"{len(every) - refused} cases run, {refused} are refused" in page
+    alike = [case for case in every if not case.cluster]
+    both = sum(case.expect != "refused" for case in alike)
+    assert f"- {len(alike) - both} cases that are refused here are refused by" in page
+    assert f"- {both} run on both executors" in page
+    assert f"- {len(every) - len(alike)} differ by nature" in page
     for name in ("Failed", "accepted", "Succeeded"):
         assert f"| `{name}` | {elsewhere[name]} |" in page
     assert f"Of {len(table)} examples - {ends['Succeeded']} succeed;" in page

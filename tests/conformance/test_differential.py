@@ -56,7 +56,7 @@ EARLIER: dict[str, str] = {
     r"not carried out here": "what one machine lacks",
     r"cannot be a key|limits\.[\w./-]+: (there is no such field|must be a quantity)|must be a quantity, .*not -": "what no pod can have",
     r"is of type \w+, and the result": "a result of another type",
-    r"is no task with a matrix|only a finally task": "text that nobody replaces",
+    r"is no task with a matrix|only a finally task|first length of a parameter": "text that nobody replaces",
     r"must be a map(?! of)": "nothing where a map should be, which Go takes for an empty one",
 }
 

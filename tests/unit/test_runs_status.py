@@ -182,7 +182,7 @@ def test_its_taskruns_stand_beside_it():
         "TimeoutExceeded",
         "Skipped",
     ]
-    assert [step["terminated"]["exitCode"] for step in failed["status"]["steps"]] == [0, 137, 1]
+    assert [step["terminated"]["exitCode"] for step in failed["status"]["steps"]] == [0, 1, 1]
     (earlier,) = failed["status"]["retriesStatus"]
     valid(earlier, TASK_STATUS)
     assert earlier["conditions"][0]["reason"] == "Failed"
@@ -226,3 +226,99 @@ def test_what_has_not_begun_has_a_status_too(phase):
 def test_several_runs_are_a_list():
     found = status.of_runs([(DOCUMENTS, RUN), (DOCUMENTS, replace(RUN, name="s"))])
     assert [each["metadata"]["name"] for each in found["items"]] == ["r", "s"]
+
+
+def task(name, phase, reason="", **more):
+    return TaskState(name, phase, reason, started=NOON, finished=END, taskrun=f"r-{name}", **more)
+
+
+def skipped(name, reason, **more):
+    return TaskState(name, Phase.SKIPPED, reason, **more)
+
+
+def told(*tasks, reason="Failed", **more):
+    run = replace(RUN, tasks=tasks, reason=reason, **more)
+    return valid(status.of_run(DOCUMENTS, run)["status"], RUN_STATUS)
+
+
+def test_what_ran_has_its_conditions_beside_it():
+    when = (Condition("x", True, ("y",)),)
+    found = told(task("b", Phase.SUCCEEDED, when=when))
+    assert found["childReferences"][0]["whenExpressions"] == [
+        {"input": "x", "operator": "notin", "values": ["y"]}
+    ]
+
+
+def test_conditions_of_a_skipped_finally_task_are_told_where_they_kept_it():
+    when = (Condition("x", False, ("y",)),)
+    found = told(
+        skipped("b", "PipelineRun was stopping", when=when),
+        skipped("c", "Results were missing", when=when, final=True),
+        skipped("d", "When Expressions evaluated to false", when=when, final=True),
+    )
+    assert [each["name"] for each in found["skippedTasks"] if "whenExpressions" in each] == [
+        "b",
+        "d",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run_reason", "reason", "is_told"),
+    [
+        ("Failed", "PipelineRun was stopping", True),
+        ("Cancelled", "PipelineRun was stopping", False),
+        ("Cancelled", "PipelineRun was gracefully cancelled", True),
+        ("PipelineRunTimeout", "PipelineRun timeout has been reached", False),
+        ("PipelineRunTimeout", "PipelineRun was stopping", True),
+    ],
+)
+def test_a_run_that_is_cut_off_tells_of_no_skipped_task(run_reason, reason, is_told):
+    found = told(task("a", Phase.CANCELLED), skipped("b", reason), reason=run_reason)
+    assert ("skippedTasks" in found) == is_told
+
+
+def test_finally_has_a_time_where_there_is_one():
+    assert "finallyStartTime" not in told(task("b", Phase.SUCCEEDED))
+    assert "finallyStartTime" in told(task("last", Phase.SUCCEEDED, final=True))
+
+
+def test_what_had_no_taskrun_is_no_child():
+    invalid = TaskState("b", Phase.FAILED, "InvalidTaskResultReference")
+    found = status.of_runs([(DOCUMENTS, replace(RUN, tasks=(invalid,)))], with_taskruns=True)
+    assert [each["kind"] for each in found["items"]] == ["PipelineRun"]
+    assert "childReferences" not in found["items"][0]["status"]
+
+
+def test_the_name_of_a_task_itself_is_none_of_the_pipelines():
+    found = told(task("b", Phase.SUCCEEDED, display_name="Of the task"))
+    assert "displayName" not in found["childReferences"][0]
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "reason", "said"),
+    [
+        (StepState("s", Phase.FAILED, 128, NOON, END, "StartError"), 1, "Error", "Error"),
+        (StepState("s", Phase.FAILED, 143, NOON, END, "Cancelled"), 1, "Error", "Cancelled"),
+        (StepState("s", Phase.FAILED, 7, NOON, END, "Continued"), 7, "Completed", "Continued"),
+        (StepState("s", Phase.FAILED, 7, NOON, END, "Error"), 7, "Error", "Error"),
+    ],
+)
+def test_a_step_ends_as_tekton_says_it(step, code, reason, said):
+    run = replace(RUN, tasks=(task("b", Phase.FAILED, steps=(step,)),))
+    _, taskrun = status.of_runs([(DOCUMENTS, run)], with_taskruns=True)["items"]
+    (found,) = valid(taskrun["status"], TASK_STATUS)["steps"]
+    assert (found["terminated"]["exitCode"], found["terminated"]["reason"]) == (code, reason)
+    assert found["terminationReason"] == said
+
+
+def test_a_taskrun_that_was_cancelled_at_once_has_its_times():
+    document = {
+        "apiVersion": "tekton.dev/v1",
+        "kind": "TaskRun",
+        "metadata": {"name": "t"},
+        "spec": {"taskSpec": {}},
+    }
+    state = skipped("t", "PipelineRun was stopping")
+    run = replace(RUN, name="t", kind="TaskRun", tasks=(state,), reason="TaskRunCancelled")
+    found = valid(status.of_run((document,), run)["status"], TASK_STATUS)
+    assert {"startTime", "completionTime"} <= set(found)

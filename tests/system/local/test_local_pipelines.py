@@ -475,7 +475,7 @@ def test_a_missing_result_fails_its_user_and_the_pipeline_result(world, doc):
         (
             "head -c 6000 /dev/zero > $(results.r.path)",
             "string",
-            "TaskRunResultLargerThanAllowedLimit",
+            "StepFailed",
         ),
         ("printf '[1]' > $(results.r.path)", "array", "TaskRunValidationFailed"),
         ("printf '{}' > $(results.r.path)", "array", "TaskRunValidationFailed"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops.adapters.executors.local import results, sidecars, stepping, storage
 from mlops.adapters.executors.local.resolving import Files
+from mlops.adapters.executors.local.runtime.launch import RootRefusedError
 from mlops.adapters.executors.local.runtime.running import Cause, Ended
 from mlops.adapters.executors.local.starting import TOOL, Starting, Work
 from mlops.adapters.executors.local.stepping import StepResults, Verdict
@@ -63,6 +64,8 @@ class Attempt:
             done = Attempted(Phase.FAILED, "TaskRunImagePullFailed", str(exc))
             if self._work.stop.set:
                 done = Attempted(Phase.CANCELLED, "TaskRunCancelled", "it was stopped")
+        except RootRefusedError as exc:
+            done = Attempted(Phase.FAILED, "CreateContainerConfigError", str(exc))
         except (MlopsError, UnresolvedError, substitution.SubstitutionError) as exc:
             done = Attempted(Phase.FAILED, "LocalExecutorError", str(exc))
         finally:
@@ -109,8 +112,10 @@ class Attempt:
                 break
         try:
             found = self._results.of_task()
+        except results.TooLargeError:
+            found = self._results.before()
         except results.ResultError as exc:
-            return failed or Attempted(Phase.FAILED, exc.reason, exc.message)
+            return failed or Attempted(Phase.FAILED, exc.reason, exc.message, results=exc.found)
         if failed is not None:
             return replace(failed, results=found)
         return Attempted(Phase.SUCCEEDED, "Succeeded", DONE, results=found)
@@ -144,7 +149,10 @@ class Attempt:
             return Attempted(Phase.FAILED, reason, message)
         try:
             values = self._results.read(step)
+            self._results.check_size(step)
         except results.ResultError as exc:
+            if isinstance(exc, results.TooLargeError):
+                self._set(index, Phase.FAILED, exit_code=1, reason="Error")
             return Attempted(Phase.FAILED, exc.reason, f"step {step.name}: {exc.message}")
         if values:
             self._set(index, self._states[index].phase, results=values)

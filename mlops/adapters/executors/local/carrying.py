@@ -6,6 +6,7 @@ is to be done next, through one queue.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import time
 import uuid
@@ -235,9 +236,16 @@ class Carrying:
 
     def _skip_pending(self, tasks: Sequence[PipelineTask]) -> None:
         why = self._late
+        if why == TASKS_LATE and any(
+            fanning.stops(task, self._standing.of(task.name), self._standing.scope)
+            for task in self._run.tasks
+        ):
+            why = STOPPING  # as Tekton sees it, a task that was ended has failed
         if not why and self._ending is not None and not self._final:
             why = GRACEFULLY.get(self._ending, "")
         for task in tasks:
+            with contextlib.suppress(UnresolvedError, SubstitutionError):
+                self._conditions(task)
             for name in self._standing.pending(task.name):
                 self._standing.settle(name, Phase.SKIPPED, why or STOPPING)
 
@@ -280,11 +288,18 @@ class Carrying:
 
     def _unwanted(self, task: PipelineTask) -> bool:
         """Whether the task's conditions do not hold; it is skipped then."""
-        unmet = fanning.unmet(task, self._standing.scope)
-        if unmet:
-            self._standing.change(task.name, when=unmet)
-            self._settle(task, Phase.SKIPPED, NOT_WANTED)
-        return bool(unmet)
+        if self._conditions(task):
+            return False
+        self._settle(task, Phase.SKIPPED, NOT_WANTED)
+        return True
+
+    def _conditions(self, task: PipelineTask) -> bool:
+        """Whether the task's conditions hold, which its states keep."""
+        hold, conditions = fanning.conditions(task, self._standing.scope)
+        if conditions:
+            for name in self._standing.pending(task.name):
+                self._standing.change(name, when=conditions)
+        return hold
 
     def _fan_out(self, task: PipelineTask) -> list[Node]:
         """The combinations of a matrix, each under a name of its own; the task itself without one."""
@@ -299,7 +314,7 @@ class Carrying:
         uid = str(uuid.uuid4())
         try:
             values = scope.of_task(
-                task, self._run, known, uid, index=node.index, combination=node.combination
+                task, self._run, known, uid, place=node.place, combination=node.combination
             )
             inside = storage.sub_paths(task, known)
         except UnresolvedError as exc:

@@ -74,7 +74,7 @@ def _of_tasks(
     missing: Sequence[str],
     end: End,
 ) -> Conclusion:
-    counts = _counts(run, of)
+    counts = _counts(run, of, late=end.late)
     invalid = [state for state in states if state.reason == INVALID_RESULT]
     if invalid:
         told = "; ".join(state.message for state in invalid)[:_LONGEST]
@@ -126,9 +126,11 @@ def _summary(states: Sequence[TaskState]) -> tuple[Phase, str]:
     return states[0].phase, states[0].reason
 
 
-def _counts(run: PipelineRun, of: States) -> str:
-    """As Tekton counts: pipeline tasks, whatever a matrix made of them."""
+def _counts(run: PipelineRun, of: States, *, late: bool) -> str:
+    """As Tekton counts: pipeline tasks, whatever a matrix made of them; what time ran out for has failed."""
     phases = [_summary(of(task.name))[0] for task in run.all_tasks]
+    if late:
+        phases = [Phase.FAILED if each is Phase.CANCELLED else each for each in phases]
     failed, cancelled, skipped, good = (
         sum(each is phase for each in phases)
         for phase in (Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED, Phase.SUCCEEDED)

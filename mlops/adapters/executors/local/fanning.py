@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mlops.adapters.executors.local import stepping
 from mlops.adapters.executors.local.scope import TaskScope
-from mlops.domain.run import Condition
+from mlops.domain.run import Condition, Phase, TaskState
 from mlops.errors import ConfigError
 from mlops.tekton import matrix, substitution
 from mlops.tekton.document import Matrix, PipelineTask
+from mlops.tekton.references import is_status
 from mlops.tekton.substitution import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A task, or one combination of its matrix: `index` and `combination`. `goes_on`: the run does,
-    where this fails."""
+    """A task, or one combination of its matrix: `place`, which of how many, and `combination`.
+    `goes_on`: the run does, where this fails."""
 
     task: PipelineTask
     name: str
-    index: int | None = None
+    place: tuple[int, int] = (0, 1)
     combination: Mapping[str, str] = field(default_factory=dict)
     goes_on: bool = False
 
 
-def unmet(task: PipelineTask, known: Scope) -> tuple[Condition, ...]:
-    """The task's conditions, references replaced, where one of them does not hold; else none.
+def conditions(task: PipelineTask, known: Scope) -> tuple[bool, tuple[Condition, ...]]:
+    """Whether the task's conditions hold, and they, references replaced. Of a task of `finally` that
+    begins, what asks how others ended stays as it is: a cluster keeps it so.
 
     Raises UnresolvedError where one refers to what is not there.
     """
     found = [(*stepping.evaluated(when, known), when.negated) for when in task.when]
-    if all(stepping.holds(text, among, negated=negated) for text, among, negated in found):
-        return ()
-    return tuple(Condition(text, negated, among) for text, among, negated in found)
+    hold = all(stepping.holds(text, among, negated=negated) for text, among, negated in found)
+    if hold and task.final:
+        known = {
+            **known,
+            **{parts: f"$({'.'.join(parts)})" for parts in known if is_status(parts)},
+        }
+        found = [(*stepping.evaluated(when, known), when.negated) for when in task.when]
+    return hold, tuple(Condition(text, negated, among) for text, among, negated in found)
 
 
 def nodes(task: PipelineTask, known: Scope) -> list[Node]:
@@ -57,7 +64,7 @@ def nodes(task: PipelineTask, known: Scope) -> list[Node]:
     found = matrix.combinations(params, include)
     _check(task.matrix, len(found))
     return [
-        Node(task, f"{task.name}.{index}", index, each, goes_on=lenient)
+        Node(task, f"{task.name}.{index}", (index, len(found)), each, goes_on=lenient)
         for index, each in enumerate(found)
     ]
 
@@ -71,6 +78,12 @@ def _check(asked: Matrix, number: int) -> None:
 def goes_on(task: PipelineTask, known: Scope) -> bool:
     """Whether the run goes on where the task fails."""
     return substitution.text(task.on_error, known) == "continue"
+
+
+def stops(task: PipelineTask, states: Iterable[TaskState], known: Scope) -> bool:
+    """Whether a task ended so that none after it begins."""
+    bad = {Phase.FAILED, Phase.CANCELLED}
+    return any(state.phase in bad for state in states) and not goes_on(task, known)
 
 
 def display_name(node: Node, values: TaskScope) -> str:

@@ -7,47 +7,97 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mlops.tekton.pod import TaskSpec
 from mlops.tekton.values import ResultSpec, Value, kind_of
 
 LARGEST = 4096  # bytes, for all results of a task: a container's termination message
+_STARTED = 64  # bytes of it say when the step began
+_OF_A_POD = (
+    12288  # bytes that the kubelet takes of the messages of all containers, each an equal part
+)
 
 
 class ResultError(Exception):
-    """A result cannot be taken; `reason` is Tekton's word for it."""
+    """A result cannot be taken; `reason` is Tekton's word for it. `found` are those that are kept."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.found: dict[str, Value] = {}
+
+
+class LacksError(ResultError):
+    """An object lacks keys, and is kept as it is."""
+
+    def __init__(self, message: str, value: Value) -> None:
+        super().__init__("TaskRunValidationFailed", message)
+        self.value = value
+
+
+class TooLargeError(ResultError):
+    """All results together are too large: the step that wrote the last of them fails by it."""
 
 
 def read(directory: Path, specs: Iterable[ResultSpec]) -> dict[str, Value]:
     """The results that were written. Raises ResultError on one of the wrong type, or too much."""
-    found: dict[str, Value] = {}
-    texts: dict[str, Value] = {}
-    for spec in specs:
-        content = _content(directory, spec.name)
-        if content is not None:
-            texts[spec.name] = content
-            found[spec.name] = _value(spec, content)
-    check_size(texts)
-    return found
+    kinds = {spec.name: spec for spec in specs}
+    found = texts(directory, kinds.values())
+    check_size(found)
+    return values_of(found, kinds.values())
 
 
-def check_size(values: Mapping[str, Value]) -> None:
-    """Raises ResultError where results are more than a container's termination message holds."""
+def values_of(found: Mapping[str, str], specs: Iterable[ResultSpec]) -> dict[str, Value]:
+    """Results from their texts. Raises ResultError on one of the wrong type, which has the others."""
+    kinds = {spec.name: spec for spec in specs}
+    values: dict[str, Value] = {}
+    wrong: list[ResultError] = []
+    for name, text in found.items():
+        try:
+            values[name] = _value(kinds[name], text)
+        except LacksError as exc:
+            values[name] = exc.value
+            wrong.append(exc)
+        except ResultError as exc:
+            wrong.append(exc)
+    if wrong:
+        wrong[0].found = values
+        raise wrong[0]
+    return values
+
+
+def texts(directory: Path, specs: Iterable[ResultSpec]) -> dict[str, str]:
+    """The results that were written, as they were. Raises ResultError on what is no regular file."""
+    found = {spec.name: _content(directory, spec.name) for spec in specs}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def share(spec: TaskSpec) -> int:
+    """The bytes that a container of a task's pod may hand on: with Tekton's own, which prepare the pod,
+    lay out scripts and make working directories."""
+    containers = (*spec.steps, *spec.sidecars)
+    scripts = any(each.script for each in containers)
+    places = (posixpath.normpath(each.working_dir) for each in spec.steps if each.working_dir)
+    made = any(not place.startswith("/") or place.startswith("/workspace/") for place in places)
+    return min(LARGEST, _OF_A_POD // (len(containers) + 1 + scripts + made))
+
+
+def check_size(values: Mapping[str, Value], limit: int = LARGEST) -> None:
+    """Raises TooLargeError where results are more than a container's termination message holds."""
     listed = [{"key": k, "value": as_text(v), "type": 1} for k, v in values.items()]
-    size = len(json.dumps(listed, separators=(",", ":"))) if values else 0
-    if size > LARGEST:
+    size = len(json.dumps(listed, separators=(",", ":"))) + _STARTED if values else 0
+    if size > limit:
         largest = max(values, key=lambda name: len(as_text(values[name])))
-        raise ResultError(
-            "TaskRunResultLargerThanAllowedLimit",
-            f"the results together take over {LARGEST} bytes, most of it {largest}: "
-            "hand large values on in a workspace",
+        raise TooLargeError(
+            "StepFailed",
+            f"the results together take over {limit} bytes, most of it {largest}: "
+            "hand large values on in a workspace"
+            + (f"; a task of fewer steps may have up to {LARGEST}" if limit < LARGEST else ""),
         )
 
 
@@ -80,8 +130,6 @@ def _content(directory: Path, name: str) -> str | None:
 def _value(spec: ResultSpec, text: str) -> Value:
     if spec.kind == "string":
         return text
-    if len(text) > LARGEST:
-        return ()  # cut, so no JSON: the size is what will be complained about
     wrong = ResultError("TaskRunValidationFailed", f"result {spec.name} is not of type {spec.kind}")
     try:
         raw = json.loads(text)
@@ -98,7 +146,5 @@ def _value(spec: ResultSpec, text: str) -> Value:
         key for key in spec.properties or () if isinstance(value, Mapping) and key not in value
     ]
     if missing:
-        raise ResultError(
-            "TaskRunValidationFailed", f"result {spec.name} lacks {', '.join(missing)}"
-        )
+        raise LacksError(f"result {spec.name} lacks {', '.join(missing)}", value)
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -62,14 +61,14 @@ def of_task(
     scope: Mapping[Parts, Value],
     uid: str,
     *,
-    index: int | None = None,
+    place: tuple[int, int] = (0, 1),
     combination: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> TaskScope:
     """What a task's containers may refer to; `retry-count` comes with each attempt.
 
-    `index` and `combination` are those of its matrix. What the task is handed wins over what the run
-    has, and that over the task's own defaults (Tekton: docs/pipelineruns.md, propagated parameters).
+    `place`, which of how many, and `combination` are those of its matrix. What the task is handed wins over
+    what the run has, and that over the task's own defaults (Tekton: docs/pipelineruns.md, propagated parameters).
     Raises ConfigError where a value is of the wrong type, UnresolvedError where a result is missing;
     with `partial`, parameters that wait for results are left out.
     """
@@ -88,7 +87,7 @@ def of_task(
     values |= defaults.completed(task.spec.params, values, scope)
     for name in (*waiting, *(param.name for param in late)):
         values.pop(name, None)
-    name = taskrun_name(run, task.name, index)
+    name = taskrun_name(run, task.name, place)
     outer = {key: value for key, value in own.items() if key[0] in {"context", "tasks"}}
     found: dict[Parts, Value] = {
         **(outer if task.embedded else {k: v for k, v in outer.items() if k[0] == "context"}),
@@ -157,17 +156,6 @@ def of_action(action: Action, scope: Mapping[Parts, Value]) -> dict[Parts, Value
     return found
 
 
-def taskrun_name(run: PipelineRun, task: str, index: int | None) -> str:
-    """The name of the TaskRun that carries a task out; `index` within its matrix."""
-    if run.kind == "TaskRun":
-        return run.name
-    return child_name(run.name, task if index is None else f"{task}-{index}")
-
-
-def child_name(parent: str, child: str) -> str:
-    """A TaskRun's name: both, or where that is too long, a part of them and a hash."""
-    name = f"{parent}-{child}"
-    if len(name) <= names.LONGEST:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return f"{name[: names.LONGEST - 17].rstrip('-.')}-{digest}"
+def taskrun_name(run: PipelineRun, task: str, place: tuple[int, int]) -> str:
+    """The name of the TaskRun that carries a task out; `place` within its matrix: which of how many."""
+    return run.name if run.kind == "TaskRun" else names.child(run.name, task, *place)

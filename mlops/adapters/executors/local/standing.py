@@ -139,6 +139,7 @@ class Standing:
                 combination=combination,
                 after=first.after,
                 final=first.final,
+                when=first.when,
             )
             for name, combination in nodes
         }

@@ -84,12 +84,21 @@ class StepResults:
     files: Files
     spec: TaskSpec
     values: dict[str, Mapping[str, Value]] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, step: Container) -> Mapping[str, Value]:
         """What a step wrote. Raises ResultError where it is not of the declared type."""
         found = results.read(self.files.step_results(step.name), step.results)
         self.values[step.name] = found
         return found
+
+    def check_size(self, step: Container) -> None:
+        """Raises TooLargeError where the task's results until now and the step's own are more than it
+        may hand on."""
+        written = results.texts(self.files.at("results"), self.spec.results)
+        own = {f"step/{name}": value for name, value in self.values[step.name].items()}
+        results.check_size({**written, **own}, results.share(self.spec))
+        self.written = written
 
     def scope(self) -> dict[Parts, Value]:
         """What later steps may refer to."""
@@ -99,10 +108,17 @@ class StepResults:
             for name, value in found.items()
         }
 
+    def before(self) -> dict[str, Value]:
+        """The task's results as the last step left them that did not write too much."""
+        try:
+            return results.values_of(self.written, self.spec.results)
+        except results.ResultError as exc:
+            return exc.found
+
     def of_task(self) -> dict[str, Value]:
         """The task's results: from its files, and those that are results of its steps.
 
-        Raises ResultError where one is of the wrong type, or all together are too large.
+        Raises ResultError where one is of the wrong type, or those in files are too large.
         """
         own = [result for result in self.spec.results if not result.value]
         found = results.read(self.files.at("results"), own)
@@ -111,7 +127,6 @@ class StepResults:
             value = _of_step(result, scope) if result.value else None
             if value is not None:
                 found[result.name] = value
-        results.check_size(found)
         return found
 
 

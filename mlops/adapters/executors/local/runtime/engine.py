@@ -21,7 +21,13 @@ from pathlib import Path
 
 from mlops.adapters import process
 from mlops.adapters.executors.local.runtime import archive
-from mlops.adapters.executors.local.runtime.launch import Inside, Launch, Mount, opened
+from mlops.adapters.executors.local.runtime.launch import (
+    Inside,
+    Launch,
+    Mount,
+    RootRefusedError,
+    opened,
+)
 from mlops.adapters.executors.local.runtime.proctree import MARK
 from mlops.adapters.rootfs import Image
 from mlops.errors import ExecutorError, OutsideError
@@ -243,10 +249,7 @@ def _open_keys(home: int) -> None:
 def _identity(inside: Inside, image: Image) -> Iterator[str]:
     user = image.user if inside.user is None else str(inside.user)
     if inside.non_root and _user(inside, image) in ("", "0", "root"):
-        raise ExecutorError(
-            f"the container must not run as root (runAsNonRoot), and image {image.digest} would",
-            hint="Set securityContext.runAsUser",
-        )
+        raise RootRefusedError(image.digest)
     if inside.group is not None:
         user = f"{user.partition(':')[0] or '0'}:{inside.group}"
     if user:

@@ -12,6 +12,16 @@ from typing import Protocol
 from mlops.errors import ExecutorError
 
 
+class RootRefusedError(ExecutorError):
+    """A container may not run as root, and would."""
+
+    def __init__(self, image: object) -> None:
+        super().__init__(
+            f"the container must not run as root (runAsNonRoot), and image {image} would",
+            hint="Set securityContext.runAsUser",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A host directory or file, and where the container sees it.

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.executors.local.runtime.launch import Inside, Launch
+from mlops.adapters.executors.local.runtime.launch import Inside, Launch, RootRefusedError
 from mlops.adapters.executors.local.runtime.processors import processors
 from mlops.adapters.executors.local.runtime.proctree import MARK
 from mlops.adapters.executors.local.runtime.wards import Wards
@@ -338,10 +338,7 @@ def _identity(inside: Inside, image: Image, layers: Sequence[Path]) -> tuple[int
     if inside.group is not None:
         gid = inside.group
     if inside.non_root and uid == 0:
-        raise ExecutorError(
-            f"the container must not run as root (runAsNonRoot), and image {image.digest} would",
-            hint="Set securityContext.runAsUser",
-        )
+        raise RootRefusedError(image.digest)
     return uid, gid
 
 
