@@ -39,7 +39,7 @@ _starting = threading.Lock()  # nobody takes a command that has just been starte
 def serve(exchange: str, source: str) -> None:
     """Answer requests on a socket in `exchange` until SIGTERM; commands start below `source`."""
     # the first process of a container is not ended by it, and its memory and GPU would wait for SIGKILL
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     _adopt()
     os.chdir(exchange)  # a Unix socket's name holds 108 bytes: relative always fits
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

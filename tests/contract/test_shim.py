@@ -30,6 +30,11 @@ class Sidecar:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, env: dict[str, str] | None = None, path: str = "") -> None:
+        self.spawn(path)
+        self.exchange.prepare(env or {})
+        self.exchange.wait("env@sha256:00", timeout=30)
+
+    def spawn(self, path: str = "") -> None:
         task = yaml.safe_load(resources.content("tekton/tasks/train.yaml"))
         script = self.exchange.directory.parent / "script"
         script.write_text(task["spec"]["sidecars"][0]["script"])
@@ -44,8 +49,6 @@ class Sidecar:
             },
             start_new_session=True,
         )
-        self.exchange.prepare(env or {})
-        self.exchange.wait("env@sha256:00", timeout=30)
 
     def shell(self, command: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -134,6 +137,23 @@ def test_what_the_kernel_counts_says_whether_memory_was_lacking(
     answering.join()
     assert told[0] == code
     assert ("OOMKilled" in told[1]) == (after > 2 and code > 0)
+
+
+def test_a_sidecar_ends_when_it_is_told_to(sidecar):
+    """SIGTERM alone does not end the first process of a container: it must be heeded."""
+    sidecar.start()
+    assert sidecar.run("true")[0] == 0
+    sidecar.process.terminate()
+    assert sidecar.process.wait(30) == 0
+
+
+def test_a_sidecar_that_still_waits_ends_when_it_is_told_to(sidecar):
+    sidecar.spawn()
+    children = Path(f"/proc/{sidecar.process.pid}/task/{sidecar.process.pid}/children")
+    while not children.read_text():  # it sleeps between two looks
+        assert sidecar.process.poll() is None
+    sidecar.process.terminate()
+    assert sidecar.process.wait(30) == 0
 
 
 def test_a_sidecar_that_dies_is_an_error_that_says_so(sidecar):
