@@ -41,3 +41,12 @@ def _children(outer: subprocess.Popen[bytes]) -> list[str]:
         assert time.monotonic() < end
         time.sleep(0.01)
     return found
+
+
+def test_an_executor_that_is_none_is_refused(tmp_path: Path) -> None:
+    argv = ["watch", "--once", "--executor", "cloud", "--repo", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mlops", *argv], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "there is no executor 'cloud'" in done.stderr
