@@ -13,9 +13,12 @@ from mlops.adapters.executors.local.runtime import sandbox
 from mlops.adapters.git.command import discover
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.kustomize import Kustomize
-from mlops.cli import options, render, wiring
+from mlops.cli import options, render, wiring, wiring_cluster
 from mlops.cli.config import check_files
+from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
+from mlops.domain.cluster import ClusterConfig
+from mlops.domain.lock import TOOL
 from mlops.engine import doctor as engine
 from mlops.engine.doctor import Finding, Machine, Setup
 from mlops.errors import ConfigError, GitError, MlopsError, OutsideError
@@ -48,6 +51,33 @@ def _examine(start: Path) -> Iterator[Finding]:
         yield Finding("repository", False, True, exc.message, "git init")
         return
     yield from engine.project(tree, _setup(start))
+    yield from _cluster(start)
+
+
+def _cluster(start: Path) -> Iterator[Finding]:
+    """What the cluster lacks, where the project says that it uses one."""
+    repository = Repository(discover(start))
+    content = wiring.read_file(repository.root, wiring.PROJECT_FILE)
+    if content is None:
+        return
+    try:
+        project = parse_project(content, wiring.PROJECT_FILE)
+    except ConfigError:  # told already
+        return
+    if project.executor == "tekton" or project.cluster != ClusterConfig():
+        opened = wiring.Opened(repository.root, repository, project)
+        yield from wiring_cluster.examined(opened, _tool(repository.root))
+
+
+def _tool(root: Path) -> str:
+    """The tool image that mlops.lock has; empty where none stands there, or not on a registry."""
+    content = wiring.read_file(root, "mlops.lock")
+    try:
+        lock = parse_lock(content, "mlops.lock") if content is not None else None
+    except ConfigError:  # told already
+        return ""
+    image = lock.image(TOOL) if lock is not None else None
+    return f"{image.ref}@{image.digest}" if image is not None else ""
 
 
 def _machine() -> Machine:

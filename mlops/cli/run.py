@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from mlops.adapters import process
-from mlops.cli import opening, options, plan, render, wiring
+from mlops.cli import opening, options, plan, render, wiring, wiring_cluster
 from mlops.cli.livetree import LiveTree, live
 from mlops.cli.progress import Progress
 from mlops.engine.run import Order, Outcome, outcome_json
-from mlops.errors import MlopsError, OutsideError, UsageError
+from mlops.errors import MlopsError, OutsideError
 
 
 def run(
@@ -52,8 +52,7 @@ def run(
     Examples:  mlops run    mlops run v1.2 --model spam    mlops promote $(mlops run) --to staging
     """
     opened = opening.open_project(repo)
-    if executor not in ("", "local", "tekton"):
-        raise UsageError(f"there is no executor {executor!r}", hint="There is: local, tekton")
+    wiring_cluster.require_executor(executor)
     opened = replace(opened, chosen=executor)
     source = opened.source(rev)
     _note_left_out(opened, source.short, rev)

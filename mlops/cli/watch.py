@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from mlops.cli import opening, options, render
+from mlops.cli import opening, options, render, wiring_cluster
 from mlops.cli.progress import Progress
 from mlops.engine.run import Outcome, outcome_json
 from mlops.engine.watch import Watcher
@@ -18,6 +21,9 @@ def watch(
     *,
     once: Annotated[bool, typer.Option("--once", help="Look once, decide, and end.")] = False,
     interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=1.0)] = 30.0,
+    executor: Annotated[
+        str, typer.Option(help="Where runs are carried out: local, or tekton.")
+    ] = "",
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
@@ -26,8 +32,10 @@ def watch(
 
     Examples:  mlops watch --once    mlops watch --interval 10
     """
+    wiring_cluster.require_executor(executor)
+    _end_when_asked()
     while True:
-        opened = opening.open_project(repo)
+        opened = replace(opening.open_project(repo), chosen=executor)
         watcher = Watcher(
             opened.repository,
             partial(opened.runner, Progress(logs=verbose)),
@@ -42,6 +50,13 @@ def watch(
             render.answer([outcome_json(o) for o in outcomes], output, partial(_print, outcomes))
             return 1 if any(o.failed and o.fresh for o in outcomes) else 0
         time.sleep(interval)
+
+
+def _end_when_asked() -> None:
+    """Let SIGTERM end the first process of a container as it ends any other: without this it would be killed
+    half a minute later. A run on a cluster goes on."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
 
 
 def _print(outcomes: tuple[Outcome, ...]) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from mlops.cli import render
 from mlops.domain import giturl
 from mlops.domain.cluster import Access
 from mlops.domain.project import Project
-from mlops.errors import ConfigError, MlopsError
+from mlops.errors import ConfigError, MlopsError, UsageError
 
 if TYPE_CHECKING:
     from mlops.adapters.cluster.deploying import Deployer
     from mlops.adapters.executors.tekton import TektonExecutor
     from mlops.cli.wiring import Opened
+    from mlops.engine.doctor import Finding
     from mlops.engine.live import Live
     from mlops.engine.state import Environments
     from mlops.engine.status import StatusRow
@@ -58,6 +59,12 @@ def address(project: Project, remote: str) -> str:
     return giturl.without_login(project.cluster.repository or remote)
 
 
+def require_executor(name: str) -> None:
+    """Raises UsageError where there is no such executor; empty is the project's own."""
+    if name not in ("", "local", "tekton"):
+        raise UsageError(f"there is no executor {name!r}", hint="There is: local, tekton")
+
+
 def require_reach(project: Project, remote: str) -> None:
     """Raises ConfigError where pods could reach neither repository nor registry."""
     if project.layout is not None:
@@ -96,3 +103,25 @@ def nudge(opened: Opened, environments: Iterable[str]) -> None:
         render.note(f"not told to reconcile: {each}")
     for each in found.told:
         render.note(f"told {each} to reconcile")
+
+
+def examined(opened: Opened, tool: str) -> Iterator[Finding]:
+    """What `mlops doctor` finds of the cluster that a project uses. Never fails: what cannot be asked is
+    a finding too."""
+    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
+    from mlops.adapters.cluster.examining import examine  # noqa: PLC0415
+    from mlops.engine import clusterdoctor, doctor  # noqa: PLC0415
+    from mlops.manifests.pods import ACCOUNTS  # noqa: PLC0415
+
+    project = opened.project
+    classes = tuple(model.workspace.storage_class for model in project.models)
+    accounts = tuple(sorted(set(ACCOUNTS.values())))
+    wanted = clusterdoctor.Wanted(opened.on_cluster, accounts, classes, tool)
+    try:
+        if opened.on_cluster:
+            require_reach(project, opened.repository.remote_url() or "")
+        cluster = connect(access(project), patience=_NUDGE)
+        yield from clusterdoctor.findings(examine(cluster, clusterdoctor.questions(wanted)), wanted)
+    except MlopsError as exc:
+        remedy = exc.hint or "kubectl cluster-info"
+        yield doctor.Finding("cluster", False, opened.on_cluster, exc.message, remedy)

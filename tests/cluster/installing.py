@@ -34,6 +34,13 @@ class Installed:
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
+    def remove(self) -> None:
+        """The namespace with all that is in it, and what the listener has outside of it."""
+        name = f"mlops-listener-{self.namespace}"
+        for kind in ("clusterrolebinding", "clusterrole"):
+            self.cluster.done("delete", kind, name, "--ignore-not-found")
+        self.cluster.done("delete", "namespace", self.namespace, "--wait=false")
+
 
 def write(layout: Layout, root: Path, image: str, url: str, namespace: str = "") -> Installed:
     """What `mlops init` writes for a project whose repository is at `url`."""

@@ -11,14 +11,12 @@ import yaml
 
 from mlops.manifests.pods import ACCOUNTS
 from tests.cluster import installing
+from tests.cluster.accounts import RUNS, Rules, rules
 from tests.cluster.installing import Installed
 from tests.cluster.layout import Layout
 
 URL = "https://git.example.org/team/shop.git"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-RUNS = ("pipelineruns.tekton.dev", "taskruns.tekton.dev")
-
-Rules = set[tuple[str, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -27,39 +25,7 @@ def installed(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Itera
     found = installing.write(layout, tmp_path_factory.mktemp("install"), image, URL)
     found.apply()
     yield found
-    found.cluster.done("delete", "namespace", found.namespace, "--wait=false")
-
-
-def rules(installed: Installed, account: str, namespace: str = "") -> Rules:
-    """What an account may do in a namespace: verb, resource with its group (or path), name."""
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectRulesReview",
-        "spec": {"namespace": namespace or installed.namespace},
-    }
-    argv = (
-        "create",
-        "--validate=false",
-        "-o",
-        "json",
-        f"--as={installed.account(account)}",
-        "-f",
-        "-",
-    )
-    status = json.loads(installed.cluster.done(*argv, document=review))["status"]
-    assert not status["incomplete"]
-    found: Rules = set()
-    for rule in status["resourceRules"]:
-        kinds = {
-            f"{resource}.{group}" if group else resource
-            for group in rule.get("apiGroups") or ()
-            for resource in rule.get("resources") or ()
-        }
-        names = rule.get("resourceNames") or [""]
-        found |= {(verb, kind, name) for verb in rule["verbs"] for kind in kinds for name in names}
-    for rule in status["nonResourceRules"]:
-        found |= {(v, url, "") for v in rule["verbs"] for url in rule.get("nonResourceURLs") or ()}
-    return found
+    found.remove()
 
 
 @pytest.fixture(scope="module")

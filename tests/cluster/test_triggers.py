@@ -2,97 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import json
-import secrets
-import subprocess
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.cluster import installing, triggers
-from tests.cluster.installing import Installed
+from tests.cluster.accounts import RUNS, Rules, rules
 from tests.cluster.layout import Layout
-from tests.cluster.test_install import RUNS, Rules, rules
+from tests.cluster.pushes import (
+    SECRET,
+    Listener,
+    by_token,
+    commit,
+    github_push,
+    gitlab_push,
+    listen,
+    signed,
+)
 
 URL = "https://git.example.org/Team/Shop.git"
-SECRET = "hunter2-Zw9x"
-BOTH = 2  # triggers that each event goes through
 LARGEST = 5 * 1024 * 1024  # bytes
-
-
-def commit() -> str:
-    return secrets.token_hex(20)
-
-
-def github_push(sha: str, **more: Any) -> dict[str, Any]:
-    body = {"ref": "refs/heads/main", "after": sha, "deleted": False, "commits": []}
-    return {**body, "repository": {"full_name": "Team/Shop"}, **more}
-
-
-def gitlab_push(sha: str, **more: Any) -> dict[str, Any]:
-    body = {"object_kind": "push", "ref": "refs/heads/main", "after": sha}
-    return {**body, "project": {"path_with_namespace": "Team/Shop"}, **more}
-
-
-def signed(body: bytes, secret: str = SECRET, event: str = "push") -> dict[str, str]:
-    """What GitHub sends beside a body."""
-    signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-    return {"X-GitHub-Event": event, "X-Hub-Signature-256": f"sha256={signature}"}
-
-
-def by_token(token: str = SECRET, event: str = "Push Hook") -> dict[str, str]:
-    """What GitLab sends beside a body."""
-    return {"X-Gitlab-Event": event, "X-Gitlab-Token": token}
-
-
-@dataclass(frozen=True)
-class Listener:
-    """The listener of a project."""
-
-    installed: Installed
-    url: str
-
-    def deliver(self, body: Any, headers: Mapping[str, str]) -> str:
-        """Post an event, and wait until each of the triggers has done with it; its number."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        own = {"Content-Type": "application/json", **headers}
-        answer = httpx.post(self.url, content=content, headers=own, trust_env=False, timeout=60)
-        if answer.status_code == httpx.codes.BAD_REQUEST:  # it did not even begin
-            return ""
-        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
-        event: str = answer.json()["eventID"]
-        end = time.monotonic() + 60
-        while len(self.outcomes(event)) < BOTH:
-            assert time.monotonic() < end, self.installed.cluster.done(
-                "logs", "deployment/el-mlops"
-            )
-            time.sleep(0.1)
-        return event
-
-    def outcomes(self, event: str) -> list[str]:
-        """How each trigger ended with an event, as the listener's log has it."""
-        log = self.installed.cluster.done("logs", "deployment/el-mlops", "--tail=-1")
-        found = []
-        for line in log.splitlines():
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line) if event in line else {}
-                said = str(entry.get("message"))
-                over = "interceptor stopped" in said or "creating resource" in said
-                if over or entry.get("severity") == "error":
-                    found.append(said)
-        return found
-
-    def jobs(self) -> set[str]:
-        """The commits that Jobs were made for."""
-        found = self.installed.cluster.done("get", "jobs", "-o", "name")
-        return {name.removeprefix("job.batch/mlops-push-") for name in found.split()}
 
 
 @pytest.fixture(scope="module")
@@ -101,26 +34,9 @@ def listener(layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     image = json.loads(layout.images.read_text())["busybox"]
     found = installing.write(layout, tmp_path_factory.mktemp("triggers"), image, URL)
     found.apply()
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "mlops-webhook"},
-        "stringData": {"secret": SECRET},
-    }
-    found.cluster.done("create", "-f", "-", document=secret)
-    assert "violate" not in found.apply("triggers")
-    found.cluster.done("wait", "--for=create", "--timeout=60s", "deployment/el-mlops")
-    available = ("wait", "--for=condition=Available", "--timeout=180s", "deployment/el-mlops")
-    found.cluster.done(*available)
-    address = found.cluster.get("service", "el-mlops")["spec"]["clusterIP"]
-    yield Listener(found, f"http://{address}:8080")
+    yield listen(found)
     found.apply("triggers", "--dry-run=server", "--validate=strict")
-    subprocess.run(
-        ["kubectl", "delete", "--wait=false", "-k", str(found.root / "tekton/install/triggers")],
-        check=True,
-        capture_output=True,
-    )
-    found.cluster.done("delete", "namespace", found.namespace, "--wait=false")
+    found.remove()
 
 
 def test_a_push_of_github_starts_a_look_at_the_branches(listener: Listener) -> None:

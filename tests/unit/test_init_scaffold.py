@@ -282,3 +282,16 @@ def test_a_repository_that_no_pod_reaches_stays_an_example():
         "https://git.example.com/team/spam-filter.git"
         in planned(tree).files["tekton/install/watch.yaml"]
     )
+
+
+def test_what_a_cluster_needs_is_for_the_namespace_that_mlops_yaml_names():
+    tree = project_with()
+    tree.content["mlops.yaml"] = (
+        "apiVersion: mlops/v1\nkind: Project\nname: shop\nbranches: [main, 'rel/*']\n"
+        "cluster: {namespace: ml, repository: 'https://git.internal/team/shop.git'}\n"
+        "models: {spam: {artifact: spam.pkl, train: {command: [make]}}}\n"
+    )
+    found = planned(tree).files
+    assert "namespace: ml\n" in found["tekton/install/kustomization.yaml"]
+    assert "https://git.internal/team/shop.git" in found["tekton/install/watch.yaml"]
+    assert "(main|rel/.*)" in found["tekton/install/triggers/listener.yaml"]

@@ -38,7 +38,9 @@ def connect(access: Access, patience: float = 60.0) -> Cluster:
 
 
 def _in_pod(access: Access) -> bool:
-    if access.context or access.kubeconfig or os.environ.get("KUBECONFIG"):
+    """A context is one of a kubeconfig's: where there is none, the pod's own account is all there is, and
+    mlops.yaml may name the context that people use outside."""
+    if access.kubeconfig or os.environ.get("KUBECONFIG"):
         return False
     inside = "KUBERNETES_SERVICE_HOST" in os.environ and (_POD / "token").is_file()
     return inside and not (Path.home() / ".kube" / "config").is_file()

@@ -26,6 +26,8 @@ _PAGE = 500  # objects
 _JSON = "application/json"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
+# of an object its metadata alone (Kubernetes API concepts, "Metadata-only fetches")
+_ABOUT = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _MANAGER = "mlops"
 _VERBS = {"create": "POST", "replace": "PUT", "apply": "PATCH"}
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')  # RFC 7234, 5.5
@@ -62,6 +64,16 @@ class Cluster:
         """An object; None where there is none of that name."""
         path = kind.path(namespace or self.namespace, name)
         return self._object("GET", path, f"read {kind.name} {name}")
+
+    def read(self, path: str, doing: str) -> Json | None:
+        """What stands at a path of the API that is no object's; None where nothing does."""
+        return self._object("GET", path, doing)
+
+    def exists(self, kind: Kind, name: str) -> bool:
+        """Whether there is an object of that name; what it holds stays on the server."""
+        path = kind.path(self.namespace, name)
+        doing = f"look for {kind.name} {name}"
+        return self._object("GET", path, doing, accept=_ABOUT) is not None
 
     def list(self, kind: Kind, picked: Params = (), namespace: str = "") -> tuple[list[Json], str]:
         """All objects of a namespace that `picked` (labelSelector, fieldSelector) picks, and the
@@ -221,9 +233,10 @@ class Cluster:
         params: Params = (),
         body: Any = None,
         kind: str = "",
+        accept: str = _JSON,
     ) -> Json | None:
         try:
-            return self._json(method, path, doing, params, body, kind)
+            return self._json(method, path, doing, params, body, kind, accept)
         except AnsweredError as exc:
             if exc.answer.code == 404:
                 return None
@@ -237,12 +250,13 @@ class Cluster:
         params: Params = (),
         body: Any = None,
         kind: str = "",
+        accept: str = _JSON,
     ) -> Json:
         """One call, tried again while the API is away or busy."""
         backoff = Backoff(self._patience)
         while True:
             try:
-                response = self._send(method, path, doing, params, body, kind)
+                response = self._send(method, path, doing, params, body, kind, accept=accept)
                 found: Json = json.loads(self._read(response, doing))
                 return found
             except ClusterError as exc:

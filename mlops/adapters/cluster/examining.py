@@ -1,0 +1,121 @@
+"""Looks at what a cluster has of what runs need. Reads alone, and of Secrets their names alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from mlops.adapters.cluster.cluster import Cluster, Json
+from mlops.adapters.cluster.kinds import Kind
+from mlops.domain.clusterstate import ClusterState, Questions, Right
+from mlops.errors import ForbiddenError
+
+TEKTON = "tekton-pipelines"  # the namespace that it has of itself
+WATCHER = "mlops-watch"
+_NAMESPACE = Kind("Namespace", "v1", "namespaces", namespaced=False)
+_CONFIG_MAP = Kind("ConfigMap", "v1", "configmaps")
+_ACCOUNT = Kind("ServiceAccount", "v1", "serviceaccounts")
+_SECRET = Kind("Secret", "v1", "secrets")
+_DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
+_CLASS = Kind("StorageClass", "storage.k8s.io/v1", "storageclasses", namespaced=False)
+_DEFAULT = "storageclass.kubernetes.io/is-default-class"
+_REVIEWS = "authorization.k8s.io/v1"
+
+_Seen = TypeVar("_Seen")
+
+
+def examine(cluster: Cluster, questions: Questions) -> ClusterState:
+    """Ask for everything, one thing after the other. Raises ClusterError where the API does not answer."""
+    version = str((cluster.read("/version", "ask for its version") or {}).get("gitVersion") or "")
+    served = cluster.read("/apis/tekton.dev/v1", "ask for Tekton's API") is not None
+    labels = _seen(lambda: _labels(cluster))
+    return ClusterState(
+        server=cluster.server,
+        version=version,
+        namespace=cluster.namespace,
+        labels=labels,
+        tekton=_tekton(cluster) if served else "",
+        flags=_seen(lambda: _data(cluster, "feature-flags")) if served else None,
+        own=frozenset(each for each in questions.own if _allowed(cluster, each)),
+        accounts=_seen(lambda: _names(cluster, _ACCOUNT, tuple(questions.accounts))),
+        rights={
+            account: _seen(partial(_rights, cluster, account, rights))
+            for account, rights in questions.accounts.items()
+        },
+        secrets=_seen(lambda: _names(cluster, _SECRET, questions.secrets)),
+        classes=_seen(lambda: _classes(cluster)),
+        watcher=_seen(lambda: _watcher(cluster)),
+    )
+
+
+def _seen(ask: Callable[[], _Seen]) -> _Seen | None:
+    """The answer; None where it is forbidden to ask."""
+    try:
+        return ask()
+    except ForbiddenError:
+        return None
+
+
+def _labels(cluster: Cluster) -> dict[str, str]:
+    """Of the namespace; it has one with its own name, so that none are those of no namespace."""
+    found = cluster.get(_NAMESPACE, cluster.namespace) or {}
+    return dict((found.get("metadata") or {}).get("labels") or {})
+
+
+def _tekton(cluster: Cluster) -> str | None:
+    return _seen(lambda: _data(cluster, "pipelines-info").get("version")) or None
+
+
+def _data(cluster: Cluster, name: str) -> dict[str, str]:
+    found = cluster.get(_CONFIG_MAP, name, TEKTON) or {}
+    return {str(key): str(value) for key, value in (found.get("data") or {}).items()}
+
+
+def _names(cluster: Cluster, kind: Kind, wanted: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in wanted if cluster.exists(kind, name))
+
+
+def _allowed(cluster: Cluster, right: Right) -> bool:
+    return _review(cluster, "SelfSubjectAccessReview", right, {})
+
+
+def _rights(cluster: Cluster, account: str, rights: tuple[Right, ...]) -> frozenset[Right]:
+    space = cluster.namespace
+    who: Json = {
+        "user": f"system:serviceaccount:{space}:{account}",
+        "groups": [
+            *("system:serviceaccounts", f"system:serviceaccounts:{space}", "system:authenticated")
+        ],
+    }
+    kind = "LocalSubjectAccessReview"
+    return frozenset(each for each in rights if _review(cluster, kind, each, who))
+
+
+def _review(cluster: Cluster, kind: str, right: Right, who: Json) -> bool:
+    group, resource, sub = right.resource
+    asked = {"namespace": cluster.namespace, "verb": right.verb, "group": group}
+    asked |= {"resource": resource} | ({"subresource": sub} if sub else {})
+    document = {
+        "apiVersion": _REVIEWS,
+        "kind": kind,
+        "metadata": {"namespace": cluster.namespace} if who else {},
+        "spec": {"resourceAttributes": asked, **who},
+    }
+    answer = cluster.create(document) or {}
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+def _classes(cluster: Cluster) -> dict[str, bool]:
+    found, _ = cluster.list(_CLASS)
+    about = [each["metadata"] for each in found]
+    return {
+        str(each["name"]): (each.get("annotations") or {}).get(_DEFAULT) == "true" for each in about
+    }
+
+
+def _watcher(cluster: Cluster) -> str:
+    found = cluster.get(_DEPLOYMENT, WATCHER)
+    if found is None:
+        return ""
+    return str(found["spec"]["template"]["spec"]["containers"][0]["image"])

@@ -1,0 +1,262 @@
+"""What a cluster lacks of what runs need, and the command that mends it: `mlops doctor` of a cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from mlops.domain.clusterstate import ClusterState, Questions, Right
+from mlops.engine.doctor import Finding
+
+_RESTRICTED = "pod-security.kubernetes.io/enforce"
+_OLDEST = (1, 0)  # Tekton whose v1 API has all that runs use
+_RUNS, _TASKS = "pipelineruns.tekton.dev", "taskruns.tekton.dev"
+WATCHER = "mlops-watch"
+_FOLLOWS = (
+    *(Right(verb, _RUNS) for verb in ("create", "get", "list", "watch", "patch")),
+    *(Right(verb, _TASKS) for verb in ("get", "list", "watch")),
+    Right("get", "pods/log"),
+)
+# what none of the accounts of tasks may do: these say of what kind a right too many is
+_HARMFUL = (Right("get", "secrets"), Right("create", "pods"), Right("create", _RUNS))
+_APPLY = "kubectl apply --server-side -k tekton/install"
+_LOGIN = "--type=kubernetes.io/basic-auth --from-file=username=FILE --from-file=password=FILE"
+_GIT = " && kubectl annotate secret {name} -n {space} tekton.dev/git-0=https://HOST"
+# name → what is without it, and what comes after `kubectl create secret` and the name
+_SECRETS = {
+    "mlops-git": ("runs read the project without a login", _LOGIN + _GIT),
+    "mlops-git-push": ("runs cannot push pins where that needs a login", _LOGIN + _GIT),
+    "mlops-registry": (
+        "runs push images without a login",
+        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=FILE",
+    ),
+    "mlops-dvc": ("runs reach the DVC remote without credentials", "--from-env-file=FILE"),
+    "mlops-packages": ("builds reach package indexes without a login", "--from-env-file=FILE"),
+    "mlops-watch-git": (
+        "mlops watch reads and claims without a login",
+        "--from-file=config=FILE --from-file=login=FILE",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a project needs of its cluster: whether it runs there (else it only deploys), the accounts of
+    tasks, the storage classes that models name ("": the default), and the locked tool image."""
+
+    runs: bool
+    accounts: tuple[str, ...]
+    classes: tuple[str, ...]
+    tool: str
+
+
+def questions(wanted: Wanted) -> Questions:
+    """What to ask a cluster."""
+    accounts = dict.fromkeys(wanted.accounts, _HARMFUL) | {WATCHER: _FOLLOWS}
+    return Questions(accounts, _FOLLOWS, tuple(_SECRETS))
+
+
+def findings(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
+    """What there is to say of a cluster that answered."""
+    yield Finding("cluster", True, True, f"{found.server} answers: Kubernetes {found.version}")
+    yield _tekton(found, wanted)
+    yield from _flags(found, wanted)
+    yield from _namespace(found, wanted)
+    if found.labels == {}:
+        return
+    yield _own(found, wanted)
+    yield from _accounts(found, wanted)
+    yield from _secrets(found)
+    yield from _classes(found, wanted)
+    yield from _watcher(found, wanted)
+
+
+def _unseen(subject: str, what: str) -> Finding:
+    return Finding(subject, False, False, f"you may not see {what}", "ask whoever runs the cluster")
+
+
+def _tekton(found: ClusterState, wanted: Wanted) -> Finding:
+    if found.tekton == "":
+        return Finding(
+            *("Tekton", False, wanted.runs, "the cluster has no Tekton Pipelines (v1 API)"),
+            "install it: https://tekton.dev/docs/installation/pipelines/",
+        )
+    if found.tekton is None:
+        return Finding(
+            "Tekton", True, wanted.runs, "Tekton Pipelines is there; its version is hidden"
+        )
+    match = re.match(r"v?(\d+)\.(\d+)", found.tekton)
+    old = match is not None and (int(match[1]), int(match[2])) < _OLDEST
+    if old:
+        return Finding(
+            *("Tekton", False, wanted.runs, f"Tekton Pipelines {found.tekton} is too old"),
+            "install 1.0 or newer: https://tekton.dev/docs/installation/pipelines/",
+        )
+    return Finding("Tekton", True, wanted.runs, f"Tekton Pipelines {found.tekton}")
+
+
+def _flags(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
+    if not wanted.runs or found.tekton == "":
+        return
+    if found.flags is None:
+        yield _unseen("Tekton's flags", "the ConfigMap feature-flags of tekton-pipelines")
+        return
+    restricted = (found.labels or {}).get(_RESTRICTED) == "restricted"
+    if found.flags.get("set-security-context") != "true":
+        yield Finding(
+            *("Tekton's flags", False, restricted),
+            "set-security-context is off: the pods of a restricted namespace are refused",
+            _patch("set-security-context", "true"),
+        )
+    if found.flags.get("coschedule") == "disabled":
+        yield Finding(
+            *("Tekton's flags", False, False),
+            "coschedule is disabled: on several nodes the tasks of a run cannot share their volume",
+            _patch("coschedule", "workspaces"),
+        )
+    if found.flags.get("disable-affinity-assistant") == "true" and "coschedule" not in found.flags:
+        yield Finding(
+            *("Tekton's flags", False, False),
+            "the affinity assistant is off: on several nodes the tasks of a run cannot share their volume",
+            _patch("disable-affinity-assistant", "false"),
+        )
+
+
+def _patch(flag: str, value: str) -> str:
+    data = f'{{"data":{{"{flag}":"{value}"}}}}'
+    return f"kubectl patch configmap feature-flags -n tekton-pipelines --type merge -p '{data}'"
+
+
+def _namespace(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
+    if found.labels is None:
+        yield _unseen("namespace", f"the labels of the namespace {found.namespace}")
+        return
+    if not found.labels:
+        said = f"the cluster has no namespace {found.namespace}"
+        yield Finding("namespace", False, wanted.runs, said, _APPLY)
+        return
+    level = found.labels.get(_RESTRICTED, "")
+    if level == "restricted":
+        said = f"{found.namespace} enforces restricted Pod Security"
+        yield Finding("namespace", True, wanted.runs, said)
+        return
+    yield Finding(
+        *("namespace", False, False),
+        f"{found.namespace} enforces {level or 'no'} Pod Security: training could have privileges",
+        f"kubectl label --overwrite namespace {found.namespace} {_RESTRICTED}=restricted",
+    )
+
+
+def _own(found: ClusterState, wanted: Wanted) -> Finding:
+    lacking = [right for right in _FOLLOWS if right not in found.own]
+    if not lacking:
+        return Finding(
+            "rights", True, wanted.runs, f"you may make and follow runs in {found.namespace}"
+        )
+    binding = (
+        f"kubectl create rolebinding mlops-NAME -n {found.namespace} --role={WATCHER} --user=NAME"
+    )
+    return Finding(
+        *("rights", False, wanted.runs),
+        f"you may not {_told(lacking)} in {found.namespace}",
+        binding,
+    )
+
+
+def _told(rights: Iterable[Right]) -> str:
+    """`create, get pipelineruns.tekton.dev; get pods/log`."""
+    verbs: dict[str, list[str]] = {}
+    for right in rights:
+        verbs.setdefault(right.kind, []).append(right.verb)
+    return "; ".join(f"{', '.join(some)} {kind}" for kind, some in verbs.items())
+
+
+def _accounts(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
+    if not wanted.runs:
+        return
+    if found.accounts is None:
+        yield _unseen("accounts", f"the service accounts of {found.namespace}")
+        return
+    absent = [name for name in wanted.accounts if name not in found.accounts]
+    if absent:
+        said = f"not there: {', '.join(absent)}"
+        yield Finding("accounts", False, True, said, _APPLY)
+    for name in wanted.accounts:
+        held = found.rights.get(name) or frozenset()
+        too_many = [right for right in _HARMFUL if right in held]
+        if too_many:
+            yield Finding(
+                *(
+                    "accounts",
+                    False,
+                    False,
+                    f"{name} may {_told(too_many)}, and needs no right at all",
+                ),
+                f"kubectl get rolebindings,clusterrolebindings -A -o wide | grep -e {name} -e serviceaccounts",
+            )
+    watching = found.rights.get(WATCHER)
+    if WATCHER in found.accounts and watching is not None:
+        lacking = [right for right in _FOLLOWS if right not in watching]
+        if lacking:
+            said = f"{WATCHER} may not {_told(lacking)}"
+            yield Finding("accounts", False, False, said, _APPLY)
+    if not absent:
+        yield Finding(
+            "accounts", True, True, f"each task has its own: {', '.join(wanted.accounts)}"
+        )
+
+
+def _secrets(found: ClusterState) -> Iterator[Finding]:
+    if found.secrets is None:
+        yield _unseen("secrets", f"which Secrets {found.namespace} has")
+        return
+    there = [name for name in _SECRETS if name in found.secrets]
+    if there:
+        yield Finding("secrets", True, False, f"there: {', '.join(there)}")
+    for name, (without, rest) in _SECRETS.items():
+        if name not in found.secrets:
+            command = f"kubectl create secret generic {name} -n {found.namespace} {rest}"
+            command = command.format(name=name, space=found.namespace)
+            yield Finding("secrets", False, False, f"no {name}: {without}", command)
+
+
+def _classes(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
+    if not wanted.runs:
+        return
+    if found.classes is None:
+        yield _unseen("storage", "the storage classes")
+        return
+    for name in dict.fromkeys(wanted.classes):
+        yield _class(found.classes, name)
+
+
+def _class(classes: Mapping[str, bool], name: str) -> Finding:
+    known = ", ".join(classes) or "none"
+    if name:
+        said = f"the storage class {name} of workspace.storage_class"
+        if name in classes:
+            return Finding("storage", True, True, f"{said} is there")
+        remedy = "name another in mlops.yaml: kubectl get storageclass"
+        return Finding("storage", False, True, f"{said} is not there; there is: {known}", remedy)
+    usual = [each for each, default in classes.items() if default]
+    if usual:
+        return Finding("storage", True, True, f"runs keep their files on {usual[0]}")
+    annotation = "storageclass.kubernetes.io/is-default-class=true"
+    return Finding(
+        *("storage", False, True),
+        f"no storage class is the default: volumes of runs never bind; there is: {known}",
+        f"name one in mlops.yaml, workspace.storage_class; or kubectl annotate storageclass NAME {annotation}",
+    )
+
+
+def _watcher(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
+    if not found.watcher:
+        return
+    if wanted.tool and found.watcher != wanted.tool:
+        yield Finding(
+            *("mlops watch", False, False, f"runs {found.watcher}; mlops.lock has {wanted.tool}"),
+            f"write that one into tekton/install/kustomization.yaml, and {_APPLY}",
+        )
+    else:
+        yield Finding("mlops watch", True, False, f"runs {found.watcher}")

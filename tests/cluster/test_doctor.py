@@ -1,0 +1,172 @@
+"""`mlops doctor` of a real cluster."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import installing
+from tests.cluster.conftest import Namespace
+from tests.cluster.installing import Installed
+from tests.cluster.layout import Layout
+from tests.cluster.typed import mlops
+
+OURS = ("cluster", "Tekton", "Tekton's flags", "namespace", "rights", "accounts", "secrets")
+OURS += ("storage", "mlops watch")
+SECRET = "hunter2-Zw9x"
+Asked = Callable[..., dict[str, list[dict[str, Any]]]]
+
+
+def project(namespace: str, **more: Any) -> str:
+    model = {"artifact": "m.pkl", "train": {"command": ["true"]}}
+    document = {"apiVersion": "mlops/v1", "kind": "Project", "name": "shop", "executor": "tekton"}
+    document |= {"registry": "registry.example.org/ml", "models": {"shop": model}}
+    document |= {"cluster": {"namespace": namespace, "repository": "https://git.example.org/shop"}}
+    return yaml.safe_dump(document | more)
+
+
+@pytest.fixture
+def asked(here: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """What doctor says, by subject, in a project whose runs are in a namespace."""
+    subprocess.run(["git", "init", "-q"], check=True)
+    monkeypatch.setenv("KUBECONFIG", str(layout.kubeconfig))
+
+    def asked(namespace: str, **more: Any) -> dict[str, list[dict[str, Any]]]:
+        (here / "mlops.yaml").write_text(project(namespace, **more))
+        said = mlops("doctor", "--output", "json")
+        assert said.code in (0, 1), said.err
+        assert SECRET not in said.out + said.err
+        found: dict[str, list[dict[str, Any]]] = {}
+        for each in json.loads(said.out):
+            if each["subject"] in OURS:
+                found.setdefault(each["subject"], []).append(each)
+        return found
+
+    return asked
+
+
+@pytest.fixture
+def installed(layout: Layout, tmp_path: Path) -> Iterator[Installed]:
+    image = json.loads(layout.images.read_text())["busybox"]
+    found = installing.write(layout, tmp_path / "install", image, "https://git.example.org/shop")
+    found.apply()
+    yield found
+    found.remove()
+
+
+def wrong(found: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, bool]]:
+    return [
+        (each["subject"], each["said"], each["needed"])
+        for some in found.values()
+        for each in some
+        if not each["fine"] and each["subject"] != "secrets"
+    ]
+
+
+def test_a_cluster_with_what_runs_need_is_in_order(asked: Asked, installed: Installed) -> None:
+    found = asked(installed.namespace)
+    assert wrong(found) == []
+    assert set(found) == set(OURS) - {"Tekton's flags"}
+    assert "Kubernetes v1.36" in found["cluster"][0]["said"]
+    assert found["Tekton"][0]["said"] == "Tekton Pipelines devel"
+
+
+def test_a_namespace_that_is_not_there_is_mended_by_applying_it(asked: Asked) -> None:
+    found = asked("not-there")
+    assert wrong(found) == [("namespace", "the cluster has no namespace not-there", True)]
+    assert found["namespace"][0]["remedy"] == "kubectl apply --server-side -k tekton/install"
+
+
+def test_a_bare_namespace_lacks_profile_and_accounts(asked: Asked, namespace: Namespace) -> None:
+    found = wrong(asked(namespace.name))
+    assert [(subject, needed) for subject, _, needed in found] == [
+        ("namespace", False),
+        ("accounts", True),
+    ]
+    assert "mlops-train" in found[1][1]
+
+
+def test_secrets_are_named_and_never_read(asked: Asked, installed: Installed) -> None:
+    before = asked(installed.namespace)["secrets"]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mlops-dvc"}}
+    secret["stringData"] = {"AWS_SECRET_ACCESS_KEY": SECRET}
+    installed.cluster.done("create", "-f", "-", document=secret)
+    after = asked(installed.namespace)["secrets"]
+    assert {each["said"] for each in after} - {each["said"] for each in before} == {
+        "there: mlops-dvc"
+    }
+    assert len(after) == len(before)
+
+
+def test_a_right_too_many_is_found(asked: Asked, installed: Installed) -> None:
+    who = f"--serviceaccount={installed.namespace}:mlops-train"
+    installed.cluster.done("create", "rolebinding", "too-much", "--clusterrole=edit", who)
+    ((subject, said, needed),) = wrong(asked(installed.namespace))
+    assert (subject, needed) == ("accounts", False)
+    assert (
+        "mlops-train may get secrets; create pods; create pipelineruns.tekton.dev, and needs"
+        in said
+    )
+
+
+def test_who_has_no_rights_hears_what_they_may_not_see(
+    asked: Asked, installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = installed.cluster.done("create", "token", "mlops-train").strip()
+    document = yaml.safe_load(installed.cluster.layout.kubeconfig.read_text())
+    document["users"][0]["user"] = {"token": token}
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    with monkeypatch.context() as other:
+        other.setenv("KUBECONFIG", str(path))
+        found = asked(installed.namespace)
+    (said,) = (said for _, said, needed in wrong(found) if needed)
+    assert said.startswith("you may not create, get, list, watch, patch pipelineruns.tekton.dev; ")
+    hidden = [said for _, said, _ in wrong(found) if "you may not see" in said]
+    assert len(hidden) >= 3
+
+
+def test_a_storage_class_that_is_not_there_is_named(asked: Asked, installed: Installed) -> None:
+    model = {"artifact": "m.pkl", "train": {"command": ["true"]}}
+    model["workspace"] = {"storage_class": "gone"}
+    ((subject, said, needed),) = wrong(asked(installed.namespace, models={"shop": model}))
+    assert (subject, needed) == ("storage", True)
+    assert "gone" in said
+    assert "directory" in said
+
+
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [("https://127.0.0.1:9", "cannot be reached"), ("", "names no server")],
+)
+def test_a_cluster_that_does_not_answer_is_a_finding(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, told: str
+) -> None:
+    document = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(document))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    ((subject, said, needed),) = wrong(asked("shop"))
+    assert (subject, needed) == ("cluster", True)
+    assert told in said
+
+
+def test_a_registry_that_pods_cannot_reach_is_a_finding(asked: Asked, installed: Installed) -> None:
+    ((subject, said, needed),) = wrong(asked(installed.namespace, registry="oci:.mlops/registry"))
+    assert (subject, needed) == ("cluster", True)
+    assert "pods cannot reach oci:.mlops/registry" in said
+
+
+def test_a_project_without_a_cluster_asks_none(asked: Asked) -> None:
+    assert asked("shop", executor="local", cluster={}) == {}
