@@ -7,12 +7,15 @@ What is offered is evaluated by some shells, so names that are no names of ours 
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from mlops import documents
 from mlops.adapters.git import GitOpsBranch, Repository, discover
 from mlops.cli import opening, options
 from mlops.cli.wiring import Opened
@@ -88,6 +91,17 @@ def releases(incomplete: str) -> list[str]:
 def references(incomplete: str) -> list[str]:
     """Environments, and references to releases."""
     return _offered(lambda k: [*k.environments, *_releases(k, incomplete)], incomplete)
+
+
+def contexts(incomplete: str) -> list[str]:
+    """Contexts of the kubeconfig: whoever types has it, in a project or not."""
+    found: list[str] = []
+    for path in (os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep):
+        with suppress(Exception):  # see above
+            text = Path(path).expanduser().read_bytes()
+            listed = documents.load(text, path).value["contexts"]
+            found += [str(each["name"]) for each in listed]
+    return [name for name in dict.fromkeys(found) if name.startswith(incomplete) and _fit(name)]
 
 
 def _releases(known: Known, incomplete: str) -> Iterable[str]:

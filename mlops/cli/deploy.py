@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.adapters.kustomize import Kustomize
-from mlops.cli import opening, options, pins, render, runs_options, wiring_cluster
+from mlops.cli import completion, opening, options, pins, render, runs_options, wiring_cluster
 from mlops.config.fields import seconds
 from mlops.domain.cluster import Access
 from mlops.engine.deploy import Answer, Deploying, DeployOrder
@@ -21,6 +21,7 @@ Context = Annotated[
         metavar="CONTEXT",
         help="The context of the kubeconfig; default: as mlops.yaml says, else its current one.",
         show_default=False,
+        autocompletion=completion.contexts,
     ),
 ]
 
