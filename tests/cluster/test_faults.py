@@ -7,23 +7,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from mlops.adapters.cluster import Cluster
-from mlops.adapters.cluster.cluster import AnsweredError
-from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN
-from mlops.adapters.cluster.watching import Watch
+from mlops.adapters.cluster.kinds import TASK_RUN
 from mlops.domain.run import Ending, Phase, RunResult, TaskState
 from mlops.errors import ClusterError, ConfigError, ForbiddenError, RefusedError, UsageError
 from mlops.tekton import asked
-from tests.cluster import addresses, control
-from tests.cluster.conftest import Cluster as Kubectl
+from tests.cluster import control
 from tests.cluster.conftest import Namespace
+from tests.cluster.waiting import until
 
 RUN = """
 apiVersion: tekton.dev/v1
@@ -232,7 +227,7 @@ def test_the_api_server_may_go_and_come_back(namespace: Namespace, plain: str) -
         target=lambda: done.append(namespace.executor().submit(run_of(text), heard))
     )
     following.start()
-    _until(lambda: "line 2" in heard.lines)
+    until(lambda: "line 2" in heard.lines)
     control.kill(namespace.layout, "kube-apiserver")
     following.join(180)
 
@@ -243,94 +238,6 @@ def test_the_api_server_may_go_and_come_back(namespace: Namespace, plain: str) -
     ]
 
 
-def test_a_version_that_is_too_old_is_listed_anew(namespace: Namespace, plain: str) -> None:
-    """A watch that slept while the history was compacted, and the API server forgot it: 410 Gone."""
-    for name in ("stays", "goes"):
-        namespace.kubectl("create", "-f", "-", text=document(name, "true", plain))
-    cluster = namespace.api()
-    refused = _refusals(cluster)
-    changes = Watch(cluster, PIPELINE_RUN).changes()
-    seen = [next(changes).name, next(changes).name]  # it has listed, and not yet watched
-    namespace.kubectl("delete", "pipelinerun", "goes")
-    namespace.kubectl("create", "-f", "-", text=document("comes", "true", plain))
-    _forget(namespace)
-
-    gone = next(change for change in changes if change.gone)
-    others = next(change.name for change in changes if change.name != "stays")
-
-    assert sorted(seen) == ["goes", "stays"]
-    assert refused == [410]
-    assert (gone.name, others) == ("goes", "comes")
-
-
-def test_a_list_whose_pages_are_too_old_is_read_anew(
-    namespace: Namespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between two pages the history is compacted, and the API server forgets the list."""
-    for number in range(5):
-        namespace.kubectl("create", "configmap", f"a{number}")
-    cluster = namespace.api()
-    kind = cluster.kind({"apiVersion": "v1", "kind": "ConfigMap"})
-    monkeypatch.setattr("mlops.adapters.cluster.cluster._PAGE", 2)
-    whole, answers = cluster._json, []
-
-    def json_of(*asked: Any, **more: Any) -> Any:
-        try:
-            found = whole(*asked, **more)
-        except AnsweredError as exc:
-            answers.append(exc.answer.code)
-            raise
-        if not answers:
-            answers.append(200)
-            namespace.kubectl("create", "configmap", "a9")
-            _forget(namespace)
-        return found
-
-    monkeypatch.setattr(cluster, "_json", json_of)
-    found, _ = cluster.list(kind)
-
-    names = [each["metadata"]["name"] for each in found if each["metadata"]["name"][0] == "a"]
-    assert answers == [200, 410]
-    assert names == ["a0", "a1", "a2", "a3", "a4", "a9"]
-
-
-def _refusals(cluster: Cluster) -> list[int]:
-    """The codes with which watches are refused from now on."""
-    found: list[int] = []
-    whole = cluster.events
-
-    def events(*asked: Any) -> Iterator[Any]:
-        try:
-            yield from whole(*asked)
-        except AnsweredError as exc:
-            found.append(exc.answer.code)
-            raise
-
-    cluster.events = events  # type: ignore[method-assign]
-    return found
-
-
-def _forget(namespace: Namespace) -> None:
-    """Compact etcd to what stands now, and let the API server lose what it remembers."""
-    with httpx.Client(base_url=addresses.ETCD, trust_env=False, timeout=30) as etcd:
-        asked = etcd.post("/v3/kv/range", json={"key": "AA=="}).raise_for_status().json()
-        now = {"revision": asked["header"]["revision"], "physical": True}
-        etcd.post("/v3/kv/compaction", json=now).raise_for_status()
-    before = _began(namespace)
-    control.kill(namespace.layout, "kube-apiserver")
-    _until(lambda: _began(namespace) not in ("", before))
-
-
-def _began(namespace: Namespace) -> str:
-    """When the API server began, as it tells once it is ready; empty before."""
-    told = Kubectl(namespace.layout, namespace.name)
-    if told.kubectl("get", "--raw", "/readyz").returncode:
-        return ""
-    metrics = told.kubectl("get", "--raw", "/metrics").stdout
-    named = (line for line in metrics.splitlines() if line.startswith("process_start_time_seconds"))
-    return next(named, "")
-
-
 def test_who_watches_may_be_killed_and_the_run_is_found_again(
     user: Namespace, plain: str, here: Path
 ) -> None:
@@ -339,7 +246,7 @@ def test_who_watches_may_be_killed_and_the_run_is_found_again(
     argv = [sys.executable, "-m", "mlops", "runs", "submit", "-f", "run.yaml", *where]
     watcher = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     kept = user.executor()
-    _until(lambda: kept.status("killed") is not None)
+    until(lambda: kept.status("killed") is not None)
     watcher.kill()
     watcher.wait()
     heard = Heard()
@@ -436,10 +343,3 @@ spec:
     assert result.results == {"r": "hi"}
     assert heard.lines == ["said"]
     assert namespace.api().get(TASK_RUN, "alone") is not None
-
-
-def _until(what: Callable[[], bool], seconds: float = 90.0) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it does not come"
-        time.sleep(0.1)

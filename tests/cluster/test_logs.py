@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.cluster import addresses, control
 from tests.cluster.conftest import Cluster as Kubectl
 from tests.cluster.conftest import Namespace
 from tests.cluster.layout import Layout
+from tests.cluster.waiting import until
 
 RUN = """
 apiVersion: tekton.dev/v1
@@ -90,9 +90,9 @@ def _restart(layout: Layout, settings: str, **changed: object) -> None:
     path.write_text(yaml.safe_dump({**yaml.safe_load(settings), **changed}))
     before = (layout.pids / "kubelet").read_text()
     control.kill(layout, "kubelet")
-    _until(lambda: (layout.pids / "kubelet").read_text() not in ("", before))
+    until(lambda: (layout.pids / "kubelet").read_text() not in ("", before))
     health = ("get", "--raw", f"/api/v1/nodes/{addresses.NODE}/proxy/healthz")
-    _until(lambda: Kubectl(layout, "default").kubectl(*health).returncode == 0)
+    until(lambda: Kubectl(layout, "default").kubectl(*health).returncode == 0)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_what_was_rotated_away_before_it_was_read_is_told(
         def log(self, task: str, step: str, line: str) -> None:
             super().log(task, step, line)
             if self.lines == 1000:
-                _until(lambda: (found := kept.status("fast")) is not None and found.phase.done, 240)
+                until(lambda: (found := kept.status("fast")) is not None and found.phase.done, 240)
 
     heard = Slow()
     result = kept.submit(run_of(text_of("fast", plain, writes(200_000, 1013, 10_000, 1.0))), heard)
@@ -192,10 +192,3 @@ def test_a_kubelet_that_is_started_anew_costs_no_line(namespace: Namespace, plai
     result = kept.submit(run_of(text_of("kubelet", plain, writes(120, 10, 1, 0.1))), heard)
     assert result.phase is Phase.SUCCEEDED
     assert (heard.lines, heard.lost, heard.again, heard.others) == (120, 0, 0, [])
-
-
-def _until(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it does not come"
-        time.sleep(0.1)

@@ -53,6 +53,10 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
+# urllib3 leaves a socket behind whose handshake the API server's end cut short
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <ssl:pytest.PytestUnraisableExceptionWarning"
+)
 @pytest.mark.timeout(600)
 def test_many_runs_are_seen_to_their_ends_though_the_api_server_goes(
     namespace: Namespace, plain: str, sent: Counter[str]
@@ -109,7 +113,7 @@ def test_waiting_for_all_of_them_says_how_each_ended(
         "---".join((text_of("one", plain), text_of("two", plain, "false")))
     )
     assert mlops("runs", "submit", "-f", "runs.yaml", "--detach", *where).code == 0
-    said = mlops("runs", "wait", *where)
+    said = mlops("runs", "wait", "one", "two", *where)
     assert said.code == 1
     assert "one: Succeeded\n" in said.out
     assert "two: Failed: " in said.out
@@ -124,15 +128,15 @@ def test_waiting_for_all_of_them_says_how_each_ended(
 def test_who_waits_may_be_killed_and_waits_again(user: Namespace, plain: str, here: Path) -> None:
     where = ("--executor", "tekton", "-n", user.name)
     (here / "runs.yaml").write_text(
-        "---".join((text_of("one", plain), text_of("two", plain, "sleep 15")))
+        "---".join((text_of("one", plain), text_of("two", plain, "sleep 30")))
     )
     assert mlops("runs", "submit", "-f", "runs.yaml", "--detach", *where).code == 0
-    argv = [sys.executable, "-m", "mlops", "runs", "wait", *where]
+    argv = [sys.executable, "-m", "mlops", "runs", "wait", "one", "two", *where]
     waiting = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert waiting.stdout is not None
     with waiting.stdout:
         assert waiting.stdout.readline() == "one: Succeeded\n"
         waiting.kill()
     waiting.wait()
-    again = mlops("runs", "wait", *where)
+    again = mlops("runs", "wait", "two", *where)
     assert (again.code, again.out) == (0, "two: Succeeded\n")
