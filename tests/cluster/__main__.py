@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster import control, requirements, stock
+from tests.cluster import control, pins, requirements, stock
 from tests.cluster.build import build, say
 from tests.cluster.layout import DEFAULT, Layout
 from tests.cluster.processes import StartError
@@ -32,7 +32,8 @@ def main() -> int:
     try:
         if given.action == "build":
             requirements.check()
-            say(f"the programs are in {build()}")
+            build()
+            say(f"the programs are below {pins.CACHE}")
         elif given.action == "up":
             pid = control.up(layout)
             say(f"the cluster runs as process {pid}: python -m tests.cluster run kubectl get nodes")
