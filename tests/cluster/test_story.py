@@ -64,7 +64,7 @@ def running(space: Cluster) -> set[str]:
 @pytest.mark.timeout(900)
 def test_from_a_push_to_a_prediction_and_back(project: Project) -> None:
     project.install()
-    dev, prod = (project.create_namespace(f"{project.name}-{env}") for env in ("dev", "prod"))
+    dev, prod = (project.space(f"{project.name}-{env}") for env in ("dev", "prod"))
     project.mlops("init", "--yes")
     project.configure(
         executor="tekton",
@@ -108,6 +108,10 @@ def test_from_a_push_to_a_prediction_and_back(project: Project) -> None:
     assert running(prod) == {first.partition("@")[2]}
     assert cultivars(prod)[0] == 0
     assert first.partition("@")[2][7:19] in served(prod, "/metrics")
+
+    # the very same image comes out of the sandboxes of this machine
+    here = project.mlops("run", "--again", "--no-pin", "--executor", "local", "--quiet").strip()
+    assert here == second
 
     told = project.cluster.done("get", "pipelineruns,taskruns,pods", "-o", "yaml")
     assert LOGIN.partition(":")[2] not in told

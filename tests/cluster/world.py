@@ -116,12 +116,16 @@ class Project:
         self.git("pull", "-q", "--rebase")
         self.git("push", "-q")
 
+    def space(self, name: str) -> Cluster:
+        """A namespace that is removed in the end, whoever makes it."""
+        self.spaces.append(name)
+        return Cluster(self.layout, name)
+
     def create_namespace(self, name: str) -> Cluster:
-        made = Cluster(self.layout, name)
+        made = self.space(name)
         meta = {"name": name, "labels": RESTRICTED}
         document = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
         made.done("create", "-f", "-", document=document)
-        self.spaces.append(name)
         made.done("wait", "--for=create", "--timeout=60s", "serviceaccount/default")
         return made
 
@@ -198,7 +202,9 @@ def project(layout: Layout, root: Path, tool: Path) -> Iterator[Project]:
             yield made
         finally:
             for space in made.spaces:
-                Cluster(layout, space).done("delete", "namespace", space, "--wait=false")
+                Cluster(layout, space).done(
+                    "delete", "namespace", space, "--wait=false", "--ignore-not-found"
+                )
 
 
 def _environment(root: Path, tool: Path) -> dict[str, str]:
