@@ -150,7 +150,9 @@ class WorkspaceSection(Section):
 
     size: Quantity = Field(default=SIZE, description="its size, as a Kubernetes quantity: 20Gi")
     storage_class: Name | None = Field(
-        default=None, description="its StorageClass; default: the cluster's own"
+        default=None,
+        alias="storageClass",
+        description="its StorageClass; default: the cluster's own",
     )
 
     def frozen(self) -> WorkspaceConfig:

@@ -234,7 +234,7 @@ def _classes(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
 def _class(classes: Mapping[str, bool], name: str) -> Finding:
     known = ", ".join(classes) or "none"
     if name:
-        said = f"the storage class {name} of workspace.storage_class"
+        said = f"the storage class {name} of workspace.storageClass"
         if name in classes:
             return Finding("storage", True, True, f"{said} is there")
         remedy = "name another in mlops.yaml: kubectl get storageclass"
@@ -246,7 +246,7 @@ def _class(classes: Mapping[str, bool], name: str) -> Finding:
     return Finding(
         *("storage", False, True),
         f"no storage class is the default: volumes of runs never bind; there is: {known}",
-        f"name one in mlops.yaml, workspace.storage_class; or kubectl annotate storageclass NAME {annotation}",
+        f"name one in mlops.yaml, workspace.storageClass; or kubectl annotate storageclass NAME {annotation}",
     )
 
 

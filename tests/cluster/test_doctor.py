@@ -134,7 +134,7 @@ def test_who_has_no_rights_hears_what_they_may_not_see(
 
 def test_a_storage_class_that_is_not_there_is_named(asked: Asked, installed: Installed) -> None:
     model = {"artifact": "m.pkl", "train": {"command": ["true"]}}
-    model["workspace"] = {"storage_class": "gone"}
+    model["workspace"] = {"storageClass": "gone"}
     ((subject, said, needed),) = wrong(asked(installed.namespace, models={"shop": model}))
     assert (subject, needed) == ("storage", True)
     assert "gone" in said
