@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlops.config.project import parse_project, schema
 from mlops.documents import dump
+from mlops.domain.cluster import ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.project import (
     BuildConfig,
@@ -20,6 +21,7 @@ from mlops.domain.project import (
     Project,
     ServeConfig,
     TrainConfig,
+    WorkspaceConfig,
 )
 from mlops.domain.run import Resources
 from mlops.errors import ConfigError, UsageError
@@ -41,6 +43,7 @@ gitops:
   rollback: push
 executor: tekton
 runtime: sandbox
+cluster: {context: team, namespace: ml, user: 0, repository: "https://git.example.com/ml/spam.git"}
 models:
   spam:
     paths: ["src/**", "data/**", "dvc.*", "params.yaml"]
@@ -57,6 +60,9 @@ models:
       timeout: 1h30m
       network: true
       env: {OMP_NUM_THREADS: "1"}
+      node_selector: {pool: gpu}
+      tolerations: [{key: gpu, operator: Exists, effect: NoSchedule}]
+    workspace: {size: 40Gi, storageClass: fast}
     artifact: models/spam.pkl
     metrics: metrics.json
     gates:
@@ -97,6 +103,7 @@ def test_every_key_reaches_the_frozen_value():
         ),
         executor="tekton",
         runtime="sandbox",
+        cluster=ClusterConfig("team", "ml", 0, "https://git.example.com/ml/spam.git"),
         models=(
             ModelConfig(
                 name="spam",
@@ -115,7 +122,10 @@ def test_every_key_reaches_the_frozen_value():
                     timeout=5400.0,
                     network=True,
                     env=(("OMP_NUM_THREADS", "1"),),
+                    node_selector=(("pool", "gpu"),),
+                    tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
                 ),
+                workspace=WorkspaceConfig("40Gi", "fast"),
                 artifact="models/spam.pkl",
                 metrics="metrics.json",
                 gates=(
