@@ -107,7 +107,7 @@ class StepState:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A `when` of a task that was skipped, references replaced: `(input in values) != negated`."""
+    """A `when` of a task, references replaced: `(input in values) != negated`."""
 
     input: str
     negated: bool

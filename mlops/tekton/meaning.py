@@ -9,7 +9,7 @@ from typing import Protocol
 from mlops.tekton.document import PipelineRun, PipelineTask
 from mlops.tekton.graph import near
 from mlops.tekton.place import Fault
-from mlops.tekton.references import Room, Text, is_length, is_status
+from mlops.tekton.references import Room, Text, is_length, is_status, of_pipeline_task
 from mlops.tekton.substitution import Parts, Reference, artifacts, malformed, references
 from mlops.tekton.values import ParamSpec, ResultSpec, kind_of
 
@@ -163,7 +163,18 @@ class PipelineMeaning:
         """In the pipeline's own results."""
         if not reference.task:
             return No("is no result of a task")
-        return self.result(reference, matrix=True)
+        found = self.result(reference, matrix=True)
+        where = self.finals if reference.parts[0] == "finally" else self.tasks
+        task = where.get(reference.parts[1])
+        if task is None or task.matrix is None or isinstance(found, No) or self._is_read(task):
+            return found
+        told = "the results of a matrix cannot be used by the pipeline alone: a cluster gathers them for"
+        return No(f"{told} a task that uses them", "Let a task take and give them")
+
+    def _is_read(self, task: PipelineTask) -> bool:
+        """Whether a task of the pipeline uses a result of this one."""
+        texts = (text.text for each in self.run.all_tasks for text in of_pipeline_task(each))
+        return any(each.task == task.name for text in texts for each in references(text))
 
     def _any(self, reference: Reference, task: PipelineTask) -> str | No:
         parts = reference.parts
