@@ -117,7 +117,8 @@ def definitions(layout: Layout) -> Iterator[Cluster]:
 def installed(definitions: Cluster) -> Iterator[Cluster]:
     """The same, with nothing of them in it."""
     yield definitions
-    definitions.done("delete", ",".join(reconcilers.names()), "--all", "--all-namespaces")
+    for name in NAMESPACES:
+        definitions.done("delete", ",".join(reconcilers.names()), "--all", "-n", name)
 
 
 def documents() -> list[dict[str, Any]]:
