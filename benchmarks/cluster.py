@@ -40,7 +40,7 @@ from mlops.tekton import asked
 from tests.cluster import addresses, control, images, world
 from tests.cluster.layout import Layout
 
-RUNS, ROUNDS, LATER, LOG = 200, 5, 2, 1 << 18
+RUNS, ROUNDS, LATER, LOG = 200, 5, 1, 1 << 18
 
 
 class Silent:
