@@ -126,7 +126,6 @@ def test_what_init_writes_renders(models, pinned):
         name = deployment["metadata"]["name"]
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["image"] == name + expected[name]
-        assert {e["name"]: e["value"] for e in container["env"]} == {
-            "MLOPS_RELEASE": name + expected[name]
-        }
+        told = {e["name"]: e["value"] for e in container["env"]}
+        assert told["MLOPS_RELEASE"] == name + expected[name]
     assert {d["metadata"]["name"] for d in deployments} == set(models)
