@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(?!//)(.+)\Z")
-_LOGIN = re.compile(r"\A(https?://)[^/@]*@", re.IGNORECASE)
+_LOGIN = re.compile(r"\A(https?://)[^/]*@", re.IGNORECASE)
 _URL = re.compile(r"[a-z+]+://(?:[^@/]*@)?([^/:]+)(?::\d+)?/(.+)\Z")
 
 

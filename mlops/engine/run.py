@@ -14,7 +14,7 @@ from mlops.engine import baseline as baselines
 from mlops.engine import claiming, comparing
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.planning import Planned, Planner
-from mlops.errors import GitError, MlopsError, OutsideError, RefusedError
+from mlops.errors import ClusterError, GitError, MlopsError, OutsideError, RefusedError
 from mlops.manifests.pipelinerun import generate
 from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
 
@@ -188,10 +188,15 @@ class Runner:
         try:
             result = self._attend(name, complaints) or self.executor.run(document, complaints)
         except (MlopsError, KeyboardInterrupt) as exc:
-            reason = str(exc) or claiming.INTERRUPTED
-            self._move(claim, claiming.SETTLED, outcome=claiming.INTERRUPTED, reason=reason)
+            if not self._goes_on(exc):
+                reason = str(exc) or claiming.INTERRUPTED
+                self._move(claim, claiming.SETTLED, outcome=claiming.INTERRUPTED, reason=reason)
             raise
         return self._finish(order, claim, result, complaints)
+
+    def _goes_on(self, exc: BaseException) -> bool:
+        """Whether the run may go on although we lost sight of it: the next `mlops run` looks."""
+        return self.executor.lasting and isinstance(exc, ClusterError) and exc.retryable
 
     def _attend(self, name: str, observer: RunObserver) -> RunResult | None:
         """Follow a run that is there already: whoever began it is gone; None where there is none."""

@@ -15,7 +15,7 @@ from mlops.domain.source import Commit
 from mlops.engine import claiming
 from mlops.engine.claiming import Holder
 from mlops.engine.run import Order, Runner
-from mlops.errors import ConfigError, ExecutorError, GitError, RefusedError
+from mlops.errors import ClusterError, ConfigError, ExecutorError, GitError, RefusedError
 from mlops.ports import Claim
 
 SOURCE = Commit("1" * 40)
@@ -351,3 +351,21 @@ def test_what_was_interrupted_is_another_attempt_where_the_old_run_is_there(runn
 
     assert lasting.carry_out(order()).release == RELEASE
     assert lasting.executor.ran == [claiming.run_name("spam", SOURCE, 2)]
+
+
+def test_a_run_that_was_lost_sight_of_keeps_its_claim_and_is_followed_by_the_next(runner):
+    away = Executor(lasting=True, fails=ClusterError("the cluster is away", retryable=True))
+    with pytest.raises(ClusterError):
+        replace(runner, executor=away).carry_out(order())
+    assert runner.claims.outcome()["state"] == "submitted"
+
+    back = replace(runner, executor=_lasting(Phase.SUCCEEDED, release=RELEASE))
+    assert back.carry_out(order()).release == RELEASE
+    assert back.executor.ran == []
+
+
+def test_a_run_that_the_cluster_refuses_is_another_attempt_next_time(runner):
+    refusing = Executor(lasting=True, fails=ConfigError("unknown field"))
+    with pytest.raises(ConfigError):
+        replace(runner, executor=refusing).carry_out(order())
+    assert runner.claims.outcome()["outcome"] == claiming.INTERRUPTED

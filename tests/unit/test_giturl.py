@@ -45,6 +45,7 @@ def test_paths_are_compared_as_they_stand() -> None:
     ("url", "bare"),
     [
         ("https://bot:hunter2@example.com/a/b.git", "https://example.com/a/b.git"),
+        ("https://bot:p@ss@example.com/a/b.git", "https://example.com/a/b.git"),
         ("HTTP://token@example.com:8080/a", "HTTP://example.com:8080/a"),
         ("https://example.com/a@b", "https://example.com/a@b"),
         ("ssh://git@example.com/a", "ssh://git@example.com/a"),
