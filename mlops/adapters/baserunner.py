@@ -150,33 +150,33 @@ def _architecture(images: ImageStore, manifest: Digest) -> str:
 
 def _finish(launch: Launch, stdin: bytes | None, doing: str, timeout: float) -> bytes:
     try:
-        out, err, code = _communicate(launch, stdin, doing, timeout)
+        try:
+            program = process.start(
+                sandbox.alone(launch),
+                doing=doing,
+                cwd=launch.cwd,
+                env=launch.env,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=launch.descriptors,
+                error=BuildError,
+            )
+        finally:
+            for descriptor in launch.descriptors:
+                os.close(descriptor)
+        return output(program, stdin, doing, timeout)
     finally:
         if launch.status is not None:  # kept until now: bubblewrap dies of a reader that is gone
             os.close(launch.status)
-    if code != 0:
-        text = (err.strip() or out.strip()).decode(errors="replace")[-_TAIL:]
-        raise CommandError(doing, code, text)
-    return out
 
 
-def _communicate(
-    launch: Launch, stdin: bytes | None, doing: str, timeout: float
-) -> tuple[bytes, bytes, int]:
-    try:
-        program = process.start(
-            sandbox.alone(launch),
-            doing=doing,
-            cwd=launch.cwd,
-            env=launch.env,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=launch.descriptors,
-            error=BuildError,
-        )
-    finally:
-        for descriptor in launch.descriptors:
-            os.close(descriptor)
+def output(
+    program: subprocess.Popen[bytes], stdin: bytes | None, doing: str, timeout: float
+) -> bytes:
+    """What a program that leads its group writes to stdout until its end, `timeout` seconds at most.
+
+    Raises CommandError where it fails, BuildError where it takes longer.
+    """
     try:
         out, err = program.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired as exc:
@@ -187,4 +187,7 @@ def _communicate(
         process.kill_group(program.pid)
         program.wait()
         raise
-    return out, err, program.returncode
+    if program.returncode != 0:
+        text = (err.strip() or out.strip()).decode(errors="replace")[-_TAIL:]
+        raise CommandError(doing, program.returncode, text)
+    return out

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops.adapters import process
-from mlops.adapters.baserunner import SandboxedBase, sandboxed
+from mlops.adapters.baserunner import SandboxedBase, output, sandboxed
 from mlops.adapters.rootfs import RootFilesystems, read_image
 from mlops.build import elf, unrun
 from mlops.build.toolchain import BaseRunner
 from mlops.domain.digest import Digest
-from mlops.errors import BuildError, CommandError
+from mlops.errors import BuildError
 from mlops.ports import Bind, ImageStore
-
-_TAIL = 4000  # characters of a command's complaint that an error repeats
 
 
 def of_a_pod(images: ImageStore, cache: Path) -> BaseRunner:
@@ -80,20 +78,7 @@ class LoadedBase:
             stderr=subprocess.PIPE,
             error=BuildError,
         )
-        try:
-            out, err = started.communicate(stdin, timeout=timeout)
-        except subprocess.TimeoutExpired as exc:
-            process.kill_group(started.pid)
-            started.communicate()
-            raise BuildError(f"it took over {timeout:g} s while {doing}", retryable=True) from exc
-        except BaseException:
-            process.kill_group(started.pid)
-            started.wait()
-            raise
-        if started.returncode != 0:
-            text = (err.strip() or out.strip()).decode(errors="replace")[-_TAIL:]
-            raise CommandError(doing, started.returncode, text)
-        return out
+        return output(started, stdin, doing, timeout)
 
 
 def _program(root: Path, name: str, doing: str) -> tuple[Path, Path]:

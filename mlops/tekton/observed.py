@@ -15,9 +15,8 @@ from typing import Any
 
 from mlops.domain.run import Condition, Phase, RunResult, StepState, TaskState, Value
 from mlops.tekton import podstatus
+from mlops.tekton.loose import Json, mapping, mappings
 from mlops.tekton.substitution import references
-
-Json = Mapping[str, Any]
 
 NETWORK = "dev.mlops/network"
 EARLIER = "dev.mlops/results"
@@ -32,20 +31,20 @@ _IMAGE = re.compile(r"\A(?:docker-pullable|docker|containerd)://")
 
 def run(found: Json, taskruns: Iterable[Json] = ()) -> RunResult:
     """A PipelineRun with its TaskRuns, or a TaskRun alone."""
-    about, status = _map(found, "metadata"), _map(found, "status")
+    about, status = mapping(found, "metadata"), mapping(found, "status")
     condition = _condition(status)
     single = found.get("kind") == "TaskRun"
     tasks = (_task(found, {}),) if single else _tasks(found, taskruns)
     return RunResult(
         name=str(about.get("name") or ""),
-        phase=_phase(condition, _map(found, "spec")),
+        phase=_phase(condition, mapping(found, "spec")),
         reason=str(condition.get("reason") or ""),
         message=str(condition.get("message") or ""),
         started=instant(status.get("startTime") or about.get("creationTimestamp")),
         finished=instant(status.get("completionTime")),
         tasks=tasks,
         results={**_earlier(about), **_results(status.get("results"))},
-        labels={str(k): str(v) for k, v in _map(about, "labels").items()},
+        labels={str(k): str(v) for k, v in mapping(about, "labels").items()},
         uid=str(about.get("uid") or ""),
         finally_started=instant(status.get("finallyStartTime")),
         kind="TaskRun" if single else "PipelineRun",
@@ -81,21 +80,21 @@ def texts(found: Any) -> Iterator[str]:
 
 def _tasks(found: Json, taskruns: Iterable[Json]) -> tuple[TaskState, ...]:
     """In the pipeline's order; of a matrix each combination in its own."""
-    status = _map(found, "status")
-    spec = _map(status, "pipelineSpec") or _map(_map(found, "spec"), "pipelineSpec")
+    status = mapping(found, "status")
+    spec = mapping(status, "pipelineSpec") or mapping(mapping(found, "spec"), "pipelineSpec")
     children: dict[str, list[TaskState]] = {}
-    by_name = {str(_map(each, "metadata").get("name")): each for each in taskruns}
+    by_name = {str(mapping(each, "metadata").get("name")): each for each in taskruns}
     declared = {
         str(each.get("name")): (each, final)
         for key, final in (("tasks", False), ("finally", True))
-        for each in _maps(spec.get(key))
+        for each in mappings(spec.get(key))
     }
-    for child in _maps(status.get("childReferences")):
+    for child in mappings(status.get("childReferences")):
         of, name = str(child.get("pipelineTaskName") or ""), str(child.get("name") or "")
         task, final = declared.get(of, ({}, False))
         taskrun = by_name.get(name) or {"metadata": {"name": name}}
         children.setdefault(of, []).append(_task(taskrun, task, of, final=final))
-    skipped = {str(each.get("name")): each for each in _maps(status.get("skippedTasks"))}
+    skipped = {str(each.get("name")): each for each in mappings(status.get("skippedTasks"))}
     over = _phase(_condition(status), {}).done
     states: list[TaskState] = []
     for name, (task, final) in declared.items():
@@ -130,7 +129,7 @@ def _skipped(name: str, said: Json, after: tuple[str, ...], *, final: bool) -> T
             each.get("operator") == "notin",
             tuple(_texts(each.get("values"))),
         )
-        for each in _maps(said.get("whenExpressions"))
+        for each in mappings(said.get("whenExpressions"))
     )
     reason = str(said.get("reason") or "")
     return TaskState(
@@ -139,14 +138,14 @@ def _skipped(name: str, said: Json, after: tuple[str, ...], *, final: bool) -> T
 
 
 def _task(found: Json, task: Json, name: str = "", *, final: bool = False) -> TaskState:
-    about, status = _map(found, "metadata"), _map(found, "status")
+    about, status = mapping(found, "metadata"), mapping(found, "status")
     condition = _condition(status)
-    phase = _phase(condition, _map(found, "spec"))
+    phase = _phase(condition, mapping(found, "spec"))
     own = str(about.get("name") or "")
     earlier = tuple(
-        _attempt(each, name or own, final=final) for each in _maps(status.get("retriesStatus"))
+        _attempt(each, name or own, final=final) for each in mappings(status.get("retriesStatus"))
     )
-    marks = {**_map(about, "labels"), **_map(about, "annotations")}
+    marks = {**mapping(about, "labels"), **mapping(about, "annotations")}
     ignored = task.get("onError") == "continue" and phase is Phase.FAILED
     steps = _steps(status)
     begun = any(step.phase is not Phase.PENDING for step in steps)
@@ -192,11 +191,11 @@ def _attempt(status: Json, name: str, *, final: bool) -> TaskState:
 
 def _combination(found: Json, task: Json) -> dict[str, str]:
     """What the matrix of a pipeline task gave this TaskRun."""
-    matrix = _map(task, "matrix")
-    names = {str(each.get("name")) for each in _maps(matrix.get("params"))}
-    for include in _maps(matrix.get("include")):
-        names |= {str(each.get("name")) for each in _maps(include.get("params"))}
-    given = _maps(_map(found, "spec").get("params"))
+    matrix = mapping(task, "matrix")
+    names = {str(each.get("name")) for each in mappings(matrix.get("params"))}
+    for include in mappings(matrix.get("include")):
+        names |= {str(each.get("name")) for each in mappings(include.get("params"))}
+    given = mappings(mapping(found, "spec").get("params"))
     return {
         str(each.get("name")): str(each.get("value"))
         for each in given
@@ -205,7 +204,7 @@ def _combination(found: Json, task: Json) -> dict[str, str]:
 
 
 def _steps(status: Json) -> tuple[StepState, ...]:
-    return tuple(map(_step, _maps(status.get("steps"))))
+    return tuple(map(_step, mappings(status.get("steps"))))
 
 
 def _step(found: Json) -> StepState:
@@ -232,13 +231,13 @@ def _step(found: Json) -> StepState:
 
 def _out_of_memory(status: Json) -> Iterator[str]:
     """Sidecars that the kernel ended for want of memory: what the steps say of it is what they lost."""
-    for each in _maps(status.get("sidecars")):
-        if _map(each, "terminated").get("reason") == "OOMKilled":
+    for each in mappings(status.get("sidecars")):
+        if mapping(each, "terminated").get("reason") == "OOMKilled":
             yield f"sidecar {each.get('name')} ran out of memory (OOMKilled)"
 
 
 def _condition(status: Json) -> Json:
-    found = _maps(status.get("conditions"))
+    found = mappings(status.get("conditions"))
     return next((each for each in found if each.get("type") == "Succeeded"), {})
 
 
@@ -254,13 +253,13 @@ def _phase(condition: Json, spec: Json) -> Phase:
 
 
 def _results(found: Any) -> dict[str, Value]:
-    return {str(each.get("name")): _value(each.get("value")) for each in _maps(found)}
+    return {str(each.get("name")): _value(each.get("value")) for each in mappings(found)}
 
 
 def _earlier(about: Json) -> dict[str, Value]:
     """Results that earlier tries of the run gave: see `continuing`."""
     try:
-        found = json.loads(str(_map(about, "annotations").get(EARLIER) or "{}"))
+        found = json.loads(str(mapping(about, "annotations").get(EARLIER) or "{}"))
     except ValueError:
         return {}
     return {key: _value(each) for key, each in found.items()} if isinstance(found, dict) else {}
@@ -280,17 +279,6 @@ def instant(text: Any) -> datetime | None:
         return datetime.fromisoformat(str(text)) if text else None
     except ValueError:
         return None
-
-
-def _map(found: Any, key: str) -> Json:
-    value = found.get(key) if isinstance(found, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(found: Any) -> list[Json]:
-    if not isinstance(found, (list, tuple)):
-        return []
-    return [each for each in found if isinstance(each, Mapping)]
 
 
 def _texts(found: Any) -> list[str]:

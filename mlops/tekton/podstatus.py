@@ -6,11 +6,11 @@ an object that a cluster gives: what is absent reads as empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Json = Mapping[str, Any]
+from mlops.tekton.loose import Json, mapping, mappings
 
 _BEGINNING = frozenset({"", "ContainerCreating", "PodInitializing"})
 # nothing but another document, image or object mends these
@@ -54,7 +54,7 @@ class Trouble:
 
 def state(found: Any) -> State:
     """Read a ContainerState, or what has one's keys among others."""
-    waiting, running, ended = (_map(found, key) for key in ("waiting", "running", "terminated"))
+    waiting, running, ended = (mapping(found, key) for key in ("waiting", "running", "terminated"))
     said = ended or waiting
     code = ended.get("exitCode")
     return State(
@@ -70,16 +70,16 @@ def state(found: Any) -> State:
 
 def troubles(pod: Json) -> Iterator[Trouble]:
     """Why a pod does not run, or not well; nothing where it does, or only just begins."""
-    status = _map(pod, "status")
+    status = mapping(pod, "status")
     if status.get("phase") in ("Succeeded", "Failed"):
         told = " ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
         yield Trouble(_line(told) or f"the pod {str(status['phase']).lower()}")
         return
-    for condition in _maps(status.get("conditions")):
+    for condition in mappings(status.get("conditions")):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             yield Trouble(_line(condition.get("message") or condition.get("reason")))
     for key in ("initContainerStatuses", "containerStatuses"):
-        for each in _maps(status.get(key)):
+        for each in mappings(status.get(key)):
             yield from _of_container(each)
 
 
@@ -113,14 +113,3 @@ def _line(found: Any) -> str:
     """A message in one line, its end where it is long."""
     text = " ".join(str(found or "").split())
     return text if len(text) <= _LONGEST else f"… {text[-_LONGEST:]}"
-
-
-def _map(found: Any, key: str) -> Json:
-    value = found.get(key) if isinstance(found, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(found: Any) -> list[Json]:
-    if not isinstance(found, (list, tuple)):
-        return []
-    return [each for each in found if isinstance(each, Mapping)]

@@ -172,7 +172,7 @@ def test_libraries_are_looked_for_where_the_program_says(tmp_path: Path):
         (tmp_path / "python" / name).mkdir(parents=True)
     root = tmp_path / "python"
     (root / "etc/ld.so.conf").write_text("include ld.so.conf.d/*.conf\n/none\n")
-    (root / "etc/ld.so.conf.d/x.conf").write_text("# x\n/opt/x\n../..\n")
+    (root / "etc/ld.so.conf.d/x.conf").write_text("# x\n/opt/x\n/../..\n")
     (root / "lib64").symlink_to("/usr/lib64")  # as inside it
     (root / "bin/python3").write_bytes(host.interpreter().read_bytes())
     found = list(unrun.library_directories(root, root / "bin/python3"))
