@@ -19,7 +19,7 @@ from mlops.adapters.executors.tekton import claims, logs, submitting
 from mlops.adapters.executors.tekton.following import Following, Telling, ask, endings
 from mlops.adapters.executors.tekton.standing import OF_RUN, Standing
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
-from mlops.errors import ExecutorError, RefusedError, UsageError
+from mlops.errors import ExecutorError, MlopsError, RefusedError, UsageError
 from mlops.ports import RunObserver
 from mlops.tekton import continuing, observed
 from mlops.tekton.asked import Asked
@@ -272,7 +272,11 @@ class TektonExecutor:
             if self.interrupted:
                 raise KeyboardInterrupt
             self.interrupted = True
-            threading.Thread(target=cancel, daemon=True).start()
+            threading.Thread(target=asked, daemon=True).start()
+
+        def asked() -> None:
+            with contextlib.suppress(MlopsError):  # it has just ended, or the cluster is away
+                cancel()
 
         before = signal.signal(signal.SIGINT, heed)
         try:
