@@ -315,6 +315,8 @@ def test_a_python_that_does_not_start_is_not_told_as_missing(
 
 def test_where_nothing_starts_the_base_is_not_blamed(foreign: tuple[OciLayout, Digest]):
     class Nowhere:
+        enclosed = True
+
         def run(self, *_args, **_kwargs) -> bytes:
             raise BuildError("commands cannot run in the base: no namespaces")
 
@@ -325,6 +327,8 @@ def test_where_nothing_starts_the_base_is_not_blamed(foreign: tuple[OciLayout, D
 
 def test_a_musl_base_is_refused_with_the_reason(foreign: tuple[OciLayout, Digest]):
     class Musl:
+        enclosed = True
+
         def run(self, *_args, **_kwargs) -> bytes:
             return (
                 b'{"path": "/usr/bin/python3", "version": "3.12.1", "libc": "x86_64-pc-linux-musl",'
