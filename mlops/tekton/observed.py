@@ -116,7 +116,9 @@ def _named(
 ) -> Iterable[TaskState]:
     """The states of one pipeline task with the names that they have in a run: `build.0` of a matrix."""
     for position, state in enumerate(states):
-        index = _INDEX.search(state.taskrun)
+        # of a matrix with one combination the TaskRun has the task's name, and no index
+        alone = len(states) == 1 and state.taskrun.endswith(f"-{state.name}")
+        index = None if alone else _INDEX.search(state.taskrun)
         number = index.group(1) if index else str(position)
         name = f"{state.name}.{number}" if matrix else state.name
         yield replace(state, name=name, task=state.name if matrix else "", after=after)

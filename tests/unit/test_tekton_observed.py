@@ -168,6 +168,14 @@ def test_combinations_of_a_matrix_have_names_of_their_own() -> None:
     assert (found.name, found.of, found.combination) == ("t.1", "t", {"os": "b"})
 
 
+def test_the_only_combination_of_a_matrix_is_the_first_whatever_its_task_is_named() -> None:
+    task = {"name": "t-5", "matrix": {"params": [{"name": "os", "value": ["a"]}]}}
+
+    (found,) = _run(task, _child("r-t-5")).tasks
+
+    assert found.name == "t-5.0"
+
+
 def test_a_task_whose_pod_waits_says_for_what() -> None:
     child = _child("r-t", reason="Pending", truth="Unknown")
 
