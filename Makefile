@@ -67,7 +67,10 @@ cluster-down: setup  ## stop it, and leave nothing of it but the compiled progra
 
 test-cluster: cluster-up  ## the tests that need it; it stays up for the next time
 	@$(BIN)/python -m tests.cluster stock
-	$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) run $(PYTEST) tests/cluster -q
+	@status=0; within="$(BIN)/python -m tests.cluster $(if $(CLUSTER),--dir $(CLUSTER)) run $(PYTEST) tests/cluster -q"; \
+	$$within -m "not alone" -n 2 --dist loadfile || status=1; \
+	$$within -m alone || status=1; \
+	exit $$status
 
 lint: setup  ## ruff, mypy, import-linter, documentation
 	$(BIN)/ruff check .

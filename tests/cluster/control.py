@@ -31,6 +31,7 @@ def up(layout: Layout) -> int:
     if not layout.mark.exists() and layout.root.is_dir() and any(layout.root.iterdir()):
         raise MissingError(f"{layout.root} holds something else: name another directory with --dir")
     requirements.check()
+    requirements.fits(layout.root)
     build()
     if (pid := running(layout)) is not None and layout.ready.exists():
         return pid

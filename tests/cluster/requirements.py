@@ -21,6 +21,10 @@ PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+_SOCKET = "data/kubelet/pod-resources/0123456789"  # the longest name of a socket below a cluster's directory
+_LONGEST = 107  # bytes: sun_path of unix(7), without its end
+
+
 class MissingError(Exception):
     """This machine lacks what a cluster needs."""
 
@@ -39,6 +43,15 @@ def check() -> None:
         absent.append(PROGRAMS["busybox"])
     if absent:
         raise MissingError(f"missing: run apt-get install {' '.join(absent)}")
+
+
+def fits(root: Path) -> None:
+    """Raises MissingError where a cluster's directory is so deep that its sockets can have no name."""
+    length = len(os.fsencode(root / _SOCKET)) - _LONGEST
+    if length > 0:
+        raise MissingError(
+            f"a cluster's directory with a shorter path: {root} is {length} bytes too long"
+        )
 
 
 def program(name: str) -> str | None:

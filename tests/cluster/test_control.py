@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,14 +158,28 @@ def _inhabited() -> set[str]:
     return found
 
 
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Where a cluster's files may be: short, as its sockets want it."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as made:
+        yield Path(made)
+
+
+def test_a_directory_that_is_too_deep_for_sockets_is_told(tmp_path: Path) -> None:
+    deep = Layout(tmp_path / ("d" * 100))
+    with pytest.raises(MissingError, match="bytes too long"):
+        control.up(deep)
+    assert not deep.root.exists()
+
+
 def _settings() -> dict[str, str]:
     return {name: (Path("/proc/sys") / name).read_text() for name in fence.KERNEL}
 
 
 @pytest.mark.timeout(600)
-def test_a_second_cluster_comes_and_goes_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_second_cluster_comes_and_goes_and_leaves_nothing(root: Path) -> None:
     before = _settings()
-    layout = Layout(tmp_path / "second")
+    layout = Layout(root / "second")
     pid = control.up(layout)
     assert control.up(layout) == pid
     assert control.inside(layout, ["kubectl", "get", "--raw", "/readyz"]) == 0
@@ -184,8 +199,8 @@ def test_a_second_cluster_comes_and_goes_and_leaves_nothing(tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(600)
-def test_a_start_that_was_killed_is_made_again(tmp_path: Path) -> None:
-    layout = Layout(tmp_path / "third")
+def test_a_start_that_was_killed_is_made_again(root: Path) -> None:
+    layout = Layout(root / "third")
     starting = subprocess.Popen(
         [sys.executable, "-m", "tests.cluster", "--dir", str(layout.root), "up"],
         stderr=subprocess.PIPE,

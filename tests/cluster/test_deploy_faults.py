@@ -153,6 +153,7 @@ def test_a_namespace_that_goes_meanwhile_is_told(shop: Shop) -> None:
     shop.user.kubectl("create", "namespace", shop.user.name)  # which the fixture removes
 
 
+@pytest.mark.alone
 def test_the_api_server_may_go_and_come_back_while_a_rollout_is_awaited(shop: Shop) -> None:
     slow = "readinessProbe: {exec: {command: [test, -e, /tmp/go]}, periodSeconds: 1}"
     shop.write(PATIENT.replace(COMMAND, f"{COMMAND}, {slow}"))

@@ -217,6 +217,7 @@ def test_the_same_run_again_is_the_same_run_and_another_is_refused(
         kept.submit(run_of(document("same", "echo one", plain)), Heard(), new=True)
 
 
+@pytest.mark.alone
 def test_the_api_server_may_go_and_come_back(namespace: Namespace, plain: str) -> None:
     text = document(
         "away", "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i; sleep 1; done", plain

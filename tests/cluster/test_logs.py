@@ -107,6 +107,7 @@ def rotated_at(layout: Layout) -> Iterator[Callable[[str], None]]:
 
 @pytest.mark.our_node
 @pytest.mark.timeout(600)
+@pytest.mark.alone
 def test_a_gigabyte_is_followed_to_its_end_in_little_memory(
     user: Namespace, plain: str, here: Path, rotated_at: Callable[[str], None]
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_gigabyte_is_followed_to_its_end_in_little_memory(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.alone
 def test_what_was_rotated_away_before_it_was_read_is_told(
     namespace: Namespace, plain: str, rotated_at: Callable[[str], None]
 ) -> None:
@@ -179,6 +181,7 @@ def test_bytes_of_any_kind_are_lines(namespace: Namespace, plain: str) -> None:
         )
 
 
+@pytest.mark.alone
 def test_a_kubelet_that_is_started_anew_costs_no_line(namespace: Namespace, plain: str) -> None:
     kept = namespace.executor()
 

@@ -58,6 +58,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     "ignore:Exception ignored in. <ssl:pytest.PytestUnraisableExceptionWarning"
 )
 @pytest.mark.timeout(600)
+@pytest.mark.alone
 def test_many_runs_are_seen_to_their_ends_though_the_api_server_goes(
     namespace: Namespace, plain: str, sent: Counter[str]
 ) -> None:

@@ -102,6 +102,7 @@ def test_nothing_leaves_the_node(cluster: Cluster) -> None:
     assert "nreachable" in output or "No route" in output
 
 
+@pytest.mark.alone
 def test_the_api_server_comes_back_after_a_kill(cluster: Cluster, layout: Layout) -> None:
     before = (layout.pids / "kube-apiserver").read_text()
     control.kill(layout, "kube-apiserver")

@@ -20,6 +20,7 @@ from tests.cluster.waiting import until
 SECRET = KNOWN["v1", "Secret"]
 
 
+@pytest.mark.alone
 def test_a_version_that_is_too_old_is_listed_anew(namespace: Namespace) -> None:
     """A watch that slept while the history was compacted, and the API server forgot it: 410 Gone."""
     for name in ("stays", "goes"):
@@ -40,6 +41,7 @@ def test_a_version_that_is_too_old_is_listed_anew(namespace: Namespace) -> None:
     assert (gone.name, others) == ("goes", "comes")
 
 
+@pytest.mark.alone
 def test_a_list_whose_pages_are_too_old_is_read_anew(
     namespace: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,8 @@
 
 Both are Tekton's own documents: a PipelineRun with its TaskRuns, or a TaskRun. Left out is what two places have
 each in their own way: times, wording of messages (but for the counts of a run's tasks), where images and pods are,
-sidecars and artifacts, the order of results, the end of a name that is generated; and the steps of a pod that a
-cluster had not started when time ran out.
+sidecars and artifacts, the order of results, the end of a name that is generated; the steps of a pod that a
+cluster had not started when time ran out; and who was first to write how a step ended that its TaskRun's end cut short.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from typing import Any
 Json = Mapping[str, Any]
 _COUNTS = re.compile(r"Tasks Completed: .*Skipped: \d+(?:, Failed Validation: \d+)?")
 _ABSENT = "nothing"
+# Tekton writes one of these where it is first, else the step's own program one of those
+_CUTS = frozenset({"TaskRunCancelled", "TaskRunTimeout"})
+_BY_STEP = frozenset({"Cancelled", "TimeoutExceeded"})
+_CUT = {"cut short": True}
 
 
 def differences(
@@ -63,10 +67,11 @@ def _shape(item: Json) -> dict[str, Any]:
 
 
 def _of_task(status: Json) -> dict[str, Any]:
+    cut = str(_condition(status).get("reason"))
     return {
         **_end(status),
         "results": _named(status.get("results")),
-        "steps": {step["name"]: _step(step) for step in status.get("steps") or ()},
+        "steps": {step["name"]: _step(step, cut) for step in status.get("steps") or ()},
         "retriesStatus": [_of_task(each) for each in status.get("retriesStatus") or ()],
     }
 
@@ -91,11 +96,13 @@ def _counts(status: Json) -> str:
     return found.group() if found else ""
 
 
-def _step(step: Json) -> dict[str, Any] | None:
-    """How a step ended; None where it was not started."""
+def _step(step: Json, cut: str) -> dict[str, Any] | None:
+    """How a step of a TaskRun ended, whose own end may have cut it short; None where it was not started."""
     ended = step.get("terminated")
     if not ended or not step.get("container"):
         return None
+    if cut in _CUTS and (ended.get("reason") == cut or step.get("terminationReason") in _BY_STEP):
+        return _CUT
     return {
         "exitCode": ended.get("exitCode"),
         "reason": ended.get("reason"),
@@ -112,7 +119,9 @@ def _differ(ours: Any, theirs: Any, at: str = "") -> Iterator[tuple[str, Any, An
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         for key in sorted({*ours, *theirs}):
             below = f"{at}/{key}" if at else key
-            if at.endswith("/steps") and key in theirs and theirs[key] is None:
+            if at.endswith("/steps") and (
+                theirs.get(key, _ABSENT) is None or (key not in theirs and ours.get(key) == _CUT)
+            ):
                 continue  # see above
             yield from _differ(ours.get(key, _ABSENT), theirs.get(key, _ABSENT), below)
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):

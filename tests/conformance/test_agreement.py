@@ -132,3 +132,36 @@ def test_the_end_of_a_generated_name_is_left_out() -> None:
 
     assert agreement.differences(here, there, generated="begin-") == []
     assert len(agreement.differences(here, there)) == 2
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        [
+            {
+                "name": "s",
+                "container": "step-s",
+                "terminated": {"exitCode": 1, "reason": "TaskRunTimeout"},
+            }
+        ],
+        [step("s", 1, terminationReason="TimeoutExceeded")],
+        [],
+    ],
+    ids=["by Tekton", "by the step", "before it began"],
+)
+@pytest.mark.parametrize("reason", ["TaskRunTimeout", "Failed"])
+def test_a_step_that_the_end_of_its_taskrun_cut_short_may_end_in_several_ways(
+    there: list[dict[str, Any]], reason: str
+) -> None:
+    here = [step("s", 1, terminationReason="Cancelled")]
+    ours, theirs = (
+        [
+            {
+                "kind": "TaskRun",
+                "metadata": {"name": "t"},
+                "status": {**condition("False", reason), "steps": each},
+            }
+        ]
+        for each in (here, there)
+    )
+    assert bool(agreement.differences(ours, theirs)) == (reason == "Failed")

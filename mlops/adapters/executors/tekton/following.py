@@ -16,6 +16,7 @@ from mlops.ports import RunObserver
 from mlops.tekton import observed
 
 _TICK = 0.1  # seconds between two looks at what the steps wrote
+_SETTLES = 10.0  # seconds in which the tasks of a run that is over end
 
 
 class Following:
@@ -54,12 +55,21 @@ class Following:
             self._watches.stop()
 
     def _whole(self) -> RunResult | None:
-        """How a run stands that is over: what became of its TaskRuns may not have come yet."""
-        if self.standing.kind != TASK_RUN.name:
-            picked = [("labelSelector", f"{OF_RUN}={self._run}")]
+        """How a run stands that is over: what became of its TaskRuns may not have come yet, and of a
+        cancelled run they end after it."""
+        if self.standing.kind == TASK_RUN.name:
+            return self.standing.result()
+        picked = [("labelSelector", f"{OF_RUN}={self._run}")]
+        until = time.monotonic() + _SETTLES
+        while True:
             for each in self._cluster.list(TASK_RUN, picked)[0]:
                 self.standing.take(Change(TASK_RUN, each))
-        return self.standing.result()
+            result = self.standing.result()
+            if result is None or all(task.phase.done for task in result.tasks):
+                return result
+            if time.monotonic() > until:
+                return result
+            time.sleep(_TICK)
 
 
 def ask(cluster: Cluster, standing: Standing) -> None:
