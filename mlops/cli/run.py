@@ -12,7 +12,8 @@ from mlops.adapters import process
 from mlops.cli import opening, options, plan, render, wiring, wiring_cluster
 from mlops.cli.livetree import LiveTree, live
 from mlops.cli.progress import Progress
-from mlops.engine.run import Order, Outcome, outcome_json
+from mlops.engine.outcome import Outcome, outcome_json
+from mlops.engine.run import Order
 from mlops.errors import MlopsError, OutsideError
 
 

@@ -13,7 +13,8 @@ import typer
 
 from mlops.cli import opening, options, render, wiring_cluster
 from mlops.cli.progress import Progress
-from mlops.engine.run import Outcome, outcome_json
+from mlops.engine.outcome import Outcome, outcome_json
+from mlops.engine.retrying import moment
 from mlops.engine.watch import Watcher
 
 
@@ -45,7 +46,7 @@ def watch(
         outcomes = watcher.look(opened.tracked(), opened.models_at)
         for outcome in outcomes:
             said = render.fail if outcome.failed else render.note
-            said(f"{outcome.model}: {outcome.note or outcome.release}")
+            said(f"{outcome.model}: {outcome.note or outcome.release}{_next(outcome)}")
         if once:
             render.answer([outcome_json(o) for o in outcomes], output, partial(_print, outcomes))
             return 1 if any(o.failed and o.fresh for o in outcomes) else 0
@@ -57,6 +58,13 @@ def _end_when_asked() -> None:
     half a minute later. A run on a cluster goes on."""
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+
+
+def _next(outcome: Outcome) -> str:
+    """When the next attempt is due, where this one failed just now."""
+    if outcome.due is None or not outcome.fresh:
+        return ""
+    return f"; the next attempt is due {moment(outcome.due)}"
 
 
 def _print(outcomes: tuple[Outcome, ...]) -> None:

@@ -16,6 +16,7 @@ from mlops.ports import Claim, Claims, Clock
 
 SETTLED = "outcome"
 INTERRUPTED = "interrupted"
+GIVEN_UP = "given up"  # outside systems failed so many attempts that the watcher makes no other
 _NAME_BUDGET = 40
 
 
@@ -45,12 +46,13 @@ class Decision:
 
     @property
     def open(self) -> bool:
-        """Whether the decision is still to be carried out: claimed, submitted, or interrupted."""
-        return self.state != SETTLED or self.outcome == INTERRUPTED
+        """Whether the decision is still to be carried out: claimed, submitted, or ended by what says
+        nothing about the commit."""
+        return self.state != SETTLED or self.outcome in (INTERRUPTED, GIVEN_UP)
 
     @property
     def outcome(self) -> str:
-        """`succeeded`, `failed`, `nothing` or `interrupted`; empty before the outcome."""
+        """`succeeded`, `failed`, `nothing`, `interrupted` or `given up`; empty before the outcome."""
         return str(self.claim.document.get("outcome", "")) if self.state == SETTLED else ""
 
     @property
@@ -68,6 +70,21 @@ class Decision:
             return now > datetime.fromisoformat(str(self.claim.document.get("expires")))
         except ValueError:
             return False
+
+    @property
+    def failures(self) -> int:
+        """How many attempts in a row outside systems failed."""
+        found = self.claim.document.get("failures")
+        return found if isinstance(found, int) and found > 0 else 0
+
+    @property
+    def after(self) -> datetime | None:
+        """When the next attempt may be made without anybody asking; None where that was not said."""
+        try:
+            found = datetime.fromisoformat(str(self.claim.document.get("after")))
+        except ValueError:
+            return None
+        return found if found.tzinfo else None
 
     @property
     def holder(self) -> Mapping[str, Any]:
@@ -111,6 +128,6 @@ def document(
     }
 
 
-def moved(claim: Claim, state: str, **more: str) -> dict[str, Any]:
+def moved(claim: Claim, state: str, **more: Any) -> dict[str, Any]:
     """The claim's next document, with a token of its own so that equal blobs never meet."""
     return {**claim.document, "state": state, "token": secrets.token_hex(16), **more}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mlops.domain.plan import Plan
 from mlops.domain.release import ReleaseRecord
-from mlops.domain.run import Phase, RunResult, TaskState
+from mlops.domain.run import Phase, RunResult
 from mlops.domain.source import Commit
 from mlops.engine import baseline as baselines
-from mlops.engine import claiming, comparing
+from mlops.engine import claiming, comparing, retrying
 from mlops.engine.claiming import Decision, Holder
+from mlops.engine.outcome import Complaints, Outcome, failed_outside
 from mlops.engine.planning import Planned, Planner
-from mlops.errors import ClusterError, GitError, MlopsError, OutsideError, RefusedError
+from mlops.errors import ClusterError, GitError, MlopsError, RefusedError, RunInterruptedError
 from mlops.manifests.pipelinerun import generate
 from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
 
@@ -31,23 +33,7 @@ class Order:
     again: bool = False
     pin: bool = True
     actor: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an order ended. `release` is `model@sha256:…`, empty where there is none.
-
-    `fresh` is False where the answer was there already; `outside` tells that an outside system
-    failed it, which says nothing about the commit.
-    """
-
-    model: str
-    run: str
-    release: str
-    note: str
-    failed: bool = False
-    fresh: bool = True
-    outside: bool = False
+    patient: bool = False  # nobody asks for it just now: attempts after failures wait their time
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +61,9 @@ class Runner:
             answered = self._answered(order, known, last)
             if answered is not None:
                 return answered
+            waiting = retrying.kept_back(order.model, order.source, last, self.now())
+            if order.patient and waiting is not None:
+                return waiting
         attempt = self._attempt(order, last)
         planned = self.planner.plan(order.model, order.source, known)
         if planned.plan.nothing and not order.again:
@@ -184,15 +173,22 @@ class Runner:
         claim = self._claim(order, planned.plan, name, last, lasts)
         if claim is not None:
             claim = self._move(claim, "submitted", executor=self.executor.name)
-        complaints = _Complaints(self.observer)
+        complaints = Complaints(self.observer)
         try:
             result = self._attend(name, complaints) or self.executor.run(document, complaints)
         except (MlopsError, KeyboardInterrupt) as exc:
             if not self._goes_on(exc):
-                reason = str(exc) or claiming.INTERRUPTED
-                self._move(claim, claiming.SETTLED, outcome=claiming.INTERRUPTED, reason=reason)
+                counted = isinstance(exc, MlopsError) and not isinstance(exc, RunInterruptedError)
+                self._interrupted(claim, str(exc) or claiming.INTERRUPTED, counted=counted)
             raise
         return self._finish(order, claim, result, complaints)
+
+    def _interrupted(self, claim: Claim | None, reason: str, *, counted: bool) -> Decision | None:
+        """Settle what says nothing about the commit: failures of outside systems are counted."""
+        more = retrying.settled(claim, reason, self.now(), random.random()) if counted else {}  # noqa: S311
+        outcome = {"outcome": claiming.INTERRUPTED, "reason": reason, **more}
+        moved = self._move(claim, claiming.SETTLED, **outcome)
+        return Decision(0, moved) if moved is not None else None
 
     def _goes_on(self, exc: BaseException) -> bool:
         """Whether the run may go on although we lost sight of it: the next `mlops run` looks."""
@@ -206,11 +202,10 @@ class Runner:
         return self.executor.attend(name, observer)
 
     def _finish(
-        self, order: Order, claim: Claim | None, result: RunResult, complaints: _Complaints
+        self, order: Order, claim: Claim | None, result: RunResult, complaints: Complaints
     ) -> Outcome:
         if result.phase is Phase.CANCELLED:
-            outcome, why = claiming.INTERRUPTED, claiming.INTERRUPTED
-            self._move(claim, claiming.SETTLED, outcome=outcome, reason=why)
+            self._interrupted(claim, claiming.INTERRUPTED, counted=False)
             raise KeyboardInterrupt
         self.gitops.refresh()
         if result.phase is Phase.SUCCEEDED:
@@ -218,10 +213,12 @@ class Runner:
             self._move(claim, claiming.SETTLED, outcome="succeeded", release=release, reason="")
             return Outcome(order.model, result.name, release, result.text("note"))
         reason = complaints.first_of(result) or result.message or result.reason
-        outside = _outside(result)
-        outcome = claiming.INTERRUPTED if outside else "failed"
-        self._move(claim, claiming.SETTLED, outcome=outcome, reason=reason)
-        return Outcome(order.model, result.name, "", reason, failed=True, outside=outside)
+        if not failed_outside(result):
+            self._move(claim, claiming.SETTLED, outcome="failed", reason=reason)
+            return Outcome(order.model, result.name, "", reason, failed=True)
+        kept = self._interrupted(claim, reason, counted=True)
+        note, due = (kept.reason, kept.after) if kept is not None else (reason, None)
+        return Outcome(order.model, result.name, "", note, failed=True, outside=True, due=due)
 
     def _claim(
         self, order: Order, plan: Plan, name: str, last: Decision | None, lasts: float
@@ -231,7 +228,7 @@ class Runner:
         dead = last.claim if last is not None and taken else None
         fresh = claiming.document(
             name, order.model, order.source, plan.summary, self.holder, self.now, order.actor, lasts
-        )
+        ) | ({} if order.again else retrying.carried(last))
         try:
             won = self.claims.put(name, fresh, dead)
         except GitError as exc:
@@ -246,7 +243,7 @@ class Runner:
             )
         return won
 
-    def _move(self, claim: Claim | None, state: str, **more: str) -> Claim | None:
+    def _move(self, claim: Claim | None, state: str, **more: Any) -> Claim | None:
         """Move a claim on; one that was taken from us stays as it is."""
         if claim is None:
             return None
@@ -257,45 +254,3 @@ class Runner:
             self.say(f"warning: the claim {claim.ref} could not be moved to {state}: {exc}")
             return claim
         return moved if moved is not None else claim
-
-
-def _outside(result: RunResult) -> bool:
-    """Whether an outside system failed the run: that says nothing about the commit."""
-    codes = {step.exit_code for task in result.tasks for step in task.steps if step.exit_code}
-    return OutsideError.exit_code in codes
-
-
-class _Complaints:
-    """Passes what the executor says on, and keeps the last complaint of each task."""
-
-    def __init__(self, inner: RunObserver) -> None:
-        self._inner = inner
-        self._said: dict[str, str] = {}
-
-    def task(self, state: TaskState) -> None:
-        self._inner.task(state)
-
-    def log(self, task: str, step: str, line: str) -> None:
-        if line.startswith("error: "):
-            self._said[task] = line.removeprefix("error: ")
-        self._inner.log(task, step, line)
-
-    def first_of(self, result: RunResult) -> str:
-        """The complaint of the first task that failed: `validate: gate accuracy ≥ 0.9: 0.84`."""
-        for task in result.tasks:
-            if task.phase is Phase.FAILED:
-                said = self._said.get(task.name) or task.message or task.reason
-                return f"{task.name}: {said}"
-        return ""
-
-
-def outcome_json(outcome: Outcome) -> Mapping[str, Any]:
-    """The JSON shape of an outcome."""
-    return {
-        "model": outcome.model,
-        "run": outcome.run,
-        "release": outcome.release or None,
-        "note": outcome.note,
-        "failed": outcome.failed,
-        "fresh": outcome.fresh,
-    }

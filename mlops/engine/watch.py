@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mlops.domain.source import Commit
-from mlops.engine.run import Order, Outcome, Runner
+from mlops.engine.outcome import Outcome
+from mlops.engine.run import Order, Runner
 from mlops.errors import MlopsError, RefusedError
 from mlops.ports import SourceReader
 
@@ -42,7 +43,9 @@ class Watcher:
 
     def _decide(self, source: Commit, model: str) -> Outcome:
         try:
-            return self.runner(source).carry_out(Order(model, source, actor=self.actor))
+            return self.runner(source).carry_out(
+                Order(model, source, actor=self.actor, patient=True)
+            )
         except RefusedError as exc:
             return Outcome(model, "", "", str(exc), failed=True)
         except MlopsError as exc:

@@ -1,0 +1,158 @@
+"""What outside systems fail is tried again later and later by the watcher, and at once by a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mlops.domain.run import Phase, RunResult, StepState, TaskState
+from mlops.engine import claiming
+from mlops.engine.outcome import outcome_json
+from mlops.errors import ExecutorError, GitError, RunInterruptedError
+from tests.unit.test_engine_claims import (
+    RELEASE,
+    SOURCE,
+    Claims,
+    Executor,
+    held,
+    order,
+    runner,  # noqa: F401 - a fixture
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Away(Executor):
+    """The disk is full: a step ends with exit code 3."""
+
+    def run(self, document, observer):
+        name = document["metadata"]["name"]
+        self.ran.append(name)
+        step = StepState("package", Phase.FAILED, exit_code=3)
+        task = TaskState("package", Phase.FAILED, steps=(step,), message="no space")
+        return RunResult(name, Phase.FAILED, "Failed", "", START, START, (task,))
+
+
+@dataclass
+class Clock:
+    now: datetime = field(default=START)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def away(runner, clock):  # noqa: F811
+    return replace(runner, executor=Away(), now=clock)
+
+
+def look(made):
+    return made.carry_out(order(patient=True))
+
+
+def test_the_watcher_waits_a_minute_and_says_until_when(away, clock):
+    first = look(away)
+    assert (first.failed, first.outside, first.fresh) == (True, True, True)
+    assert timedelta(seconds=45) <= first.due - START <= timedelta(seconds=75)
+    clock.now += timedelta(seconds=30)
+    waiting = look(away)
+    assert (waiting.failed, waiting.fresh, waiting.due) == (True, False, first.due)
+    assert f"waits until {first.due:%Y-%m-%d %H:%M:%S} UTC for attempt 2 of 8" in waiting.note
+    assert "package: no space" in waiting.note
+    assert outcome_json(waiting)["due"] == first.due.isoformat()
+    assert away.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
+
+
+def test_attempts_come_later_and_later_then_somebody_must_ask(away, clock):
+    pauses = []
+    for _ in range(7):
+        due = look(away).due
+        pauses.append(due - clock.now)
+        clock.now = due
+    assert all(earlier < later for earlier, later in zip(pauses, pauses[2:], strict=False))
+    assert "given up after 8 attempts" in look(away).note
+    clock.now += timedelta(days=30)
+    told = look(away)
+    assert (told.failed, told.fresh, told.due) == (True, False, None)
+    assert f"mlops run {SOURCE.short} --model spam --again" in told.note
+    assert len(away.executor.ran) == 8
+    assert away.claims.outcome()["outcome"] == claiming.GIVEN_UP
+    assert away.claims.outcome()["failures"] == 8
+
+
+def test_a_person_is_not_kept_back(away, clock):
+    look(away)
+    assert away.carry_out(order()).fresh
+    for _ in range(8):
+        clock.now += timedelta(hours=2)
+        look(away)
+    assert len(away.executor.ran) == 8
+    back = replace(away, executor=Executor())
+    assert back.carry_out(order()).release == RELEASE
+
+
+def test_another_attempt_that_a_person_asked_for_counts_anew(away, clock):
+    for _ in range(8):
+        look(away)
+        clock.now += timedelta(hours=2)
+    away.carry_out(order(again=True))
+    assert away.claims.outcome()["failures"] == 1
+    clock.now += timedelta(hours=2)
+    assert look(away).fresh
+
+
+def test_attempts_with_names_of_their_own_are_counted_together(away, clock):
+    lasting = replace(away, executor=Away(lasting=True))
+    for number in (1, 2, 3):
+        assert look(lasting).fresh
+        assert lasting.claims.outcome(number)["failures"] == number
+        clock.now += timedelta(hours=2)
+
+
+def test_an_executor_that_cannot_is_counted_and_a_signal_is_not(away, clock):
+    broken = replace(away, executor=Executor(fails=ExecutorError("no sandbox here")))
+    with pytest.raises(ExecutorError):
+        look(broken)
+    assert "no sandbox here" in look(broken).note
+    clock.now += timedelta(hours=2)
+    ended = replace(away, executor=Executor(fails=RunInterruptedError("terminated")))
+    with pytest.raises(RunInterruptedError):
+        look(ended)
+    assert away.claims.outcome()["failures"] == 1
+    assert look(away).fresh
+
+
+def test_the_count_outlives_whoever_dies_in_an_attempt(away, clock):
+    held(away, "submitted", pid=2, failures=4)
+    look(away)
+    assert away.claims.outcome()["failures"] == 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"failures": "many", "after": "soon"},
+        {"failures": -3, "after": None},
+        {"failures": 3, "after": "2026-01-01T00:01:00"},  # of no zone
+        {"failures": 3, "after": "9999-01-01T00:00:00+00:00"},
+        {"failures": [1], "after": {}},
+    ],
+)
+def test_a_claim_that_somebody_wrote_wrongly_keeps_nothing_back(away, wrong):
+    held(away, claiming.SETTLED, pid=2, outcome=claiming.INTERRUPTED, **wrong)
+    assert look(away).fresh
+
+
+def test_without_claims_every_look_is_an_attempt_and_says_so(away):
+    said: list[str] = []
+    refusing = replace(away, claims=Claims(refuses=GitError("hidden ref")), say=said.append)
+    assert look(refusing).due is None
+    assert any("two runs are possible" in text for text in said)
