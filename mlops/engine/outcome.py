@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,12 @@ from typing import Any
 from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.errors import OutsideError
 from mlops.ports import RunObserver
+
+_AWAY = re.compile(
+    r"(?:dial|read|write) tcp |connection re(?:fused|set)|\bEOF\b|handshake timeout|i/o timeout|"
+    r"context deadline exceeded|etcdserver:|currently unable to handle|too many requests",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +51,20 @@ def outcome_json(outcome: Outcome) -> Mapping[str, Any]:
 
 
 def failed_outside(result: RunResult) -> bool:
-    """Whether an outside system failed the run: that says nothing about the commit."""
+    """Whether an outside system failed the run: that says nothing about the commit.
+
+    A step said so by its exit code; or the image of one could not be had; or Tekton could not make a pod as the
+    API server was away, which Tekton takes for the task's fault (its handlePodCreationError).
+    """
     codes = {step.exit_code for task in result.tasks for step in task.steps if step.exit_code}
-    return OutsideError.exit_code in codes
+    return OutsideError.exit_code in codes or any(map(_outside, result.tasks))
+
+
+def _outside(task: TaskState) -> bool:
+    if task.phase is not Phase.FAILED:
+        return False
+    away = task.reason == "PodCreationFailed" and _AWAY.search(task.message) is not None
+    return away or task.reason == "TaskRunImagePullFailed"
 
 
 class Complaints:

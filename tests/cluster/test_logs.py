@@ -156,7 +156,7 @@ def test_what_was_rotated_away_before_it_was_read_is_told(
                 until(lambda: (found := kept.status("fast")) is not None and found.phase.done, 240)
 
     heard = Slow()
-    result = kept.submit(run_of(text_of("fast", plain, writes(200_000, 1013, 10_000, 1.0))), heard)
+    result = kept.submit(run_of(text_of("fast", plain, writes(200_000, 1013, 5_000, 1.0))), heard)
     assert result.phase is Phase.SUCCEEDED
     assert heard.lost > 0
     assert heard.again == 0

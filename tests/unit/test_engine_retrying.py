@@ -9,7 +9,7 @@ import pytest
 
 from mlops.domain.run import Phase, RunResult, StepState, TaskState
 from mlops.engine import claiming
-from mlops.engine.outcome import outcome_json
+from mlops.engine.outcome import failed_outside, outcome_json
 from mlops.errors import ExecutorError, GitError, RunInterruptedError
 from tests.unit.test_engine_claims import (
     RELEASE,
@@ -156,3 +156,28 @@ def test_without_claims_every_look_is_an_attempt_and_says_so(away):
     refusing = replace(away, claims=Claims(refuses=GitError("hidden ref")), say=said.append)
     assert look(refusing).due is None
     assert any("two runs are possible" in text for text in said)
+
+
+REFUSED = (
+    'failed to create task run pod "r-t": translating TaskSpec to Pod: Get "https://10.245.0.1:443/api/v1/'
+    'namespaces/n/serviceaccounts/default": dial tcp 10.245.0.1:443: connect: connection refused. Maybe invalid TaskSpec'
+)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "phase", "outside"),
+    [
+        ("PodCreationFailed", REFUSED, Phase.FAILED, True),
+        ("PodCreationFailed", "... etcdserver: request timed out. Maybe", Phase.FAILED, True),
+        ("PodCreationFailed", 'pod "r-t" is invalid: spec.volumes', Phase.FAILED, False),
+        ("TaskRunImagePullFailed", "not found", Phase.FAILED, True),
+        ("TaskRunImagePullFailed", "not found", Phase.CANCELLED, False),
+        ("Failed", REFUSED, Phase.FAILED, False),
+    ],
+)
+def test_what_a_cluster_could_not_begin_says_nothing_about_the_commit(
+    reason, message, phase, outside
+):
+    task = TaskState("train", phase, reason=reason, message=message)
+    result = RunResult("r", Phase.FAILED, "Failed", "", START, START, (task,))
+    assert failed_outside(result) is outside
