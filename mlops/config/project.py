@@ -139,10 +139,10 @@ class TolerationSection(Section):
         default="", description="the taint's effect; default: every one"
     )
 
-    def frozen(self) -> dict[str, str | int]:
+    def frozen(self) -> tuple[tuple[str, str], ...]:
         given = {"operator": self.operator, "effect": self.effect, "value": self.value}
-        found: dict[str, str | int] = {"key": self.key} if self.key is not None else {}
-        return found | {name: text for name, text in given.items() if text}
+        key = (("key", self.key),) if self.key is not None else ()
+        return key + tuple((name, text) for name, text in given.items() if text)
 
 
 class WorkspaceSection(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 SIZE = "10Gi"  # of a run's workspace, where mlops.yaml says none
@@ -41,5 +40,5 @@ class Pods:
     size: str = SIZE
     storage_class: str = ""
     node_selector: tuple[tuple[str, str], ...] = ()
-    tolerations: tuple[Mapping[str, str | int], ...] = ()
+    tolerations: tuple[tuple[tuple[str, str], ...], ...] = ()
     user: int = USER

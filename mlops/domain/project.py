@@ -7,7 +7,6 @@ checks that once, so nothing else has to.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -79,7 +78,7 @@ class TrainConfig:
     network: bool = False
     env: tuple[tuple[str, str], ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
-    tolerations: tuple[Mapping[str, str | int], ...] = ()
+    tolerations: tuple[tuple[tuple[str, str], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,7 +340,8 @@ def test_pods_go_where_mlops_yaml_sends_them_with_the_volume_it_asks_for(
     training: Training,
 ) -> None:
     selector = (("pool", "training"),)
-    bears = ({"key": "pool", "operator": "Equal", "value": "training", "effect": "NoSchedule"},)
+    taint = {"key": "pool", "operator": "Equal", "value": "training", "effect": "NoSchedule"}
+    bears = (tuple(taint.items()),)
     there = Pods(size="32Mi", node_selector=selector)
     heard = Heard()
     result = training.kept.run(_soon(training.document(TRAINS, there)), heard)

@@ -123,7 +123,9 @@ def test_every_key_reaches_the_frozen_value():
                     network=True,
                     env=(("OMP_NUM_THREADS", "1"),),
                     node_selector=(("pool", "gpu"),),
-                    tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
+                    tolerations=(
+                        (("key", "gpu"), ("operator", "Exists"), ("effect", "NoSchedule")),
+                    ),
                 ),
                 workspace=WorkspaceConfig("40Gi", "fast"),
                 artifact="models/spam.pkl",

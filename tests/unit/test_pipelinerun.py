@@ -71,7 +71,7 @@ CLUSTER = replace(
         size="40Gi",
         storage_class="fast",
         node_selector=(("pool", "gpu"),),
-        tolerations=({"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},),
+        tolerations=((("key", "gpu"), ("operator", "Exists"), ("effect", "NoSchedule")),),
     ),
 )
 PLAIN = pipelinerun.generate(FIRST)
