@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.adapters.kustomize import Kustomize
-from mlops.cli import completion, opening, options, pins, render, runs_options, wiring_cluster
+from mlops.cli import completion, opening, options, pins, render, wiring_cluster
 from mlops.config.fields import seconds
 from mlops.domain.cluster import Access
 from mlops.engine.deploy import Answer, Deploying, DeployOrder
@@ -39,7 +39,16 @@ def deploy(
         bool, typer.Option("--create-namespace", help="Make namespaces that are not there.")
     ] = False,
     context: Context = "",
-    namespace: runs_options.Namespace = "",
+    namespace: Annotated[
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            metavar="NAMESPACE",
+            help="For what the overlay gives no namespace, and only that; default: the context's, else default.",
+            show_default=False,
+        ),
+    ] = "",
     dry_run: options.DryRun = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,

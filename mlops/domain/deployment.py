@@ -52,12 +52,18 @@ class Inventory:
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a rollout is; `failed` where it will not go on by itself, `stuck` where it will not if it stays
-    like this for some seconds."""
+    like this for some seconds. `aside` is usual while pods start: of use where they do not start in time."""
 
     done: bool = False
     failed: bool = False
     stuck: bool = False
     message: str = ""
+    aside: str = ""
+
+    @property
+    def whole(self) -> str:
+        """All that there is to say."""
+        return ": ".join(each for each in (self.message, self.aside) if each)
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,25 +202,28 @@ class Deploying:
         """Wait for all rollouts; what does not end well, with what it said last."""
         until = time.monotonic() + seconds
         left = dict.fromkeys(there, "")
+        said: dict[Object, set[str]] = {each: set() for each in there}
         stuck: dict[Object, float] = {}
         late = []
         while left:
             for each in tuple(left):
                 progress = self.deployer.progress(each)
-                if progress.message != left[each] and not progress.failed and not progress.done:
+                new = progress.message not in said[each]
+                if new and not progress.failed and not progress.done:
                     self.say(f"{each}: {progress.message}")
-                left[each] = progress.message
+                    said[each].add(progress.message)
+                left[each] = progress.whole
                 since = stuck.setdefault(each, time.monotonic())
                 if not progress.stuck:
                     del stuck[each]
                 hopeless = progress.stuck and time.monotonic() - since > _STUCK
                 if progress.failed or hopeless:
-                    late.append(f"{each}: {progress.message}")
+                    late.append(f"{each}: {progress.whole}")
                 if progress.failed or hopeless or progress.done:
                     del left[each]
             if time.monotonic() > until:
                 late += [
-                    f"{each}: not done in {seconds:.0f} s: {said}" for each, said in left.items()
+                    f"{each}: not done in {seconds:.0f} s: {told}" for each, told in left.items()
                 ]
                 break
             if left:

@@ -46,10 +46,12 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Why a pod does not run, in a line; `lasting` where waiting alone will not mend it."""
+    """Why a pod does not run, in a line; `lasting` where waiting alone will not mend it, `usual` where it is
+    so of every pod that starts."""
 
     text: str
     lasting: bool = False
+    usual: bool = False
 
 
 def state(found: Any) -> State:

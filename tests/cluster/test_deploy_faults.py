@@ -102,6 +102,31 @@ def test_a_probe_that_fails_is_told_when_the_time_is_over(shop: Shop) -> None:
     assert "Readiness probe failed" in said.err.splitlines()[-1]
 
 
+def test_a_startup_probe_that_passes_in_the_end_is_no_news(shop: Shop) -> None:
+    probe = "{exec: {command: [test, -e, /tmp/go]}, periodSeconds: 1, failureThreshold: 200}"
+    shop.write(PATIENT.replace(COMMAND, f"{COMMAND}, startupProbe: {probe}"))
+    failed = ("get", "events", "--field-selector", "reason=Unhealthy")
+    with shop.deploying(*LONG) as going:
+        seen(lambda: "Startup probe failed" in shop.user.kubectl(*failed))
+        shop.user.kubectl("exec", "deploy/web", "--", "touch", "/tmp/go")
+        _, err = going.communicate(timeout=240)
+
+    assert going.returncode == 0, err
+    assert "server starts, for which its startup probe gives it 200 s" in err
+    assert "Unhealthy" not in err
+
+
+def test_a_startup_probe_that_fails_is_told_when_the_time_is_over(shop: Shop) -> None:
+    probe = "{exec: {command: [test, -e, /none]}, periodSeconds: 1, failureThreshold: 200}"
+    shop.write(PATIENT.replace(COMMAND, f"{COMMAND}, startupProbe: {probe}"))
+
+    said = shop.deploy("--timeout", "20s")
+
+    assert said.code == 1
+    assert "Startup probe failed" in said.err.splitlines()[-1]
+    assert "Startup probe failed" not in "".join(said.err.splitlines()[:-1])
+
+
 def test_pods_that_nobody_admits_are_told_and_the_former_are_not_blamed(shop: Shop) -> None:
     assert shop.deploy(*LONG).code == 0
     enforce = "pod-security.kubernetes.io/enforce=restricted"

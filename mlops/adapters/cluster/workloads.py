@@ -5,12 +5,14 @@ How `kubectl rollout status` judges, and beside it why the pods of the newest re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mlops.adapters.cluster.cluster import Cluster
 from mlops.adapters.cluster.kinds import EVENT, POD, Kind
 from mlops.domain.deployment import Object, Progress, Running
+from mlops.tekton import podprobes
 from mlops.tekton.podstatus import Trouble, troubles
 
 Json = Mapping[str, Any]
@@ -42,13 +44,13 @@ class Workloads:
         if state.done or (state.failed and state.message):
             return state
         said = list(dict.fromkeys(self._troubles(found, which.namespace)))
-        text = "; ".join(each.text for each in said[:_MOST])
-        if len(said) > _MOST:
-            text += f"; and {len(said) - _MOST} more"
+        text = _listed([each.text for each in said if not each.usual])
         told = ": ".join(each for each in (state.message, text) if each)
+        aside = _listed([each.text for each in said if each.usual])
         if _late(found):
-            return Progress(failed=True, message=told)
-        return Progress(stuck=any(each.lasting for each in said), message=told)
+            return Progress(failed=True, message=told, aside=aside)
+        stuck = any(each.lasting for each in said)
+        return Progress(stuck=stuck, message=told, aside=aside)
 
     def running(self, which: Object) -> tuple[Running, ...]:
         """The containers of a workload's pods, but for pods that are over or end just now."""
@@ -90,6 +92,7 @@ class Workloads:
             told = list(troubles(pod))
             yield from told
             if not told and not _ready(pod):
+                yield from map(Trouble, podprobes.starting(pod))
                 quiet[str(pod["metadata"]["uid"])] = pod
         if quiet or not pods:
             yield from self._events(found, quiet, namespace)
@@ -97,16 +100,8 @@ class Workloads:
     def _events(self, found: Json, quiet: Mapping[str, Json], namespace: str) -> Iterator[Trouble]:
         """What was warned of last of pods that say nothing themselves, and of a workload without pods."""
         own = str(found["metadata"]["uid"])
-        latest: dict[str, tuple[str, str, str]] = {}
-        for each in self._cluster.list(EVENT, [("fieldSelector", "type=Warning")], namespace)[0]:
-            uid = str((each.get("involvedObject") or {}).get("uid") or "")
-            if (uid in quiet or uid == own) and each.get("reason") not in _HARMLESS:
-                when = str(each.get("lastTimestamp") or each.get("eventTime") or "")
-                text = " ".join(str(each.get("message") or "").split())
-                told = (when, str(each.get("reason") or ""), text)
-                latest[uid] = max(told, latest.get(uid, told))
-        for _, (_, reason, text) in sorted(latest.items()):
-            yield Trouble(f"{reason}: {text}", reason == "FailedCreate" and "is forbidden" in text)
+        listed = self._cluster.list(EVENT, [("fieldSelector", "type=Warning")], namespace)[0]
+        yield from warnings(listed, {own: {}, **quiet})
 
     def _newest(self, found: Json, namespace: str) -> str:
         """What picks the pods of the newest revision, as a label selector; empty: all."""
@@ -139,6 +134,38 @@ class Workloads:
             return []
         chosen = f"{selector},{more}" if more else selector
         return self._cluster.list(POD, [("labelSelector", chosen)], namespace)[0]
+
+
+def warnings(events: Iterable[Json], about: Mapping[str, Json]) -> Iterator[Trouble]:
+    """What was warned of last of each of some objects, by their uid; they are empty where they are no pods."""
+    latest: dict[str, Json] = {}
+    failures = Counter[tuple[str, str]]()
+    for each in events:
+        uid = str((each.get("involvedObject") or {}).get("uid") or "")
+        if uid in about and each.get("reason") not in _HARMLESS:
+            failures[uid, podprobes.probe_of(each)] += podprobes.count(each)
+            latest[uid] = max(each, latest.get(uid, each), key=_when)
+    for uid, each in sorted(latest.items()):
+        reason, text = (
+            str(each.get("reason") or ""),
+            " ".join(str(each.get("message") or "").split()),
+        )
+        often = failures[uid, podprobes.probe_of(each)]
+        yield Trouble(
+            f"{reason}: {text}",
+            reason == "FailedCreate" and "is forbidden" in text,
+            podprobes.usual(about[uid], each, often),
+        )
+
+
+def _when(event: Json) -> tuple[str, str, str]:
+    when = str(event.get("lastTimestamp") or event.get("eventTime") or "")
+    return (when, str(event.get("reason") or ""), str(event.get("message") or ""))
+
+
+def _listed(said: list[str]) -> str:
+    more = f"; and {len(said) - _MOST} more" if len(said) > _MOST else ""
+    return "; ".join(said[:_MOST]) + more
 
 
 def _selector(found: Json) -> str:
