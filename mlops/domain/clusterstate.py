@@ -34,13 +34,24 @@ class Questions:
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """The Deployment of `mlops watch`: its image, how many replicas it is asked to have and how many it has,
+    and where these are fewer, why."""
+
+    image: str
+    asked: int = 1
+    available: int = 1
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterState:
     """A cluster and the namespace of runs in it.
 
     `labels` are the namespace's, empty where there is none; `tekton` is Tekton's version, empty where
     its API is not served, `flags` its feature flags; `accounts` and `secrets` are names of what is there;
     `own` and `rights` are what was asked for and is granted; `classes` is StorageClass → whether it is
-    the default; `watcher` is the image of `mlops watch` there, empty where it does not run.
+    the default; `watcher` is None where there is none, too.
     """
 
     server: str
@@ -54,4 +65,4 @@ class ClusterState:
     rights: Mapping[str, frozenset[Right] | None]
     secrets: frozenset[str] | None
     classes: Mapping[str, bool] | None
-    watcher: str | None
+    watcher: Watching | None

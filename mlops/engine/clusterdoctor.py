@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from mlops.domain.clusterstate import ClusterState, Questions, Right
+from mlops.domain.clusterstate import ClusterState, Questions, Right, Watching
 from mlops.engine.doctor import Finding
 
 _RESTRICTED = "pod-security.kubernetes.io/enforce"
 _OLDEST = (1, 0)  # Tekton whose v1 API has all that runs use
 _RUNS, _TASKS = "pipelineruns.tekton.dev", "taskruns.tekton.dev"
 WATCHER = "mlops-watch"
+_ENDED = "exit code"  # a container that began, and has said something
 _FOLLOWS = (
     *(Right(verb, _RUNS) for verb in ("create", "get", "list", "watch", "patch")),
     *(Right(verb, _TASKS) for verb in ("get", "list", "watch")),
@@ -251,12 +252,35 @@ def _class(classes: Mapping[str, bool], name: str) -> Finding:
 
 
 def _watcher(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
-    if not found.watcher:
+    seen = found.watcher
+    if seen is None:
         return
-    if wanted.tool and found.watcher != wanted.tool:
+    running = _running(seen, found.namespace, wanted)
+    if not running.fine:
+        yield running
+    if wanted.tool and seen.image != wanted.tool:
         yield Finding(
-            *("mlops watch", False, False, f"runs {found.watcher}; mlops.lock has {wanted.tool}"),
+            *("mlops watch", False, False, f"runs {seen.image}; mlops.lock has {wanted.tool}"),
             f"write that one into tekton/install/kustomization.yaml, and {_APPLY}",
         )
-    else:
-        yield Finding("mlops watch", True, False, f"runs {found.watcher}")
+    elif running.fine:
+        yield running
+
+
+def _running(seen: Watching, namespace: str, wanted: Wanted) -> Finding:
+    """Whether the watcher's pod is there."""
+    if not seen.asked:
+        return Finding(
+            *("mlops watch", False, False, "has 0 replicas: no push begins a run"),
+            f"kubectl scale deployment {WATCHER} -n {namespace} --replicas=1, and so in tekton/install/watch.yaml",
+        )
+    counted = f"{seen.available} of {seen.asked} replicas available"
+    if seen.available >= seen.asked:
+        return Finding("mlops watch", True, False, f"runs {seen.image}, {counted}")
+    look = (
+        f"kubectl logs -n {namespace} deployment/{WATCHER} --all-containers --tail=20"
+        if _ENDED in seen.trouble
+        else f"kubectl describe deployments,pods -n {namespace} -l app.kubernetes.io/name={WATCHER}"
+    )
+    said = f"{counted}, no push begins a run: {seen.trouble or 'nothing says why'}"
+    return Finding("mlops watch", False, wanted.runs, said, look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,17 @@ def installed(layout: Layout, tmp_path: Path) -> Iterator[Installed]:
     image = json.loads(layout.images.read_text())["busybox"]
     found = installing.write(layout, tmp_path / "install", image, "https://git.example.org/shop")
     found.apply()
+    watcher(found, command=["sh", "-c", "sleep 1000"])  # the image has no mlops
+    found.cluster.done("rollout", "status", "deployment/mlops-watch", "--timeout=120s")
     yield found
     found.remove()
+
+
+def watcher(found: Installed, **container: Any) -> None:
+    """Change the watcher's container, and leave out the one that clones."""
+    spec = {"initContainers": None, "containers": [{"name": "watch", **container}]}
+    patch = json.dumps({"spec": {"template": {"spec": spec}}})
+    found.cluster.done("patch", "deployment", "mlops-watch", "-p", patch)
 
 
 def wrong(found: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, bool]]:
@@ -75,6 +85,42 @@ def test_a_cluster_with_what_runs_need_is_in_order(asked: Asked, installed: Inst
     assert set(found) == set(OURS) - {"Tekton's flags"}
     assert "Kubernetes v1.36" in found["cluster"][0]["said"]
     assert found["Tekton"][0]["said"] == "Tekton Pipelines devel"
+
+
+def told_of_the_watcher(asked: Asked, installed: Installed, told: str) -> dict[str, Any]:
+    """What doctor says of the watcher, once it says so."""
+    end = time.monotonic() + 120
+    while told not in (said := asked(installed.namespace)["mlops watch"][0])["said"]:
+        assert time.monotonic() < end, said
+    assert not said["fine"]
+    return said
+
+
+def test_a_watcher_that_is_scaled_away_is_a_note(asked: Asked, installed: Installed) -> None:
+    installed.cluster.done("scale", "deployment", "mlops-watch", "--replicas=0")
+    said = told_of_the_watcher(asked, installed, "has 0 replicas: no push begins a run")
+    assert not said["needed"]
+    command = said["remedy"].partition(",")[0].split()
+    assert installed.cluster.kubectl(*command[1:]).returncode == 0
+    assert installed.cluster.get("deployment", "mlops-watch")["spec"]["replicas"] == 1
+
+
+def test_a_watcher_whose_image_is_not_there_is_named(asked: Asked, installed: Installed) -> None:
+    watcher(installed, image=f"10.244.0.1:5000/none@sha256:{'1' * 64}")
+    said = told_of_the_watcher(asked, installed, "ErrImagePull")
+    assert said["said"].startswith("0 of 1 replicas available, no push begins a run: 0 of 1 ")
+    assert "not found" in said["said"]
+    assert said["needed"]
+    assert "none@sha256" in installed.cluster.done(*said["remedy"].split()[1:])
+
+
+def test_a_watcher_that_ends_is_told_with_what_it_said_last(
+    asked: Asked, installed: Installed
+) -> None:
+    watcher(installed, command=["sh", "-c", "echo fatal: no login; exit 128"])
+    said = told_of_the_watcher(asked, installed, "exit code 128: fatal: no login")
+    assert said["needed"]
+    assert "fatal: no login" in installed.cluster.done(*said["remedy"].split()[1:])
 
 
 def test_a_namespace_that_is_not_there_is_mended_by_applying_it(asked: Asked) -> None:

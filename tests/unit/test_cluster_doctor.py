@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlops.domain.clusterstate import ClusterState, Right
+from mlops.domain.clusterstate import ClusterState, Right, Watching
 from mlops.engine import clusterdoctor
 from mlops.engine.clusterdoctor import Wanted, findings
 from mlops.manifests.pods import ACCOUNTS, SECRETS
@@ -27,7 +27,7 @@ GOOD = ClusterState(
     rights={name: frozenset() for name in NAMES} | {"mlops-watch": frozenset(ASKED.own)},
     secrets=frozenset(ASKED.secrets),
     classes={"fast": True, "slow": False},
-    watcher=TOOL,
+    watcher=Watching(TOOL),
 )
 
 
@@ -82,7 +82,22 @@ def test_a_secret_of_each_kind_that_runs_take_is_looked_for():
             *("secrets", False, "no mlops-dvc", "kubectl create secret generic mlops-dvc -n shop"),
         ),
         ({"classes": {"slow": False}}, "storage", True, "no storage class is the default", "slow"),
-        ({"watcher": "ghcr.io/x/y:1"}, "mlops watch", False, "runs ghcr.io/x/y:1", "kustomization"),
+        (
+            {"watcher": Watching("ghcr.io/x/y:1")},
+            *("mlops watch", False, "runs ghcr.io/x/y:1", "kustomization"),
+        ),
+        (
+            {"watcher": Watching(TOOL, 0, 0)},
+            *("mlops watch", False, "0 replicas: no push begins", "-n shop --replicas=1"),
+        ),
+        (
+            {"watcher": Watching(TOOL, 1, 0, "0 of 1 ready: ImagePullBackOff: x: not found")},
+            *("mlops watch", True, "0 of 1 replicas available, no push", "kubectl describe"),
+        ),
+        (
+            {"watcher": Watching(TOOL, 1, 0, "0 of 1 ready: ended with exit code 128: fatal")},
+            *("mlops watch", True, "exit code 128: fatal", "kubectl logs -n shop deployment/"),
+        ),
     ],
 )
 def test_each_thing_that_is_missing_is_named_with_what_mends_it(

@@ -132,3 +132,10 @@ def test_the_job_of_a_push_is_the_watcher_looking_once():
 )
 def test_what_a_forge_calls_a_repository(url, path):
     assert giturl.path(url) == path
+
+
+def test_the_watchers_containers_leave_word_of_why_they_ended():
+    watcher, *_ = documents(written()["tekton/install/watch.yaml"])
+    pod = watcher["spec"]["template"]["spec"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from mlops.adapters.cluster.cluster import Cluster, Json
 from mlops.adapters.cluster.kinds import Kind
-from mlops.domain.clusterstate import ClusterState, Questions, Right
+from mlops.adapters.cluster.workloads import Workloads
+from mlops.domain.clusterstate import ClusterState, Questions, Right, Watching
+from mlops.domain.deployment import Object
 from mlops.errors import ForbiddenError
 
 TEKTON = "tekton-pipelines"  # the namespace that it has of itself
@@ -114,8 +116,16 @@ def _classes(cluster: Cluster) -> dict[str, bool]:
     }
 
 
-def _watcher(cluster: Cluster) -> str:
+def _watcher(cluster: Cluster) -> Watching | None:
     found = cluster.get(_DEPLOYMENT, WATCHER)
     if found is None:
-        return ""
-    return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+        return None
+    spec, status = found["spec"], found.get("status") or {}
+    asked, available = int(spec.get("replicas", 1)), int(status.get("availableReplicas") or 0)
+    trouble = ""
+    if available < asked:
+        which = Object(_DEPLOYMENT.version, _DEPLOYMENT.name, cluster.namespace, WATCHER)
+        progress = _seen(lambda: Workloads(cluster).progress(which))
+        trouble = progress.whole if progress is not None else "you may not see its pods"
+    image = str(spec["template"]["spec"]["containers"][0]["image"])
+    return Watching(image, asked, available, trouble)
