@@ -13,7 +13,7 @@ from mlops.adapters.executors.local.runtime import sandbox
 from mlops.adapters.git.command import discover
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.kustomize import Kustomize
-from mlops.cli import options, render, wiring, wiring_cluster
+from mlops.cli import options, render, wiring
 from mlops.cli.config import check_files
 from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
@@ -66,7 +66,9 @@ def _cluster(start: Path) -> Iterator[Finding]:
         return
     if project.executor == "tekton" or project.cluster != ClusterConfig():
         opened = wiring.Opened(repository.root, repository, project)
-        yield from wiring_cluster.examined(opened, _tool(repository.root))
+        from mlops.cli import wiring_doctor  # noqa: PLC0415 - heavy libraries
+
+        yield from wiring_doctor.examined(opened, _tool(repository.root))
 
 
 def _tool(root: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mlops.cli import options, render, runs_carry, runs_files, wiring_cluster
+from mlops.cli import options, render, runs_carry, runs_files, runs_place, wiring_cluster
 from mlops.cli.runs_place import Place
 from mlops.domain.cluster import Access
 from mlops.domain.imagename import ImageMap, ImageName
@@ -54,7 +54,7 @@ def submit(place: Place, wanted: Wanted, flags: Flags, output: options.Output) -
         name=wanted.name,
         image=partial(_led, wanted.images),
     )
-    kept = wiring_cluster.executor(place.cluster or Access())
+    kept = wiring_cluster.executor(place.cluster or Access(), runs_place.installs(place))
     if flags.dry_run:
         for run in runs:
             kept.check(run)

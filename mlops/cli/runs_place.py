@@ -92,7 +92,12 @@ def executor(
         return local(place, run=run, choice=choice, jobs=jobs)
     if choice.runtime or jobs:
         raise UsageError("--runtime and --jobs are of this machine, and the run is on a cluster")
-    return wiring_cluster.executor(place.cluster)
+    return wiring_cluster.executor(place.cluster, installs(place))
+
+
+def installs(place: Place) -> str:
+    """The namespace that the project's tekton/install is for, where there is one."""
+    return wiring_cluster.installs(place.opened.root) if place.opened is not None else ""
 
 
 def local(

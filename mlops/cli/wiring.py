@@ -238,7 +238,9 @@ class Opened:
             planner=self.planner,
             gitops=self.gitops,
             claims=self.claims,
-            executor=wiring_cluster.executor(wiring_cluster.access(self.project))
+            executor=wiring_cluster.executor(
+                wiring_cluster.access(self.project), wiring_cluster.installs(self.root), ours=True
+            )
             if self.on_cluster
             else self.executor_for(self.planner.lock(source)),
             holder=Holder(holder.me, holder.dead),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops.cli import render
@@ -10,12 +11,12 @@ from mlops.domain import giturl
 from mlops.domain.cluster import Access
 from mlops.domain.project import Project
 from mlops.errors import ConfigError, MlopsError, UsageError
+from mlops.manifests import install
 
 if TYPE_CHECKING:
     from mlops.adapters.cluster.deploying import Deployer
     from mlops.adapters.executors.tekton import TektonExecutor
     from mlops.cli.wiring import Opened
-    from mlops.engine.doctor import Finding
     from mlops.engine.live import Live
     from mlops.engine.state import Environments
     from mlops.engine.status import StatusRow
@@ -23,12 +24,28 @@ if TYPE_CHECKING:
 _NUDGE = 3.0  # seconds that telling may take
 
 
-def executor(access: Access) -> TektonExecutor:
-    """The executor of a namespace. Raises ConfigError where no kubeconfig says which cluster."""
+def executor(access: Access, installs: str = "", *, ours: bool = False) -> TektonExecutor:
+    """The executor of a namespace. Raises ConfigError where no kubeconfig says which cluster.
+
+    `installs` is the namespace that the project's tekton/install is for; `ours`: runs are of mlops itself,
+    which need what that makes."""
     from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
     from mlops.adapters.executors.tekton import TektonExecutor  # noqa: PLC0415
 
-    return TektonExecutor(connect(access))
+    cluster = connect(access)
+    usual = cluster.making
+    cluster.making = lambda name: (
+        install.remedy(name, installs) if ours or name == installs else usual(name)
+    )
+    return TektonExecutor(cluster)
+
+
+def installs(root: Path) -> str:
+    """The namespace that tekton/install of a project is for; empty where there is none."""
+    try:
+        return install.namespace((root / install.KUSTOMIZATION).read_bytes())
+    except OSError:
+        return ""
 
 
 def deployer(access: Access) -> Deployer:
@@ -103,25 +120,3 @@ def nudge(opened: Opened, environments: Iterable[str]) -> None:
         render.note(f"not told to reconcile: {each}")
     for each in found.told:
         render.note(f"told {each} to reconcile")
-
-
-def examined(opened: Opened, tool: str) -> Iterator[Finding]:
-    """What `mlops doctor` finds of the cluster that a project uses. Never fails: what cannot be asked is
-    a finding too."""
-    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
-    from mlops.adapters.cluster.examining import examine  # noqa: PLC0415
-    from mlops.engine import clusterdoctor, doctor  # noqa: PLC0415
-    from mlops.manifests.pods import ACCOUNTS  # noqa: PLC0415
-
-    project = opened.project
-    classes = tuple(model.workspace.storage_class for model in project.models)
-    accounts = tuple(sorted(set(ACCOUNTS.values())))
-    wanted = clusterdoctor.Wanted(opened.on_cluster, accounts, classes, tool)
-    try:
-        if opened.on_cluster:
-            require_reach(project, opened.repository.remote_url() or "")
-        cluster = connect(access(project), patience=_NUDGE)
-        yield from clusterdoctor.findings(examine(cluster, clusterdoctor.questions(wanted)), wanted)
-    except MlopsError as exc:
-        remedy = exc.hint or "kubectl cluster-info"
-        yield doctor.Finding("cluster", False, opened.on_cluster, exc.message, remedy)

@@ -26,11 +26,13 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What to ask: `rights` of each account that is named, `own` of whoever asks (the account "")."""
+    """What to ask: `rights` of each account that is named, `own` of whoever asks (the account ""), which
+    Secrets, and the ConfigMap with the settings of tasks."""
 
     accounts: Mapping[str, tuple[Right, ...]]
     own: tuple[Right, ...]
     secrets: tuple[str, ...]
+    settings: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,20 @@ class Watching:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A Secret without its values: its type, and the servers that its annotations `tekton.dev/git-…` name."""
+
+    type: str = ""
+    servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterState:
     """A cluster and the namespace of runs in it.
 
     `labels` are the namespace's, empty where there is none; `tekton` is Tekton's version, empty where
-    its API is not served, `flags` its feature flags; `accounts` and `secrets` are names of what is there;
+    its API is not served, `flags` its feature flags; `accounts` are those that are there, with the Secrets that each
+    lists, `secrets` are there too; `settings` is the ConfigMap for tasks, empty where there is none;
     `own` and `rights` are what was asked for and is granted; `classes` is StorageClass → whether it is
     the default; `watcher` is None where there is none, too.
     """
@@ -61,8 +72,9 @@ class ClusterState:
     tekton: str | None
     flags: Mapping[str, str] | None
     own: frozenset[Right]
-    accounts: frozenset[str] | None
+    accounts: Mapping[str, frozenset[str]] | None
     rights: Mapping[str, frozenset[Right] | None]
-    secrets: frozenset[str] | None
+    secrets: Mapping[str, Kept] | None
+    settings: Mapping[str, str] | None
     classes: Mapping[str, bool] | None
     watcher: Watching | None

@@ -6,6 +6,7 @@ import re
 
 _SCP = re.compile(r"(?:[^@/]+@)?([^:/]+):(?!//)(.+)\Z")
 _LOGIN = re.compile(r"\A(https?://)[^/]*@", re.IGNORECASE)
+_SERVER = re.compile(r"https?://[^/]+", re.IGNORECASE)
 _URL = re.compile(r"[a-z+]+://(?:[^@/]*@)?([^/:]+)(?::\d+)?/(.+)\Z")
 
 
@@ -22,6 +23,31 @@ def without_login(url: str) -> str:
 def path(url: str) -> str:
     """What a forge calls the repository: `team/shop` of `git@example.com:team/shop.git`."""
     return _place(url).partition("/")[2]
+
+
+def by_ssh(url: str) -> bool:
+    """Whether git asks ssh for it."""
+    return url.startswith(("ssh://", "git+ssh://")) or ("://" not in url and bool(_SCP.match(url)))
+
+
+def by_https(url: str) -> str:
+    """The URL that most forges have beside one of ssh."""
+    return f"https://{_place(url)}.git"
+
+
+def server(url: str) -> str:
+    """Scheme, host and port of an http URL, as git keeps logins by them; what has none is given as it is."""
+    found = _SERVER.match(without_login(url))
+    return found[0].lower() if found else url
+
+
+def covers(prefix: str, url: str) -> bool:
+    """Whether a login for `prefix` (`https://HOST`, perhaps with a path) is one for `url`, as
+    gitcredentials(7) has it."""
+    if server(prefix) != server(url):
+        return False
+    inner, path = (without_login(each)[len(server(each)) :].strip("/") for each in (prefix, url))
+    return not inner or f"{path}/".startswith(f"{inner}/")
 
 
 def _place(url: str) -> str:

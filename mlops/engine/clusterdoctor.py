@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlops.domain.clusterstate import ClusterState, Questions, Right, Watching
+from mlops.engine import clusterlogins
+from mlops.engine.clusterlogins import SETTINGS, Logins
 from mlops.engine.doctor import Finding
+from mlops.manifests import install
 
 _RESTRICTED = "pod-security.kubernetes.io/enforce"
 _OLDEST = (1, 0)  # Tekton whose v1 API has all that runs use
@@ -21,17 +24,9 @@ _FOLLOWS = (
 )
 # what none of the accounts of tasks may do: these say of what kind a right too many is
 _HARMFUL = (Right("get", "secrets"), Right("create", "pods"), Right("create", _RUNS))
-_APPLY = "kubectl apply --server-side -k tekton/install"
-_LOGIN = "--type=kubernetes.io/basic-auth --from-file=username=FILE --from-file=password=FILE"
-_GIT = " && kubectl annotate secret {name} -n {space} tekton.dev/git-0=https://HOST"
-# name → what is without it, and what comes after `kubectl create secret` and the name
+# Secrets of git and registries: clusterlogins. name → what is without it, and what comes after
+# `kubectl create secret` and the name
 _SECRETS = {
-    "mlops-git": ("runs read the project without a login", _LOGIN + _GIT),
-    "mlops-git-push": ("runs cannot push pins where that needs a login", _LOGIN + _GIT),
-    "mlops-registry": (
-        "runs push images without a login",
-        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=FILE",
-    ),
     "mlops-dvc": ("runs reach the DVC remote without credentials", "--from-env-file=FILE"),
     "mlops-packages": ("builds reach package indexes without a login", "--from-env-file=FILE"),
     "mlops-watch-git": (
@@ -41,21 +36,27 @@ _SECRETS = {
 }
 
 
+_NONE = Logins()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a project needs of its cluster: whether it runs there (else it only deploys), the accounts of
-    tasks, the storage classes that models name ("": the default), and the locked tool image."""
+    tasks, the storage classes that models name ("": the default), the locked tool image, the namespace that
+    tekton/install is for (empty: it is not there), and what tasks ask."""
 
     runs: bool
     accounts: tuple[str, ...]
     classes: tuple[str, ...]
     tool: str
+    installs: str = ""
+    logins: Logins = _NONE
 
 
 def questions(wanted: Wanted) -> Questions:
     """What to ask a cluster."""
     accounts = dict.fromkeys(wanted.accounts, _HARMFUL) | {WATCHER: _FOLLOWS}
-    return Questions(accounts, _FOLLOWS, tuple(_SECRETS))
+    return Questions(accounts, _FOLLOWS, (*clusterlogins.SECRETS, *_SECRETS), SETTINGS)
 
 
 def findings(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
@@ -69,6 +70,8 @@ def findings(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
     yield _own(found, wanted)
     yield from _accounts(found, wanted)
     yield from _secrets(found)
+    apply = install.remedy(found.namespace, wanted.installs)
+    yield from clusterlogins.findings(found, wanted.logins, apply, runs=wanted.runs)
     yield from _classes(found, wanted)
     yield from _watcher(found, wanted)
 
@@ -135,7 +138,8 @@ def _namespace(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
         return
     if not found.labels:
         said = f"the cluster has no namespace {found.namespace}"
-        yield Finding("namespace", False, wanted.runs, said, _APPLY)
+        remedy = install.remedy(found.namespace, wanted.installs)
+        yield Finding("namespace", False, wanted.runs, said, remedy)
         return
     level = found.labels.get(_RESTRICTED, "")
     if level == "restricted":
@@ -179,10 +183,11 @@ def _accounts(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
     if found.accounts is None:
         yield _unseen("accounts", f"the service accounts of {found.namespace}")
         return
+    apply = install.remedy(found.namespace, wanted.installs)
     absent = [name for name in wanted.accounts if name not in found.accounts]
     if absent:
         said = f"not there: {', '.join(absent)}"
-        yield Finding("accounts", False, True, said, _APPLY)
+        yield Finding("accounts", False, True, said, apply)
     for name in wanted.accounts:
         held = found.rights.get(name) or frozenset()
         too_many = [right for right in _HARMFUL if right in held]
@@ -201,7 +206,7 @@ def _accounts(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
         lacking = [right for right in _FOLLOWS if right not in watching]
         if lacking:
             said = f"{WATCHER} may not {_told(lacking)}"
-            yield Finding("accounts", False, False, said, _APPLY)
+            yield Finding("accounts", False, False, said, apply)
     if not absent:
         yield Finding(
             "accounts", True, True, f"each task has its own: {', '.join(wanted.accounts)}"
@@ -218,7 +223,6 @@ def _secrets(found: ClusterState) -> Iterator[Finding]:
     for name, (without, rest) in _SECRETS.items():
         if name not in found.secrets:
             command = f"kubectl create secret generic {name} -n {found.namespace} {rest}"
-            command = command.format(name=name, space=found.namespace)
             yield Finding("secrets", False, False, f"no {name}: {without}", command)
 
 
@@ -261,7 +265,7 @@ def _watcher(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
     if wanted.tool and seen.image != wanted.tool:
         yield Finding(
             *("mlops watch", False, False, f"runs {seen.image}; mlops.lock has {wanted.tool}"),
-            f"write that one into tekton/install/kustomization.yaml, and {_APPLY}",
+            f"write that one into tekton/install/kustomization.yaml, and {install.APPLY}",
         )
     elif running.fine:
         yield running

@@ -11,10 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlops import documents
 from mlops.domain import giturl
 from mlops.domain.imagename import ImageName
+from mlops.errors import ConfigError
 
 PATH = "tekton/install"
+KUSTOMIZATION = f"{PATH}/kustomization.yaml"
+APPLY = f"kubectl apply --server-side -k {PATH}"
 _PROJECT = "spam-filter"
 _URL = f"https://git.example.com/team/{_PROJECT}.git"
 _REPOSITORY = f'"team/{_PROJECT}"'
@@ -51,6 +55,29 @@ def files(templates: Mapping[str, str], about: Installation) -> dict[str, str]:
         f"{PATH}/{name}": every.sub(lambda found: swaps[found.group()], text)
         for name, text in sorted(templates.items())
     }
+
+
+def namespace(kustomization: bytes) -> str:
+    """The namespace that the files are for, as their kustomization.yaml says; empty where it says none, or
+    cannot be read."""
+    try:
+        found = documents.load(kustomization, KUSTOMIZATION).value
+    except ConfigError:
+        return ""
+    return str(found.get("namespace") or "") if isinstance(found, Mapping) else ""
+
+
+def remedy(wanted: str, there: str) -> str:
+    """What makes the namespace `wanted` with all that runs of mlops need; `there` is the one that tekton/install
+    is for, empty where it is not there."""
+    if not there:
+        return f"mlops init --yes && {APPLY}"
+    if there == wanted:
+        return APPLY
+    return (
+        f"write cluster: {{namespace: {there}}}, for which {PATH} is, into mlops.yaml,"
+        f" or {wanted} into {PATH}; and {APPLY}"
+    )
 
 
 def _pattern(branches: Sequence[str]) -> str:

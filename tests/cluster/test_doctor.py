@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 import yaml
 
 from tests.cluster import installing
-from tests.cluster.conftest import Namespace
+from tests.cluster.conftest import Cluster, Namespace
 from tests.cluster.installing import Installed
 from tests.cluster.layout import Layout
 from tests.cluster.typed import mlops
+from tests.system.git.servers import http
 
 OURS = ("cluster", "Tekton", "Tekton's flags", "namespace", "rights", "accounts", "secrets")
-OURS += ("storage", "mlops watch")
+OURS += ("settings", "storage", "mlops watch")
 SECRET = "hunter2-Zw9x"
 Asked = Callable[..., dict[str, list[dict[str, Any]]]]
 
@@ -37,6 +39,8 @@ def asked(here: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Asked:
     """What doctor says, by subject, in a project whose runs are in a namespace."""
     subprocess.run(["git", "init", "-q"], check=True)
     monkeypatch.setenv("KUBECONFIG", str(layout.kubeconfig))
+    for name in ("MLOPS_REGISTRY_HTTP", "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX"):
+        monkeypatch.delenv(name, raising=False)
 
     def asked(namespace: str, **more: Any) -> dict[str, list[dict[str, Any]]]:
         (here / "mlops.yaml").write_text(project(namespace, **more))
@@ -82,7 +86,7 @@ def wrong(found: dict[str, list[dict[str, Any]]]) -> list[tuple[str, str, bool]]
 def test_a_cluster_with_what_runs_need_is_in_order(asked: Asked, installed: Installed) -> None:
     found = asked(installed.namespace)
     assert wrong(found) == []
-    assert set(found) == set(OURS) - {"Tekton's flags"}
+    assert set(found) == set(OURS) - {"Tekton's flags", "settings"}
     assert "Kubernetes v1.36" in found["cluster"][0]["said"]
     assert found["Tekton"][0]["said"] == "Tekton Pipelines devel"
 
@@ -123,10 +127,109 @@ def test_a_watcher_that_ends_is_told_with_what_it_said_last(
     assert "fatal: no login" in installed.cluster.done(*said["remedy"].split()[1:])
 
 
-def test_a_namespace_that_is_not_there_is_mended_by_applying_it(asked: Asked) -> None:
-    found = asked("not-there")
-    assert wrong(found) == [("namespace", "the cluster has no namespace not-there", True)]
-    assert found["namespace"][0]["remedy"] == "kubectl apply --server-side -k tekton/install"
+def test_a_namespace_that_is_not_there_is_mended_by_what_is_said(
+    asked: Asked, cluster: Cluster
+) -> None:
+    name = f"{cluster.namespace}-new"
+    first = asked(name)
+    assert wrong(first) == [("namespace", f"the cluster has no namespace {name}", True)]
+    assert first["namespace"][0]["remedy"].startswith("mlops init --yes && kubectl apply")
+
+    typed(first["namespace"][0]["remedy"])
+
+    after = asked(name)
+    assert after["namespace"][0]["fine"]
+    assert after["accounts"][0]["fine"]
+    cluster.done("delete", "namespace", name, "--wait=false")
+    (again,) = (each for each in asked(f"{name}er")["namespace"])
+    assert again["remedy"].startswith(f"write cluster: {{namespace: {name}}}, for which tekton/")
+
+
+def typed(command: str) -> None:
+    """Type what doctor says, in a shell."""
+    mine = command.replace("mlops init", f"{sys.executable} -m mlops init")
+    done = subprocess.run(["sh", "-ec", mine], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_login_that_git_asks_for_is_needed_until_tasks_get_it(
+    asked: Asked, installed: Installed, tmp_path: Path
+) -> None:
+    (tmp_path / "login").write_text(SECRET)
+    with http(tmp_path, login=f"ada:{SECRET}") as server:
+        url = server.url(tmp_path / "shop.git")
+        place = {"namespace": installed.namespace, "repository": url}
+
+        def lacking() -> list[dict[str, Any]]:
+            found = asked(installed.namespace, cluster=place)["secrets"]
+            return [each for each in found if each["needed"] and not each["fine"]]
+
+        first = lacking()
+        assert [each["said"].partition(":")[0] for each in first] == [
+            *("no mlops-git", "no mlops-git-push")
+        ]
+        for each in first:
+            assert f"and {url} asks for one" in each["said"]
+            typed(each["remedy"].replace("=FILE", f"={tmp_path / 'login'}"))
+        assert lacking() == []
+        installed.cluster.done("annotate", "secret", "mlops-git", "tekton.dev/git-0-")
+        (without,) = lacking()
+        assert "has no annotation tekton.dev/git-… for http" in without["said"]
+        typed(without["remedy"])
+        assert lacking() == []
+        unlisted = json.dumps({"secrets": [{"name": "other"}]})
+        patch = ("patch", "serviceaccount", "mlops-fetch", "--type=merge", "-p", unlisted)
+        installed.cluster.done(*patch)
+        (unlisted,) = lacking()
+        assert "the account mlops-fetch does not list it" in unlisted["said"]
+        assert server.asked
+        assert {login for _, login in server.asked} == {""}
+
+
+def test_a_git_server_that_lets_everybody_in_and_one_that_cannot_be_asked_are_not_refused(
+    asked: Asked, installed: Installed, tmp_path: Path
+) -> None:
+    bare = tmp_path / "shop.git"
+    subprocess.run(["git", "init", "-q", "--bare", bare], check=True)
+    subprocess.run(["git", "-C", bare, "config", "http.receivepack", "true"], check=True)
+    with http(tmp_path) as server:
+        place = {"namespace": installed.namespace, "repository": server.url(bare)}
+        found = asked(installed.namespace, cluster=place)["secrets"]
+    assert [each["said"] for each in found if each["fine"]] == [
+        f"{place['repository']} asks for no login (mlops-git)",
+        f"{place['repository']} asks for no login (mlops-git-push)",
+    ]
+    found = asked(installed.namespace)["secrets"]
+    assert not any(each["needed"] for each in found)
+    assert any("cannot be known from here" in each["said"] for each in found)
+
+
+def test_a_registry_without_tls_must_be_told_to_pods(
+    asked: Asked, installed: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_REGISTRY_HTTP", "10.244.0.1:5000")
+    registry = {"registry": "10.244.0.1:5000/ml"}
+    found = asked(installed.namespace, **registry)
+    ((subject, said, needed),) = wrong(found)
+    assert (subject, needed) == ("settings", True)
+    assert said.startswith("the registry 10.244.0.1:5000 speaks plain HTTP, and the ConfigMap")
+    open_ = "10.244.0.1:5000/ml asks for no login (mlops-registry)"
+    assert open_ in [each["said"] for each in found["secrets"]]
+    typed(found["settings"][0]["remedy"])
+    assert wrong(asked(installed.namespace, **registry)) == []
+
+
+def test_values_of_secrets_that_kubectl_keeps_beside_them_are_not_shown(
+    asked: Asked, installed: Installed
+) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mlops-git"}}
+    secret |= {"type": "kubernetes.io/basic-auth"}
+    secret["stringData"] = {"username": "ada", "password": SECRET}
+    installed.cluster.done("apply", "-f", "-", document=secret)
+    about = installed.cluster.get("secret", "mlops-git")["metadata"]["annotations"]
+    assert SECRET in json.dumps(about)
+    found = asked(installed.namespace)["secrets"]  # which holds that it is not in the answer
+    assert any("there: mlops-git" in each["said"] for each in found)
 
 
 def test_a_bare_namespace_lacks_profile_and_accounts(asked: Asked, namespace: Namespace) -> None:

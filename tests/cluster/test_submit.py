@@ -92,6 +92,23 @@ def test_json_is_the_clusters_own_object(submit) -> None:
     assert found["status"]["results"] == [{"name": "said", "value": "hello world"}]
 
 
+def test_a_namespace_that_is_not_there_is_an_error_and_one_without_runs_is_empty(
+    submit, user: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(user.layout.kubeconfig))
+    place = ("--executor", "tekton", "-n")
+    assert mlops("runs", *place, user.name).code == 0
+    for said in (
+        mlops("runs", *place, "not-there"),
+        mlops("runs", "list", *place, "not-there", "-o", "json"),
+        mlops("runs", "show", "hello", *place, "not-there"),
+        mlops("runs", "wait", *place, "not-there"),
+    ):
+        assert said.code == 2
+        assert said.out == ""
+        assert "no namespace not-there. Make it: kubectl create namespace not-there" in said.err
+
+
 def test_runs_are_listed_shown_and_removed(submit, user: Namespace) -> None:
     submit(HELLO)
     there = ("--executor", "tekton", "-n", user.name)

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from mlops.domain.clusterstate import ClusterState, Right, Watching
+from mlops.domain.clusterstate import ClusterState, Kept, Right, Watching
 from mlops.engine import clusterdoctor
 from mlops.engine.clusterdoctor import Wanted, findings
-from mlops.manifests.pods import ACCOUNTS, SECRETS
+from mlops.manifests.pods import ACCOUNTS, SECRETS, SETTINGS
 
 TOOL = f"ghcr.io/ada/mlops@sha256:{'a' * 64}"
 NAMES = tuple(sorted(set(ACCOUNTS.values())))
-WANTED = Wanted(True, NAMES, ("",), TOOL)
+WANTED = Wanted(True, NAMES, ("",), TOOL, "shop")
 ASKED = clusterdoctor.questions(WANTED)
 GOOD = ClusterState(
     server="https://cluster.example:6443",
@@ -23,12 +23,17 @@ GOOD = ClusterState(
     tekton="v1.15.0",
     flags={"set-security-context": "true", "coschedule": "workspaces"},
     own=frozenset(ASKED.own),
-    accounts=frozenset(ASKED.accounts),
+    accounts=dict.fromkeys(ASKED.accounts, frozenset()),
     rights={name: frozenset() for name in NAMES} | {"mlops-watch": frozenset(ASKED.own)},
-    secrets=frozenset(ASKED.secrets),
+    secrets=dict.fromkeys(ASKED.secrets, Kept()),
+    settings={},
     classes={"fast": True, "slow": False},
     watcher=Watching(TOOL),
 )
+
+
+def without(found, name):
+    return {key: value for key, value in found.items() if key != name}
 
 
 def wrong(state, wanted=WANTED):
@@ -41,6 +46,8 @@ def test_a_good_cluster_has_nothing_to_mend():
 
 def test_a_secret_of_each_kind_that_runs_take_is_looked_for():
     assert set(SECRETS.values()) <= set(ASKED.secrets)
+    assert {"mlops-git", "mlops-git-push", "mlops-registry"} <= set(ASKED.secrets)
+    assert ASKED.settings == SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_a_secret_of_each_kind_that_runs_take_is_looked_for():
             *("rights", True, "you may not create, get, list", "create rolebinding"),
         ),
         (
-            {"accounts": frozenset(ASKED.accounts) - {"mlops-train"}},
+            {"accounts": without(GOOD.accounts, "mlops-train")},
             *("accounts", True, "not there: mlops-train", "kubectl apply --server-side -k"),
         ),
         (
@@ -78,7 +85,7 @@ def test_a_secret_of_each_kind_that_runs_take_is_looked_for():
             *("accounts", False, "mlops-watch may not create pipelineruns", "kubectl apply"),
         ),
         (
-            {"secrets": frozenset(ASKED.secrets) - {"mlops-dvc"}},
+            {"secrets": without(GOOD.secrets, "mlops-dvc")},
             *("secrets", False, "no mlops-dvc", "kubectl create secret generic mlops-dvc -n shop"),
         ),
         ({"classes": {"slow": False}}, "storage", True, "no storage class is the default", "slow"),
@@ -110,6 +117,22 @@ def test_each_thing_that_is_missing_is_named_with_what_mends_it(
     assert remedy in f"{finding.said} {finding.remedy}"
 
 
+@pytest.mark.parametrize("change", [{"labels": {}}, {"accounts": {}}])
+@pytest.mark.parametrize(
+    ("installs", "remedy"),
+    [
+        ("shop", "kubectl apply --server-side -k tekton/install"),
+        ("", "mlops init --yes && kubectl apply --server-side -k tekton/install"),
+        ("ml", "write cluster: {namespace: ml}, for which tekton/install is, into mlops.yaml"),
+    ],
+)
+def test_what_makes_a_namespace_is_what_makes_this_one(change, installs, remedy):
+    wanted = replace(WANTED, installs=installs)
+    (finding,) = wrong(replace(GOOD, **change), wanted).values()
+    assert finding.needed
+    assert finding.remedy.startswith(remedy)
+
+
 def test_a_storage_class_that_a_model_names_must_be_there():
     assert wrong(GOOD, replace(WANTED, classes=("slow",))) == {}
     (finding,) = wrong(GOOD, replace(WANTED, classes=("gone",))).values()
@@ -134,13 +157,13 @@ def test_who_may_see_nothing_gets_an_answer():
 
 
 def test_who_only_deploys_needs_no_tekton():
-    bare = replace(GOOD, tekton="", flags=None, labels={}, accounts=frozenset(), classes={})
+    bare = replace(GOOD, tekton="", flags=None, labels={}, accounts={}, classes={})
     found = findings(bare, replace(WANTED, runs=False))
     assert not any(each.needed and not each.fine for each in found)
 
 
 def test_commands_name_secrets_by_files_alone():
-    for finding in findings(replace(GOOD, secrets=frozenset()), WANTED):
+    for finding in findings(replace(GOOD, secrets={}), WANTED):
         if finding.subject == "secrets":
             assert "FILE" in finding.remedy
             assert "--from-literal" not in finding.remedy

@@ -54,3 +54,42 @@ def test_paths_are_compared_as_they_stand() -> None:
 )
 def test_a_login_is_taken_from_a_url(url: str, bare: str) -> None:
     assert giturl.without_login(url) == bare
+
+
+@pytest.mark.parametrize(
+    ("url", "by_ssh"),
+    [
+        ("git@example.com:team/spam.git", True),
+        ("example.com:team/spam", True),
+        ("ssh://git@example.com:2222/team/spam", True),
+        ("https://example.com/team/spam", False),
+        ("http://example.com:8080/team/spam", False),
+        ("/srv/spam.git", False),
+    ],
+)
+def test_which_are_asked_for_by_ssh(url: str, by_ssh: bool) -> None:
+    assert giturl.by_ssh(url) is by_ssh
+
+
+def test_a_url_of_ssh_has_one_of_https_beside_it() -> None:
+    for url in ("git@example.com:team/spam.git", "ssh://git@example.com:2222/team/spam"):
+        assert giturl.by_https(url) == "https://example.com/team/spam.git"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "covers"),
+    [
+        ("https://git.example.com", True),
+        ("https://GIT.example.com/", True),
+        ("https://git.example.com/team", True),
+        ("https://git.example.com/tea", False),
+        ("https://git.example.com/team/spam.git", True),
+        ("http://git.example.com", False),
+        ("https://git.example.com:8443", False),
+        ("https://example.com", False),
+        ("git.example.com", False),
+        ("", False),
+    ],
+)
+def test_a_login_is_for_a_server_or_what_is_below_a_path(prefix: str, covers: bool) -> None:
+    assert giturl.covers(prefix, "https://ada@git.example.com/team/spam.git") is covers

@@ -139,3 +139,15 @@ def test_the_watchers_containers_leave_word_of_why_they_ended():
     pod = watcher["spec"]["template"]["spec"]
     for container in (*pod["initContainers"], *pod["containers"]):
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+def test_the_namespace_that_the_files_make_is_read_from_them():
+    text = written()[install.KUSTOMIZATION]
+    assert install.namespace(text.encode()) == "shop-ml"
+    made = documents(written()["tekton/install/namespace.yaml"])[0]["metadata"]["name"]
+    assert install.remedy(made, "shop-ml") == install.APPLY
+
+
+@pytest.mark.parametrize("text", [b"", b"[", b"- namespace", b"namespace:", b"\xff", b"{}"])
+def test_what_names_no_namespace_is_none(text):
+    assert install.namespace(text) == ""

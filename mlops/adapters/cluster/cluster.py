@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from mlops.adapters.cluster import faults
 from mlops.adapters.cluster.backoff import Backoff
 from mlops.adapters.cluster.faults import Answer
 from mlops.adapters.cluster.kinds import KNOWN, Kind
-from mlops.errors import ClusterError, ConfigError, MlopsError
+from mlops.errors import ClusterError, ConfigError, ForbiddenError, MlopsError
 
 Json = dict[str, Any]
 Params = Sequence[tuple[str, str]]
@@ -26,8 +27,8 @@ _PAGE = 500  # objects
 _JSON = "application/json"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
-# of an object its metadata alone (Kubernetes API concepts, "Metadata-only fetches")
-_ABOUT = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+# of an object its metadata, and a row for people (Kubernetes API concepts, "Receiving resources as Tables")
+_SHOWN = "application/json;as=Table;g=meta.k8s.io;v=v1"
 _MANAGER = "mlops"
 _VERBS = {"create": "POST", "replace": "PUT", "apply": "PATCH"}
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')  # RFC 7234, 5.5
@@ -57,6 +58,7 @@ class Cluster:
         self._times = (min(_CONNECT, patience), min(_READ, patience))
         self._kinds: dict[tuple[str, str], Kind] = dict(KNOWN)
         self.warn: Callable[[str], None] = lambda _: None  # what the API warns of, as it does
+        self.making: Callable[[str], str] = "kubectl create namespace {}".format  # says how to
         self.namespace = namespace
         self.server = str(client.configuration.host)
 
@@ -69,11 +71,16 @@ class Cluster:
         """What stands at a path of the API that is no object's; None where nothing does."""
         return self._object("GET", path, doing)
 
-    def exists(self, kind: Kind, name: str) -> bool:
-        """Whether there is an object of that name; what it holds stays on the server."""
+    def outline(self, kind: Kind, name: str) -> tuple[Json, Mapping[str, Any]] | None:
+        """An object's metadata and what `kubectl get` shows of it, by the names of the columns; what it
+        holds stays on the server. None where there is none of that name."""
         path = kind.path(self.namespace, name)
-        doing = f"look for {kind.name} {name}"
-        return self._object("GET", path, doing, accept=_ABOUT) is not None
+        found = self._object("GET", path, f"look for {kind.name} {name}", accept=_SHOWN)
+        if found is None:
+            return None
+        (row,) = found["rows"]
+        columns = [str(each["name"]) for each in found["columnDefinitions"]]
+        return dict(row["object"]["metadata"]), dict(zip(columns, row["cells"], strict=True))
 
     def list(self, kind: Kind, picked: Params = (), namespace: str = "") -> tuple[list[Json], str]:
         """All objects of a namespace that `picked` (labelSelector, fieldSelector) picks, and the
@@ -110,6 +117,18 @@ class Cluster:
             if exc.answer.exists:
                 return None
             raise self._refused(exc, "create", document) from exc
+
+    def require_namespace(self) -> None:
+        """Raises ConfigError where our namespace is not there: lists of one are empty. Who may not see
+        namespaces hears nothing."""
+        with contextlib.suppress(ForbiddenError):
+            if self.get(KNOWN["v1", "Namespace"], self.namespace) is None:
+                raise self.absent()
+
+    def absent(self, name: str = "") -> ConfigError:
+        """What to raise where a namespace, ours or another, is not there."""
+        told = f"the cluster at {self.server} has no namespace {name or self.namespace}"
+        return ConfigError(told, hint=f"Make it: {self.making(name or self.namespace)}")
 
     def replace(self, document: Mapping[str, Any]) -> Json | None:
         """Put a document in the place of the object whose `resourceVersion` it names; None where
@@ -350,11 +369,7 @@ class Cluster:
         if exc.answer.code != 404:
             return self._error(exc, _told(verb, document))
         if "namespaces" in exc.answer.message:
-            name = str((document.get("metadata") or {}).get("namespace") or self.namespace)
-            return ConfigError(
-                f"the cluster at {self.server} has no namespace {name}",
-                hint=f"Make it: kubectl create namespace {name}",
-            )
+            return self.absent(str((document.get("metadata") or {}).get("namespace") or ""))
         return ClusterError(
             f"the cluster at {self.server} knows no {kind.name} of {kind.version}",
             hint="Is Tekton Pipelines installed there? mlops doctor checks it"

@@ -1,15 +1,15 @@
-"""Looks at what a cluster has of what runs need. Reads alone, and of Secrets their names alone."""
+"""Looks at what a cluster has of what runs need. Reads alone, and of Secrets no value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mlops.adapters.cluster.cluster import Cluster, Json
 from mlops.adapters.cluster.kinds import Kind
 from mlops.adapters.cluster.workloads import Workloads
-from mlops.domain.clusterstate import ClusterState, Questions, Right, Watching
+from mlops.domain.clusterstate import ClusterState, Kept, Questions, Right, Watching
 from mlops.domain.deployment import Object
 from mlops.errors import ForbiddenError
 
@@ -21,6 +21,7 @@ _ACCOUNT = Kind("ServiceAccount", "v1", "serviceaccounts")
 _SECRET = Kind("Secret", "v1", "secrets")
 _DEPLOYMENT = Kind("Deployment", "apps/v1", "deployments")
 _CLASS = Kind("StorageClass", "storage.k8s.io/v1", "storageclasses", namespaced=False)
+_SERVERS = "tekton.dev/git-"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
 _REVIEWS = "authorization.k8s.io/v1"
 
@@ -40,12 +41,13 @@ def examine(cluster: Cluster, questions: Questions) -> ClusterState:
         tekton=_tekton(cluster) if served else "",
         flags=_seen(lambda: _data(cluster, "feature-flags")) if served else None,
         own=frozenset(each for each in questions.own if _allowed(cluster, each)),
-        accounts=_seen(lambda: _names(cluster, _ACCOUNT, tuple(questions.accounts))),
+        accounts=_seen(lambda: _accounts(cluster, tuple(questions.accounts))),
         rights={
             account: _seen(partial(_rights, cluster, account, rights))
             for account, rights in questions.accounts.items()
         },
-        secrets=_seen(lambda: _names(cluster, _SECRET, questions.secrets)),
+        secrets=_seen(lambda: _secrets(cluster, questions.secrets)),
+        settings=_seen(lambda: _data(cluster, questions.settings, cluster.namespace)),
         classes=_seen(lambda: _classes(cluster)),
         watcher=_seen(lambda: _watcher(cluster)),
     )
@@ -69,13 +71,31 @@ def _tekton(cluster: Cluster) -> str | None:
     return _seen(lambda: _data(cluster, "pipelines-info").get("version")) or None
 
 
-def _data(cluster: Cluster, name: str) -> dict[str, str]:
-    found = cluster.get(_CONFIG_MAP, name, TEKTON) or {}
+def _data(cluster: Cluster, name: str, namespace: str = TEKTON) -> dict[str, str]:
+    found = cluster.get(_CONFIG_MAP, name, namespace) or {}
     return {str(key): str(value) for key, value in (found.get("data") or {}).items()}
 
 
-def _names(cluster: Cluster, kind: Kind, wanted: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(name for name in wanted if cluster.exists(kind, name))
+def _accounts(cluster: Cluster, wanted: tuple[str, ...]) -> dict[str, frozenset[str]]:
+    """The service accounts that are there, with the Secrets that they list."""
+    found = {name: cluster.get(_ACCOUNT, name) for name in wanted}
+    return {
+        name: frozenset(str(each.get("name")) for each in account.get("secrets") or ())
+        for name, account in found.items()
+        if account is not None
+    }
+
+
+def _secrets(cluster: Cluster, wanted: tuple[str, ...]) -> dict[str, Kept]:
+    found = {name: cluster.outline(_SECRET, name) for name in wanted}
+    return {name: _kept(*each) for name, each in found.items() if each is not None}
+
+
+def _kept(about: Json, shown: Mapping[str, Any]) -> Kept:
+    """Of the annotations those alone that are meant: kubectl apply keeps a copy of the values in another."""
+    annotations = about.get("annotations") or {}
+    servers = [str(annotations[key]) for key in sorted(annotations) if key.startswith(_SERVERS)]
+    return Kept(str(shown.get("Type") or ""), tuple(servers))
 
 
 def _allowed(cluster: Cluster, right: Right) -> bool:

@@ -148,10 +148,13 @@ class TektonExecutor:
         return found[1] if found is not None else None
 
     def list(self) -> tuple[RunResult, ...]:
-        """The runs of ours in the namespace, without their tasks, the one that began last first."""
+        """The runs of ours in the namespace, without their tasks, the one that began last first.
+        Raises ConfigError where there is no such namespace."""
         runs, _ = self._cluster.list(PIPELINE_RUN, [("labelSelector", _OURS)])
         singles, _ = self._cluster.list(TASK_RUN, [("labelSelector", f"{_OURS},!{OF_RUN}")])
         found = [observed.run(each) for each in (*runs, *singles)]
+        if not found:
+            self._cluster.require_namespace()
         found.sort(
             key=lambda each: (each.started is not None, each.started, each.name), reverse=True
         )
@@ -230,6 +233,7 @@ class TektonExecutor:
     def _existing(self, run: str) -> tuple[Kind, RunResult]:
         found = self._find(run)
         if found is None:
+            self._cluster.require_namespace()
             raise UsageError(
                 f"no run {run!r} in namespace {self._cluster.namespace}",
                 hint="List them: mlops runs",

@@ -1,0 +1,182 @@
+"""Whether the tasks of runs get the logins and settings that they need on a cluster.
+
+Tekton gives a Secret to the tasks whose service account lists it, and git's to those servers alone that its
+annotations `tekton.dev/git-…` name. Of Secrets no value is known here: type, annotations and name are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlops.domain import giturl
+from mlops.domain.clusterstate import ClusterState, Kept
+from mlops.engine.doctor import Finding
+
+SETTINGS = "mlops-settings"
+SECRETS = ("mlops-git", "mlops-git-push", "mlops-registry")
+_SSH = "GIT_SSH_COMMAND"
+_BASIC = "kubernetes.io/basic-auth"
+_DOCKER = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", _BASIC)
+_LOGIN = f"--type={_BASIC} --from-file=username=FILE --from-file=password=FILE"
+_ENTER = "kubectl create secret generic"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A git server or registry that tasks use: its URL, whether it asks who one is (None: not known), and the key
+    of mlops.yaml that says where it is."""
+
+    url: str
+    login: bool | None
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable that pods lack unless the ConfigMap has it. `value` is part of what it must hold, empty where
+    any will do; `why` it is needed; `needed`: for certain."""
+
+    name: str
+    value: str
+    why: str
+    needed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """What tasks ask: where they read, where they push, where images are."""
+
+    read: tuple[Place, ...] = ()
+    push: tuple[Place, ...] = ()
+    registry: Place | None = None
+    settings: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A Secret: whose, what is without it, for where, and what `kubectl create secret` takes."""
+
+    name: str
+    accounts: tuple[str, ...]
+    without: str
+    place: Place
+    command: str
+
+
+def findings(found: ClusterState, wanted: Logins, apply: str, *, runs: bool) -> Iterator[Finding]:
+    """What there is to say of the Secrets of git and registry, and of the settings; `apply` is what makes the
+    accounts as they should be."""
+    secrets = found.secrets
+    if secrets is not None:
+        for use in _uses(wanted):
+            yield _of(use, secrets.get(use.name), found, apply, runs=runs)
+    if found.settings is None:
+        if wanted.settings:
+            said = f"you may not see the ConfigMap {SETTINGS}"
+            yield Finding("settings", False, False, said, "ask whoever runs the cluster")
+        return
+    for setting in wanted.settings:
+        yield _setting(setting, found.settings, found.namespace, runs=runs)
+
+
+def _uses(wanted: Logins) -> Iterator[_Use]:
+    for places, name, account, without in (
+        (wanted.read, "mlops-git", "mlops-fetch", "runs read the project without a login"),
+        (wanted.push, "mlops-git-push", "mlops-propose", "runs push pins without a login"),
+    ):
+        seen = {giturl.server(place.url): place for place in reversed(places)}
+        for place in reversed(seen.values()):
+            yield _Use(name, (account,), without, place, _LOGIN)
+    if wanted.registry is not None:
+        accounts = ("mlops-build", "mlops-propose")
+        command = f"--type={_DOCKER[0]} --from-file=.dockerconfigjson=FILE"
+        without = "runs push images without a login"
+        yield _Use("mlops-registry", accounts, without, wanted.registry, command)
+
+
+def _of(use: _Use, kept: Kept | None, found: ClusterState, apply: str, *, runs: bool) -> Finding:
+    url = use.place.url
+    git = use.name != "mlops-registry"
+    if git and giturl.by_ssh(url):
+        return _by_ssh(use, kept, found, runs=runs)
+    if use.place.login is False:
+        return Finding("secrets", True, False, f"{url} asks for no login ({use.name})")
+    needed = runs and use.place.login is True
+    if kept is None:
+        asks = (
+            f"and {url} asks for one"
+            if use.place.login
+            else f"and whether {url} asks for one cannot be known from here"
+        )
+        said = f"no {use.name}: {use.without}, {asks}"
+        return Finding("secrets", False, needed, said, _create(use, found.namespace))
+    types = (_BASIC,) if git else _DOCKER
+    if kept.type not in types:
+        said = f"{use.name} is of the type {kept.type}, which gives no login for {url}"
+        return Finding(
+            *("secrets", False, needed, said),
+            f"kubectl delete secret {use.name} -n {found.namespace} && {_create(use, found.namespace)}",
+        )
+    if git and not any(giturl.covers(each, url) for each in kept.servers):
+        told = f": it is for {', '.join(kept.servers)}" if kept.servers else ""
+        said = f"{use.name} has no annotation tekton.dev/git-… for {url}, so that tasks have no login there{told}"
+        return Finding("secrets", False, needed, said, _annotate(use, found.namespace, kept))
+    lacking = [
+        name
+        for name in use.accounts
+        if found.accounts is not None and use.name not in found.accounts.get(name, (use.name,))
+    ]
+    if lacking:
+        said = f"{use.name} is there, and the account {', '.join(lacking)} does not list it: its tasks do not get it"
+        return Finding("secrets", False, needed, said, apply)
+    return Finding("secrets", True, False, f"{use.name} is for {url}")
+
+
+def _by_ssh(use: _Use, kept: Kept | None, found: ClusterState, *, runs: bool) -> Finding:
+    """Of ssh, which looks for keys where /etc/passwd says, and Tekton puts them where HOME does."""
+    url = use.place.url
+    keyed = kept is not None and kept.type == "kubernetes.io/ssh-auth" and bool(kept.servers)
+    if keyed and _SSH in (found.settings or {}):
+        return Finding("secrets", True, False, f"{use.name} has a key for {url}")
+    said = f"{url} asks for a key, and ssh finds none in pods ({use.name})"
+    https = giturl.by_https(url)
+    remedy = f"name its https URL in mlops.yaml ({use.place.key}: {https}), and "
+    place = Place(https, None)
+    command = _create(_Use(use.name, use.accounts, use.without, place, _LOGIN), found.namespace)
+    return Finding("secrets", False, runs, said, remedy + command)
+
+
+def _create(use: _Use, namespace: str) -> str:
+    made = f"{_ENTER} {use.name} -n {namespace} {use.command}"
+    if use.name == "mlops-registry":
+        return made
+    return f"{made} && {_annotate(use, namespace, None)}"
+
+
+def _annotate(use: _Use, namespace: str, kept: Kept | None) -> str:
+    number = len(kept.servers) if kept is not None else 0
+    server = giturl.server(use.place.url)
+    return f"kubectl annotate secret {use.name} -n {namespace} tekton.dev/git-{number}={server}"
+
+
+def _setting(wanted: Setting, there: Mapping[str, str], namespace: str, *, runs: bool) -> Finding:
+    if wanted.name in there and wanted.value in _parts(there[wanted.name], wanted.value):
+        said = f"{SETTINGS} tells pods of {wanted.name}"
+        return Finding("settings", True, False, said)
+    value = ",".join(
+        dict.fromkeys([*filter(None, there.get(wanted.name, "").split(",")), wanted.value])
+    )
+    value = value if wanted.value else "VALUE"
+    command = (
+        f"kubectl patch configmap {SETTINGS} -n {namespace} --type merge"
+        f' -p \'{{"data":{{"{wanted.name}":"{value}"}}}}\''
+        if there
+        else f"kubectl create configmap {SETTINGS} -n {namespace} --from-literal={wanted.name}={value}"
+    )
+    said = f"{wanted.why}, and the ConfigMap {SETTINGS} does not tell pods so ({wanted.name})"
+    return Finding("settings", False, runs and wanted.needed, said, command)
+
+
+def _parts(text: str, value: str) -> Sequence[str]:
+    return [each.strip() for each in text.split(",")] if value else [value]
