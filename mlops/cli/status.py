@@ -51,7 +51,7 @@ def status(
 ) -> int:
     """What every environment pins: release, age, source, hold; with --live, what really runs.
 
-    Examples:  mlops status    mlops status prod --model spam    mlops status --live
+    Examples:  mlops status    mlops status prod --model spam    mlops status dev --live
     """
     opened = opening.open_project(repo)
     found = pins.environments(opened, no_fetch=no_fetch)

@@ -85,7 +85,7 @@ def machine(found: Machine) -> Iterator[Finding]:
 def project(tree: Checkout, setup: Setup | None) -> Iterator[Finding]:
     """What the project in `tree` has; `setup` is None where it has no mlops.yaml."""
     if setup is None:
-        yield Finding("mlops.yaml", False, True, "no mlops.yaml here", "mlops init")
+        yield Finding("mlops.yaml", False, True, "no mlops.yaml here", "mlops init --yes")
         return
     yield from _configuration(tree, setup)
     yield from _remotes(tree, setup)

@@ -65,6 +65,24 @@ def commands(page: Path) -> list[str]:
     return [part for part in parts if part.startswith("mlops ")]
 
 
+def test_init_in_the_readme_needs_nobody_who_answers(tmp_path):
+    env = environment(tmp_path / "home")
+    run(tmp_path, env, "git", "init", "-q", ".")
+    (tmp_path / "train.py").write_text("print()")
+    (init,) = (each for each in commands(ROOT / "README.md") if each.startswith("mlops init"))
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(init)],
+        cwd=tmp_path,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mlops.yaml").is_file()
+
+
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
 
 

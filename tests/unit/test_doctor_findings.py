@@ -57,7 +57,7 @@ def test_a_good_project_has_nothing_to_mend():
 
 def test_no_project():
     (finding,) = project(Tree({}), None)
-    assert (finding.needed, finding.fine, finding.remedy) == (True, False, "mlops init")
+    assert (finding.needed, finding.fine, finding.remedy) == (True, False, "mlops init --yes")
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,21 @@ def test_the_last_deployment_of_ours_is_told_where_there_was_one():
     assert looked(Cluster(())).deployed is None
     kept = Inventory((), "c0ffee", "Ada", "2024-01-01T00:00:00Z", "7")
     assert looked(Cluster((), kept=kept)).deployed == kept
+
+
+def test_environments_that_nobody_asks_about_are_not_looked_at():
+    estate, overlays = Estate(), list[str]()
+    estate.record("A")
+    for name in ("dev", "staging", "prod"):
+        estate.pin(name, spam="A")
+
+    class Seen(Rendered):
+        def render(self, files: Any, overlay: str, timeout: float) -> bytes:
+            overlays.append(overlay)
+            return super().render(files, overlay, timeout)
+
+    environments, cluster = estate.environments(), Cluster((server("p", A),))
+    rows = status(environments, ("dev",), (), lambda _: None)
+    found = live(environments, rows, cluster, Seen())  # type: ignore[arg-type]
+    assert overlays == ["environments/dev"]
+    assert list(found) == [("dev", "spam")]
