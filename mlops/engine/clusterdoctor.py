@@ -24,12 +24,13 @@ _FOLLOWS = (
 )
 # what none of the accounts of tasks may do: these say of what kind a right too many is
 _HARMFUL = (Right("get", "secrets"), Right("create", "pods"), Right("create", _RUNS))
+_OF_WATCHER = "mlops-watch-git"
 # Secrets of git and registries: clusterlogins. name → what is without it, and what comes after
 # `kubectl create secret` and the name
 _SECRETS = {
     "mlops-dvc": ("runs reach the DVC remote without credentials", "--from-env-file=FILE"),
     "mlops-packages": ("builds reach package indexes without a login", "--from-env-file=FILE"),
-    "mlops-watch-git": (
+    _OF_WATCHER: (
         "mlops watch reads and claims without a login",
         "--from-file=config=FILE --from-file=login=FILE",
     ),
@@ -69,7 +70,7 @@ def findings(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
         return
     yield _own(found, wanted)
     yield from _accounts(found, wanted)
-    yield from _secrets(found)
+    yield from _secrets(found, wanted)
     apply = install.remedy(found.namespace, wanted.installs)
     yield from clusterlogins.findings(found, wanted.logins, apply, runs=wanted.runs)
     yield from _classes(found, wanted)
@@ -213,7 +214,7 @@ def _accounts(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
         )
 
 
-def _secrets(found: ClusterState) -> Iterator[Finding]:
+def _secrets(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:
     if found.secrets is None:
         yield _unseen("secrets", f"which Secrets {found.namespace} has")
         return
@@ -223,7 +224,14 @@ def _secrets(found: ClusterState) -> Iterator[Finding]:
     for name, (without, rest) in _SECRETS.items():
         if name not in found.secrets:
             command = f"kubectl create secret generic {name} -n {found.namespace} {rest}"
-            yield Finding("secrets", False, False, f"no {name}: {without}", command)
+            needed = name == _OF_WATCHER and _watched(found, wanted)
+            yield Finding("secrets", False, needed, f"no {name}: {without}", command)
+
+
+def _watched(found: ClusterState, wanted: Wanted) -> bool:
+    """Whether the watcher is to run, and the project's repository lets nobody in whom it does not know."""
+    running = found.watcher is not None and found.watcher.asked > 0
+    return running and wanted.runs and any(each.login for each in wanted.logins.read[:1])
 
 
 def _classes(found: ClusterState, wanted: Wanted) -> Iterator[Finding]:

@@ -6,6 +6,8 @@ annotations `tekton.dev/git-…` name. Of Secrets no value is known here: type, 
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -156,23 +158,22 @@ def _create(use: _Use, namespace: str) -> str:
 
 def _annotate(use: _Use, namespace: str, kept: Kept | None) -> str:
     number = len(kept.servers) if kept is not None else 0
-    server = giturl.server(use.place.url)
-    return f"kubectl annotate secret {use.name} -n {namespace} tekton.dev/git-{number}={server}"
+    annotation = shlex.quote(f"tekton.dev/git-{number}={giturl.server(use.place.url)}")
+    return f"kubectl annotate secret {use.name} -n {namespace} {annotation}"
 
 
 def _setting(wanted: Setting, there: Mapping[str, str], namespace: str, *, runs: bool) -> Finding:
     if wanted.name in there and wanted.value in _parts(there[wanted.name], wanted.value):
         said = f"{SETTINGS} tells pods of {wanted.name}"
         return Finding("settings", True, False, said)
-    value = ",".join(
-        dict.fromkeys([*filter(None, there.get(wanted.name, "").split(",")), wanted.value])
-    )
-    value = value if wanted.value else "VALUE"
+    kept = there.get(wanted.name, "").split(",") if wanted.value else ()
+    value = ",".join(dict.fromkeys([*filter(None, kept), wanted.value or "VALUE"]))
+    patch = json.dumps({"data": {wanted.name: value}}, separators=(",", ":"))
+    literal = shlex.quote(f"--from-literal={wanted.name}={value}")
     command = (
-        f"kubectl patch configmap {SETTINGS} -n {namespace} --type merge"
-        f' -p \'{{"data":{{"{wanted.name}":"{value}"}}}}\''
+        f"kubectl patch configmap {SETTINGS} -n {namespace} --type merge -p {shlex.quote(patch)}"
         if there
-        else f"kubectl create configmap {SETTINGS} -n {namespace} --from-literal={wanted.name}={value}"
+        else f"kubectl create configmap {SETTINGS} -n {namespace} {literal}"
     )
     said = f"{wanted.why}, and the ConfigMap {SETTINGS} does not tell pods so ({wanted.name})"
     return Finding("settings", False, runs and wanted.needed, said, command)

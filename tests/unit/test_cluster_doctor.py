@@ -9,6 +9,7 @@ import pytest
 from mlops.domain.clusterstate import ClusterState, Kept, Right, Watching
 from mlops.engine import clusterdoctor
 from mlops.engine.clusterdoctor import Wanted, findings
+from mlops.engine.clusterlogins import Logins, Place
 from mlops.manifests.pods import ACCOUNTS, SECRETS, SETTINGS
 
 TOOL = f"ghcr.io/ada/mlops@sha256:{'a' * 64}"
@@ -160,6 +161,23 @@ def test_who_only_deploys_needs_no_tekton():
     bare = replace(GOOD, tekton="", flags=None, labels={}, accounts={}, classes={})
     found = findings(bare, replace(WANTED, runs=False))
     assert not any(each.needed and not each.fine for each in found)
+
+
+@pytest.mark.parametrize(
+    ("login", "watcher", "needed"),
+    [
+        (True, Watching(TOOL), True),
+        (None, Watching(TOOL), False),
+        (False, Watching(TOOL), False),
+        (True, Watching(TOOL, 0, 0), False),
+        (True, None, False),
+    ],
+)
+def test_a_watcher_needs_a_login_where_the_repository_asks_for_one(login, watcher, needed):
+    state = replace(GOOD, secrets=without(GOOD.secrets, "mlops-watch-git"), watcher=watcher)
+    wanted = replace(WANTED, logins=Logins((Place("https://git.example.com/shop", login),)))
+    (finding,) = (f for f in findings(state, wanted) if "no mlops-watch-git" in f.said)
+    assert finding.needed is needed
 
 
 def test_commands_name_secrets_by_files_alone():

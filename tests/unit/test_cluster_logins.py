@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -179,6 +181,16 @@ def test_a_registry_without_tls_must_be_told_to_pods(there, remedy):
     assert (finding.subject, finding.needed) == ("settings", True)
     assert "the registry r:5000 speaks plain HTTP, and the ConfigMap mlops-settings" in finding.said
     assert remedy in finding.remedy
+
+
+def test_what_strangers_wrote_is_no_command_of_a_shell():
+    hostile = place("https://$(touch x)/shop", login=None)
+    for each in told(replace(GOOD, secrets={}), Logins((hostile,), (hostile,))):
+        assert each.remedy.endswith("'tekton.dev/git-0=https://$(touch x)'")
+    there = {"MLOPS_REGISTRY_HTTP": "$(touch x)'"}
+    (finding,) = told(replace(GOOD, settings=there), Logins(settings=(SETTING,)))
+    patch = shlex.split(finding.remedy)[-1]
+    assert json.loads(patch) == {"data": {"MLOPS_REGISTRY_HTTP": "$(touch x)',r:5000"}}
 
 
 def test_what_the_settings_say_is_fine():
