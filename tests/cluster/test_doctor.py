@@ -229,7 +229,7 @@ def test_values_of_secrets_that_kubectl_keeps_beside_them_are_not_shown(
     about = installed.cluster.get("secret", "mlops-git")["metadata"]["annotations"]
     assert SECRET in json.dumps(about)
     found = asked(installed.namespace)["secrets"]  # which holds that it is not in the answer
-    assert any("there: mlops-git" in each["said"] for each in found)
+    assert any("mlops-git has no annotation" in each["said"] for each in found)
 
 
 def test_a_bare_namespace_lacks_profile_and_accounts(asked: Asked, namespace: Namespace) -> None:
