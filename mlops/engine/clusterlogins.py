@@ -21,6 +21,7 @@ _SSH = "GIT_SSH_COMMAND"
 _BASIC = "kubernetes.io/basic-auth"
 _DOCKER = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", _BASIC)
 _LOGIN = f"--type={_BASIC} --from-file=username=FILE --from-file=password=FILE"
+_ASKS = (False, None, True)
 _ENTER = "kubectl create secret generic"
 
 
@@ -87,9 +88,10 @@ def _uses(wanted: Logins) -> Iterator[_Use]:
         (wanted.read, "mlops-git", "mlops-fetch", "runs read the project without a login"),
         (wanted.push, "mlops-git-push", "mlops-propose", "runs push pins without a login"),
     ):
-        seen = {giturl.server(place.url): place for place in reversed(places)}
-        for place in reversed(seen.values()):
-            yield _Use(name, (account,), without, place, _LOGIN)
+        for server in dict.fromkeys(giturl.server(place.url) for place in places):
+            ours = [place for place in places if giturl.server(place.url) == server]
+            asking = max(ours, key=lambda place: _ASKS.index(place.login))
+            yield _Use(name, (account,), without, asking, _LOGIN)
     if wanted.registry is not None:
         accounts = ("mlops-build", "mlops-propose")
         command = f"--type={_DOCKER[0]} --from-file=.dockerconfigjson=FILE"
@@ -112,7 +114,10 @@ def _of(use: _Use, kept: Kept | None, found: ClusterState, apply: str, *, runs: 
             else f"and whether {url} asks for one cannot be known from here"
         )
         said = f"no {use.name}: {use.without}, {asks}"
-        return Finding("secrets", False, needed, said, _create(use, found.namespace))
+        others = _others(use, found)
+        if others:
+            said += f"; unless {', '.join(others)} holds it, which an account of these tasks lists"
+        return Finding("secrets", False, needed and not others, said, _create(use, found.namespace))
     types = (_BASIC,) if git else _DOCKER
     if kept.type not in types:
         said = f"{use.name} is of the type {kept.type}, which gives no login for {url}"
@@ -133,6 +138,17 @@ def _of(use: _Use, kept: Kept | None, found: ClusterState, apply: str, *, runs: 
         said = f"{use.name} is there, and the account {', '.join(lacking)} does not list it: its tasks do not get it"
         return Finding("secrets", False, needed, said, apply)
     return Finding("secrets", True, False, f"{use.name} is for {url}")
+
+
+def _others(use: _Use, found: ClusterState) -> list[str]:
+    """Secrets of another name, which somebody gave to the accounts: not the cluster, as OpenShift does."""
+    listed = {
+        each
+        for name in use.accounts
+        for each in (found.accounts or {}).get(name, ())
+        if not each.startswith((f"{name}-dockercfg-", f"{name}-token-"))
+    }
+    return sorted(listed - set(SECRETS))
 
 
 def _by_ssh(use: _Use, kept: Kept | None, found: ClusterState, *, runs: bool) -> Finding:

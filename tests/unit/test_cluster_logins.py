@@ -162,6 +162,25 @@ def test_two_servers_take_two_annotations():
     assert told(secrets(mlops_git=both), Logins((place(), other))) == []
 
 
+def test_of_two_repositories_of_one_server_the_one_that_asks_counts():
+    read = (place(login=False), place("https://git.example.com/team/envs", login=True))
+    (finding,) = told(secrets(mlops_git=None), Logins(read))
+    assert finding.needed
+    assert "https://git.example.com/team/envs asks for one" in finding.said
+
+
+def test_a_secret_of_another_name_may_hold_the_login():
+    accounts = {**(GOOD.accounts or {}), "mlops-fetch": frozenset({"mlops-git", "team-git"})}
+    (finding,) = told(replace(secrets(mlops_git=None), accounts=accounts))
+    assert not finding.needed
+    assert "unless team-git holds it" in finding.said
+    accounts["mlops-fetch"] = frozenset(
+        {"mlops-git", "mlops-fetch-dockercfg-x7", "mlops-fetch-token-1"}
+    )
+    (finding,) = told(replace(secrets(mlops_git=None), accounts=accounts))
+    assert finding.needed
+
+
 @pytest.mark.parametrize(
     ("there", "remedy"),
     [
