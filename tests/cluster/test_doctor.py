@@ -166,10 +166,10 @@ def test_a_login_that_git_asks_for_is_needed_until_tasks_get_it(
 
         first = lacking()
         assert [each["said"].partition(":")[0] for each in first] == [
-            *("no mlops-git", "no mlops-git-push")
+            *("no mlops-watch-git", "no mlops-git", "no mlops-git-push")
         ]
         for each in first:
-            assert f"and {url} asks for one" in each["said"]
+            assert f"and {url} asks for one" in each["said"] or "mlops watch" in each["said"]
             typed(each["remedy"].replace("=FILE", f"={tmp_path / 'login'}"))
         assert lacking() == []
         installed.cluster.done("annotate", "secret", "mlops-git", "tekton.dev/git-0-")
