@@ -16,7 +16,7 @@ from mlops.cli import wiring_cluster
 from mlops.cli.wiring import Opened
 from mlops.domain import giturl
 from mlops.engine import clusterdoctor, doctor
-from mlops.engine.clusterlogins import Logins, Place, Setting
+from mlops.engine.clusterlogins import OWN, Logins, Place, Setting
 from mlops.engine.doctor import Finding
 from mlops.errors import MlopsError
 from mlops.manifests.pods import ACCOUNTS
@@ -54,7 +54,7 @@ def _logins(opened: Opened) -> Logins:
     project = opened.project
     own = wiring_cluster.address(project, opened.repository.remote_url() or "")
     gitops = giturl.without_login(project.gitops.url)
-    urls = {own: "cluster.repository"} | ({gitops: "gitops.url"} if gitops else {})
+    urls = {own: OWN} | ({gitops: "gitops.url"} if gitops else {})
     pushed = gitops or own
     with ThreadPoolExecutor() as pool:
         read = {url: pool.submit(partial(_git, url, logins.READ)) for url in urls}

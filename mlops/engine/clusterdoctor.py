@@ -294,5 +294,7 @@ def _running(seen: Watching, namespace: str, wanted: Wanted) -> Finding:
         if _ENDED in seen.trouble
         else f"kubectl describe deployments,pods -n {namespace} -l app.kubernetes.io/name={WATCHER}"
     )
-    said = f"{counted}, no push begins a run: {seen.trouble or 'nothing says why'}"
+    why = seen.trouble.removeprefix(f"{seen.available} of {seen.asked} ready").removeprefix(": ")
+    none = "" if seen.available else ", no push begins a run"
+    said = f"{counted}{none}: {why or 'nothing says why yet'}"
     return Finding("mlops watch", False, wanted.runs, said, look)

@@ -17,6 +17,7 @@ from mlops.engine.doctor import Finding
 
 SETTINGS = "mlops-settings"
 SECRETS = ("mlops-git", "mlops-git-push", "mlops-registry")
+OWN = "cluster.repository"  # the key of the project's own repository
 _SSH = "GIT_SSH_COMMAND"
 _BASIC = "kubernetes.io/basic-auth"
 _DOCKER = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg", _BASIC)
@@ -159,7 +160,8 @@ def _by_ssh(use: _Use, kept: Kept | None, found: ClusterState, *, runs: bool) ->
         return Finding("secrets", True, False, f"{use.name} has a key for {url}")
     said = f"{url} asks for a key, and ssh finds none in pods ({use.name})"
     https = giturl.by_https(url)
-    remedy = f"name its https URL in mlops.yaml ({use.place.key}: {https}), and "
+    watched = " and tekton/install/watch.yaml" if use.place.key == OWN else ""
+    remedy = f"name its https URL in mlops.yaml ({use.place.key}: {https}){watched}, and "
     place = Place(https, None)
     command = _create(_Use(use.name, use.accounts, use.without, place, _LOGIN), found.namespace)
     return Finding("secrets", False, runs, said, remedy + command)

@@ -112,7 +112,7 @@ def test_a_watcher_that_is_scaled_away_is_a_note(asked: Asked, installed: Instal
 def test_a_watcher_whose_image_is_not_there_is_named(asked: Asked, installed: Installed) -> None:
     watcher(installed, image=f"10.244.0.1:5000/none@sha256:{'1' * 64}")
     said = told_of_the_watcher(asked, installed, "ErrImagePull")
-    assert said["said"].startswith("0 of 1 replicas available, no push begins a run: 0 of 1 ")
+    assert said["said"].startswith("0 of 1 replicas available, no push begins a run: ErrImagePull")
     assert "not found" in said["said"]
     assert said["needed"]
     assert "none@sha256" in installed.cluster.done(*said["remedy"].split()[1:])

@@ -100,7 +100,12 @@ def test_a_secret_of_each_kind_that_runs_take_is_looked_for():
         ),
         (
             {"watcher": Watching(TOOL, 1, 0, "0 of 1 ready: ImagePullBackOff: x: not found")},
-            *("mlops watch", True, "0 of 1 replicas available, no push", "kubectl describe"),
+            *(
+                "mlops watch",
+                True,
+                "available, no push begins a run: ImagePull",
+                "kubectl describe",
+            ),
         ),
         (
             {"watcher": Watching(TOOL, 1, 0, "0 of 1 ready: ended with exit code 128: fatal")},
@@ -132,6 +137,11 @@ def test_what_makes_a_namespace_is_what_makes_this_one(change, installs, remedy)
     (finding,) = wrong(replace(GOOD, **change), wanted).values()
     assert finding.needed
     assert finding.remedy.startswith(remedy)
+
+
+def test_a_watcher_that_only_begins_is_not_there_yet():
+    (finding,) = wrong(replace(GOOD, watcher=Watching(TOOL, 2, 1, "1 of 2 ready"))).values()
+    assert finding.said.startswith("1 of 2 replicas available: nothing says why yet")
 
 
 def test_a_storage_class_that_a_model_names_must_be_there():
