@@ -67,9 +67,10 @@ def deploy(
     opened.project.environment(environment)
     config = opened.project.cluster
     access = Access(context or config.context, namespace)
+    waits = wiring_cluster.QUESTION if dry_run else wiring_cluster.LASTING
     deploying = Deploying(
         lambda: pins.environments(opened),
-        wiring_cluster.deployer(access),
+        wiring_cluster.deployer(access, waits),
         Kustomize(),
         opened.now,
         render.note,

@@ -54,7 +54,9 @@ def submit(place: Place, wanted: Wanted, flags: Flags, output: options.Output) -
         name=wanted.name,
         image=partial(_led, wanted.images),
     )
-    kept = wiring_cluster.executor(place.cluster or Access(), runs_place.installs(place))
+    patience = wiring_cluster.QUESTION if flags.dry_run else wiring_cluster.LASTING
+    installs = runs_place.installs(place)
+    kept = wiring_cluster.executor(place.cluster or Access(), installs, patience=patience)
     if flags.dry_run:
         for run in runs:
             kept.check(run)

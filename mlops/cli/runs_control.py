@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, runs_carry, runs_choice, runs_options, runs_place
+from mlops.cli import (
+    options,
+    render,
+    runs_carry,
+    runs_choice,
+    runs_options,
+    runs_place,
+    wiring_cluster,
+)
 from mlops.cli.runs_choice import Choice
 from mlops.cli.runs_json import run_json
 from mlops.cli.runs_kept import Kept
@@ -78,7 +86,7 @@ def _say(run: RunResult, *, heeded: bool) -> None:
 def _again(place: Place, name: str, choice: Choice, jobs: int) -> tuple[RunResult, Kept]:
     """A run, and an executor that carries it out as it was begun, but for `choice`."""
     if place.cluster is not None:
-        kept = runs_place.executor(place, choice=choice, jobs=jobs)
+        kept = runs_place.executor(place, choice=choice, jobs=jobs, patience=wiring_cluster.LASTING)
         return runs_place.find(kept, name), kept
     looking = runs_place.local(place)
     run = runs_place.find(looking, name)

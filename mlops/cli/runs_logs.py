@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, runs_options, runs_place
+from mlops.cli import options, runs_options, runs_place, wiring_cluster
 from mlops.cli.runs_json import instant
 from mlops.cli.runs_kept import Kept
 from mlops.cli.terminal import visible
@@ -64,7 +64,8 @@ def logs(
     Of a very long log the beginning and the end are kept, and a line says how much is missing.
     Examples:  mlops runs logs spam -f    mlops runs logs spam --task train --step main
     """
-    kept = runs_place.executor(runs_place.here(repo, executor, namespace))
+    patience = wiring_cluster.LASTING if follow else wiring_cluster.QUESTION
+    kept = runs_place.executor(runs_place.here(repo, executor, namespace), patience=patience)
     run = runs_place.find(kept, name)
     if task and not any(task in (each.name, each.of) for each in run.tasks):
         there = ", ".join(dict.fromkeys(each.of for each in run.tasks))

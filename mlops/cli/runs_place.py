@@ -86,13 +86,15 @@ def executor(
     run: RunResult | None = None,
     choice: Choice = _USUAL,
     jobs: int = 0,
+    patience: float = wiring_cluster.QUESTION,
 ) -> Kept:
-    """The executor of a place; with `run`, one that can carry that run on."""
+    """The executor of a place; with `run`, one that can carry that run on. A cluster may be away for
+    `patience` seconds."""
     if place.cluster is None:
         return local(place, run=run, choice=choice, jobs=jobs)
     if choice.runtime or jobs:
         raise UsageError("--runtime and --jobs are of this machine, and the run is on a cluster")
-    return wiring_cluster.executor(place.cluster, installs(place))
+    return wiring_cluster.executor(place.cluster, installs(place), patience=patience)
 
 
 def installs(place: Place) -> str:

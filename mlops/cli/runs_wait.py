@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, runs_options, runs_place
+from mlops.cli import options, render, runs_options, runs_place, wiring_cluster
 from mlops.cli.runs_json import run_json
 from mlops.cli.runs_kept import Kept
 from mlops.domain.run import Phase, RunResult
@@ -37,7 +37,8 @@ def wait(
 
     Examples:  mlops runs wait    mlops runs wait spam-1a2b3c4-1 spam-5d6e7f8-1 -o json
     """
-    kept = runs_place.executor(runs_place.here(repo, executor, namespace))
+    place = runs_place.here(repo, executor, namespace)
+    kept = runs_place.executor(place, patience=wiring_cluster.LASTING)
     ended = list(_told(kept, _chosen(kept, names or ()), output))
     render.answer([run_json(run, kept.name) for run in ended], output, lambda: None)
     return int(any(run.phase is not Phase.SUCCEEDED for run in ended))

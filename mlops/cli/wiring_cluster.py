@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops.cli import render
+from mlops.cli import render, shellwords
 from mlops.domain import giturl
 from mlops.domain.cluster import Access
 from mlops.domain.project import Project
@@ -14,6 +14,7 @@ from mlops.errors import ConfigError, MlopsError, UsageError
 from mlops.manifests import install
 
 if TYPE_CHECKING:
+    from mlops.adapters.cluster.cluster import Cluster
     from mlops.adapters.cluster.deploying import Deployer
     from mlops.adapters.executors.tekton import TektonExecutor
     from mlops.cli.wiring import Opened
@@ -21,18 +22,22 @@ if TYPE_CHECKING:
     from mlops.engine.state import Environments
     from mlops.engine.status import StatusRow
 
-_NUDGE = 3.0  # seconds that telling may take
+# seconds that a cluster may be away
+QUESTION = 15.0  # where somebody only asks
+LASTING = 60.0  # where a run or a deployment is under way, or is about to be
+_NUDGE = 3.0  # where something is told by the way
 
 
-def executor(access: Access, installs: str = "", *, ours: bool = False) -> TektonExecutor:
+def executor(
+    access: Access, installs: str = "", *, ours: bool = False, patience: float = LASTING
+) -> TektonExecutor:
     """The executor of a namespace. Raises ConfigError where no kubeconfig says which cluster.
 
     `installs` is the namespace that the project's tekton/install is for; `ours`: runs are of mlops itself,
-    which need what that makes."""
-    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
-    from mlops.adapters.executors.tekton import TektonExecutor  # noqa: PLC0415
+    which need what that makes. `patience` is how many seconds the cluster may be away."""
+    from mlops.adapters.executors.tekton import TektonExecutor  # noqa: PLC0415 - a heavy library
 
-    cluster = connect(access)
+    cluster = _connected(access, patience)
     usual = cluster.making
     cluster.making = lambda name: (
         install.remedy(name, installs) if ours or name == installs else usual(name)
@@ -48,12 +53,21 @@ def installs(root: Path) -> str:
         return ""
 
 
-def deployer(access: Access) -> Deployer:
+def deployer(access: Access, patience: float = LASTING) -> Deployer:
     """What brings overlays to the cluster, and looks at what runs there."""
-    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
     from mlops.adapters.cluster.deploying import Deployer  # noqa: PLC0415
 
-    return Deployer(connect(access), render.warn)
+    return Deployer(_connected(access, patience), render.warn)
+
+
+def _connected(access: Access, patience: float) -> Cluster:
+    """The cluster, which says so on stderr when it is waited for: not to who is typing a command."""
+    from mlops.adapters.cluster import connect  # noqa: PLC0415 - a heavy library
+
+    cluster = connect(access, patience)
+    if not shellwords.asked():
+        cluster.absence.say = render.note
+    return cluster
 
 
 def live(
@@ -63,7 +77,7 @@ def live(
     from mlops.adapters.kustomize import Kustomize  # noqa: PLC0415
     from mlops.engine import live as looking  # noqa: PLC0415
 
-    return looking.live(environments, rows, deployer(access(project)), Kustomize())
+    return looking.live(environments, rows, deployer(access(project), QUESTION), Kustomize())
 
 
 def access(project: Project, namespace: str = "") -> Access:

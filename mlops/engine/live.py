@@ -12,7 +12,7 @@ from mlops.domain.digest import Digest, ReleaseId
 from mlops.engine.deploy import home_of, rendered
 from mlops.engine.state import Environments
 from mlops.engine.status import StatusRow
-from mlops.errors import ConfigError, OutsideError, RefusedError
+from mlops.errors import ClusterError, ConfigError, OutsideError, RefusedError
 from mlops.ports import Deployer, Renderer
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -53,9 +53,15 @@ def live(
 ) -> dict[tuple[str, str], Live]:
     """Environment and model → what runs; of what is pinned alone."""
     found: dict[tuple[str, str], Live] = {}
+    away = (
+        ""  # why the cluster cannot be asked: it is not waited for once more for each environment
+    )
     for name in dict.fromkeys(row.environment for row in rows):
         mine = [row for row in rows if row.environment == name and row.release is not None]
         if not mine:
+            continue
+        if away:
+            found |= {(name, row.model): Live(fault=away) for row in mine}
             continue
         try:
             documents = rendered(environments, name, renderer)
@@ -63,6 +69,7 @@ def live(
             deployed = deployer.inventory(owner, home_of(documents))
         except (ConfigError, OutsideError, RefusedError) as exc:
             found |= {(name, row.model): Live(fault=exc.message) for row in mine}
+            away = exc.message if isinstance(exc, ClusterError) and exc.retryable else ""
             continue
         for row in mine:
             if row.release is not None:

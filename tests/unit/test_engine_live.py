@@ -10,6 +10,7 @@ import pytest
 from mlops.domain.deployment import Inventory, Object, Progress, Running
 from mlops.engine.live import Live, live
 from mlops.engine.status import status
+from mlops.errors import ClusterError
 from tests.fakes.estate import Estate, digest
 
 A, B = digest("A"), digest("B")
@@ -123,3 +124,29 @@ def test_environments_that_nobody_asks_about_are_not_looked_at():
     found = live(environments, rows, cluster, Seen())  # type: ignore[arg-type]
     assert overlays == ["environments/dev"]
     assert list(found) == [("dev", "spam")]
+
+
+class Away(Cluster):
+    """A cluster that nobody reaches; how often it was asked."""
+
+    asked = 0
+
+    def inventory(self, owner: Any, namespace: str) -> Inventory:
+        self.asked += 1
+        raise ClusterError("the cluster cannot be reached", retryable=True)
+
+
+def test_a_cluster_that_is_away_is_waited_for_once_and_not_for_each_environment():
+    estate = Estate()
+    estate.record("A")
+    for name in ("dev", "prod"):
+        estate.pin(name, spam="A")
+    environments = estate.environments()
+    rows = status(environments, ("dev", "prod"), ("spam",), lambda _: None)
+    away = Away(())
+
+    found = live(environments, rows, away, Rendered())  # type: ignore[arg-type]
+
+    assert away.asked == 1
+    assert {each.fault for each in found.values()} == {"the cluster cannot be reached"}
+    assert found.keys() == {("dev", "spam"), ("prod", "spam")}

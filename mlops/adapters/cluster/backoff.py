@@ -9,11 +9,12 @@ _FIRST, _LONGEST = 0.2, 5.0  # seconds
 
 
 class Backoff:
-    """Waits for one call that is tried again and again, `patience` seconds in all from the first failure."""
+    """Waits for one call that is tried again and again, `patience` seconds in all: from the first failure,
+    or where it `began` just now, from there."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, *, began: bool = False) -> None:
         self._patience = patience
-        self._until: float | None = None
+        self._until = time.monotonic() + patience if began else None
         self._next = _FIRST
 
     def wait(self) -> bool:

@@ -14,6 +14,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from mlops.adapters.cluster import faults
+from mlops.adapters.cluster.absence import Absence
 from mlops.adapters.cluster.backoff import Backoff
 from mlops.adapters.cluster.faults import Answer
 from mlops.adapters.cluster.kinds import KNOWN, Kind
@@ -46,8 +47,8 @@ class Cluster:
     """Objects of a cluster, `namespace` where none is named. Safe to use from several threads.
 
     Reads and writes that can be repeated are tried again for `patience` seconds where the API is
-    away or busy. Raises ClusterError (exit 3) then, ForbiddenError where RBAC forbids, ConfigError
-    where the API or an admission webhook finds the document wrong.
+    away or busy; `absence` says so meanwhile. Raises ClusterError (exit 3) then, ForbiddenError where
+    RBAC forbids, ConfigError where the API or an admission webhook finds the document wrong.
     """
 
     def __init__(self, client: ApiClient, namespace: str, patience: float = 60.0) -> None:
@@ -55,12 +56,13 @@ class Cluster:
         client.rest_client.pool_manager.connection_pool_kw["maxsize"] = 16
         self._client = client
         self._patience = patience
-        self._times = (min(_CONNECT, patience), min(_READ, patience))
+        self._times = (min(_CONNECT, patience / 2), min(_READ, patience * 2 / 3))
         self._kinds: dict[tuple[str, str], Kind] = dict(KNOWN)
         self.warn: Callable[[str], None] = lambda _: None  # what the API warns of, as it does
         self.making: Callable[[str], str] = "kubectl create namespace {}".format  # says how to
         self.namespace = namespace
         self.server = str(client.configuration.host)
+        self.absence = Absence(self.server)
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Json | None:
         """An object; None where there is none of that name."""
@@ -272,22 +274,23 @@ class Cluster:
         accept: str = _JSON,
     ) -> Json:
         """One call, tried again while the API is away or busy."""
-        backoff = Backoff(self._patience)
-        while True:
-            try:
-                response = self._send(method, path, doing, params, body, kind, accept=accept)
-                found: Json = json.loads(self._read(response, doing))
-                return found
-            except ClusterError as exc:
-                if not exc.retryable or not backoff.wait():
-                    raise
-            except AnsweredError as exc:
-                if not exc.answer.retryable:
-                    raise
-                if not backoff.wait():
-                    raise self._error(exc, doing) from exc
-            except ValueError as exc:
-                raise ClusterError(f"cannot {doing}: {self.server} answers no JSON") from exc
+        backoff = Backoff(self._patience, began=True)
+        with self.absence.asking(self._patience):
+            while True:
+                try:
+                    response = self._send(method, path, doing, params, body, kind, accept=accept)
+                    found: Json = json.loads(self._read(response, doing))
+                    return found
+                except ClusterError as exc:
+                    if not exc.retryable or not backoff.wait():
+                        raise
+                except AnsweredError as exc:
+                    if not exc.answer.retryable:
+                        raise
+                    if not backoff.wait():
+                        raise self._error(exc, doing) from exc
+                except ValueError as exc:
+                    raise ClusterError(f"cannot {doing}: {self.server} answers no JSON") from exc
 
     def _send(
         self,
@@ -317,16 +320,31 @@ class Cluster:
                 self.warn(re.sub(r"\\(.)", r"\1", warning))
             if not 200 <= response.status < 300:
                 text = response.read()
-                raise AnsweredError(faults.answer(response.status, text, response.reason or ""))
+                raise self._answered(faults.answer(response.status, text, response.reason or ""))
+            self.absence.answered()
         except (HTTPError, ApiException, OSError) as exc:
-            raise faults.unreachable(self.server, doing, _cause(exc)) from exc
+            raise self._lost(doing, exc) from exc
         return response
+
+    def _answered(self, found: Answer) -> AnsweredError:
+        """An answer that is no success, after which the API may still be waited for."""
+        if found.retryable:
+            self.absence.failed(f"it answers {found.code} {found.message or found.reason}".rstrip())
+        else:
+            self.absence.answered()
+        return AnsweredError(found)
+
+    def _lost(self, doing: str, exc: Exception) -> ClusterError:
+        """No answer, or one that broke off."""
+        found = faults.cause(exc)
+        self.absence.failed(found)
+        return faults.unreachable(self.server, doing, found)
 
     def _read(self, response: urllib3.BaseHTTPResponse, doing: str) -> bytes:
         try:
             return response.read()
         except (HTTPError, OSError) as exc:
-            raise faults.unreachable(self.server, doing, _cause(exc)) from exc
+            raise self._lost(doing, exc) from exc
         finally:
             response.release_conn()
 
@@ -334,7 +352,7 @@ class Cluster:
         try:
             yield from response.stream(1 << 16, decode_content=False)
         except (HTTPError, OSError) as exc:
-            raise faults.unreachable(self.server, doing, _cause(exc)) from exc
+            raise self._lost(doing, exc) from exc
         finally:
             response.close()
 
@@ -382,16 +400,3 @@ def _told(verb: str, document: Mapping[str, Any]) -> str:
     metadata = document.get("metadata") or {}
     name = metadata.get("name") or metadata.get("generateName") or ""
     return f"{verb} {document.get('kind')} {name}"
-
-
-def _cause(exc: BaseException) -> str:
-    """The innermost reason of a chain of urllib3's, in a line."""
-    while True:
-        inner = getattr(exc, "reason", None)
-        if not isinstance(inner, BaseException):
-            break
-        exc = inner
-    text = str(exc)
-    _, colon, rest = text.partition("Failed to establish a new connection: ")
-    text = rest if colon else text
-    return (text or type(exc).__name__).splitlines()[0]

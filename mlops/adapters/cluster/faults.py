@@ -6,6 +6,7 @@ The API's `Status` object: `reason`, `message`, `details` (Kubernetes API conven
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +93,19 @@ def unreachable(server: str, doing: str, cause: str) -> ClusterError:
         hint="Is it up? kubectl cluster-info says; mlops doctor checks more",
         retryable=True,
     )
+
+
+def cause(exc: BaseException) -> str:
+    """The innermost reason of a chain of urllib3's, in a line."""
+    while True:
+        inner = getattr(exc, "reason", None)
+        if not isinstance(inner, BaseException):
+            break
+        exc = inner
+    text = str(exc)
+    _, colon, rest = text.partition("Failed to establish a new connection: ")
+    text = re.sub(r"\AHTTPS?ConnectionPool\([^)]*\): ", "", rest if colon else text)
+    return (text or type(exc).__name__).splitlines()[0]
 
 
 def _owners(text: str) -> str:

@@ -83,13 +83,18 @@ class Watch:
             except AnsweredError as exc:
                 if exc.answer.code == faults.GONE:
                     version = ""
-                elif not exc.answer.retryable or not backoff.wait():
+                elif not exc.answer.retryable or not self._waits(backoff):
                     raise faults.error(
                         exc.answer, f"watch {self.kind.plural}", self._cluster.server
                     ) from exc
             except ClusterError as exc:
-                if not exc.retryable or not backoff.wait():
+                if not exc.retryable or not self._waits(backoff):
                     raise
+
+    def _waits(self, backoff: Backoff) -> bool:
+        """Whether to try again, after a while of which the user hears."""
+        self._cluster.absence.goes_on(self._patience)
+        return backoff.wait()
 
     def _connection(self, version: str) -> Iterator[Json]:
         params = [("resourceVersion", version), ("allowWatchBookmarks", "true")]
