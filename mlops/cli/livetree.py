@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.cli import render, terminal, tree
 from mlops.cli.drawing.nodes import lasting, took
+from mlops.cli.progress import Waits
 from mlops.domain.run import Phase, TaskState
 
 if TYPE_CHECKING:
@@ -39,12 +40,17 @@ class PlainLines:
 
     def __init__(self, *, logs: bool = False) -> None:
         self._logs = logs
-        self._seen: dict[str, tuple[Phase, str]] = {}
+        self._seen: dict[str, Phase] = {}
+        self._waits = Waits()
 
     def task(self, state: TaskState) -> None:
-        if self._seen.get(state.name) == (state.phase, state.waits):
+        if state.waits:
+            if not self._waits.new(state):
+                return
+        elif self._seen.get(state.name) is state.phase:
             return
-        self._seen[state.name] = (state.phase, state.waits)
+        else:
+            self._seen[state.name] = state.phase
         moment = state.finished or state.started
         if moment is None or not state.phase.done:
             moment = datetime.now(UTC)
@@ -84,12 +90,15 @@ class LiveTree:
         self._name = ""
         self._logs = logs
         self._lock = threading.Lock()
+        self._waits = Waits()
         self._tasks: dict[str, TaskState] = {}
         self._last: dict[str, str] = {}
         self._begun = datetime.now(UTC)
         self._live: Any = None
 
     def task(self, state: TaskState) -> None:
+        if state.taskrun and self._waits.new(state):  # its row has no room for all of it
+            self._print(f"{state.name} waits: {render.safe(state.waits)}")
         with self._lock:
             if state.task and state.name not in self._tasks:
                 self._fan_out(state)

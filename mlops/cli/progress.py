@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 from contextlib import AbstractContextManager
@@ -19,6 +20,20 @@ _MARKS = {
 _WIDTH = 10
 
 
+class Waits:
+    """What tasks wait for, each told once: a cluster says the same again and again, with other numbers."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def new(self, state: TaskState) -> bool:
+        """Whether what a task waits for is not told yet."""
+        key = (state.name, re.sub(r"\d+", "0", state.waits))
+        new = bool(state.waits) and key not in self._told
+        self._told.add(key)
+        return new
+
+
 class Progress:
     """A RunObserver that prints: `✓ build      2.1 s  sandbox`, and `  build | …` for the log."""
 
@@ -26,6 +41,7 @@ class Progress:
         self._logs = logs
         self._lock = threading.Lock()
         self._seen: dict[str, Phase] = {}
+        self._waits = Waits()
 
     def shown(self, name: str) -> AbstractContextManager[None]:
         """There is nothing to draw of the run of that name: its lines come as they come."""
@@ -33,6 +49,9 @@ class Progress:
 
     def task(self, state: TaskState) -> None:
         with self._lock:
+            if state.taskrun and self._waits.new(state):  # without one it has only not had its turn
+                said = render.safe(state.waits)
+                render.note(f"· {state.name.ljust(_WIDTH)} {'':>7}  waits: {said}")
             if self._seen.get(state.name) is state.phase or not state.phase.done:
                 return
             self._seen[state.name] = state.phase

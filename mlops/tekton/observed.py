@@ -168,7 +168,7 @@ def _task(found: Json, task: Json, name: str = "", *, final: bool = False) -> Ta
         results=_results(status.get("results")),
         steps=steps,
         taskrun=own,
-        waits="" if begun or phase.done else message,
+        waits="" if begun or phase.done else podstatus.waits(message),
         uid=str(about.get("uid") or ""),
         earlier=earlier,
         combination=_combination(found, task),

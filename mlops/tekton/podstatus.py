@@ -6,7 +6,9 @@ an object that a cluster gives: what is absent reads as empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +31,13 @@ _NOT_TO_BE_HAD = ("not found", "unauthorized", "denied", "unknown", "authorizati
 _NEVER_BEGAN = frozenset({"StartError", "ContainerCannotRun"})
 _OFTEN = 3  # a container that ended so many times is said to end always
 _LONGEST = 400  # characters of a message
+# reasons of events that say why a claim has no volume, or a pod does not begin; FailedScheduling repeats a condition
+_BEFELL = frozenset({"ProvisioningFailed", "FailedBinding", "ExternalProvisioning"})
+_KNOWN = "FailedScheduling"
+# what Tekton says of a pod that has not begun (its pkg/pod/status.go): a condition of the pod, or what a step waits for
+_CONDITION = re.compile(r'pod status "(\w+)":"\w+"; message: ("(?:[^"\\]|\\.)*")\Z', re.DOTALL)
+_STEP = re.compile(r'build step "[^"]*" is pending with reason ("(?:[^"\\]|\\.)*")\Z', re.DOTALL)
+_STARTING = frozenset({"", "Pending", "Not all Steps in the Task have finished executing"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,45 @@ def troubles(pod: Json) -> Iterator[Trouble]:
     for key in ("initContainerStatuses", "containerStatuses"):
         for each in mappings(status.get(key)):
             yield from _of_container(each)
+
+
+def waits(message: str) -> str:
+    """What a TaskRun whose pod has not begun waits for, in a line, without Tekton's frame; empty where
+    its containers only just begin."""
+    if message in _STARTING:
+        return ""
+    step, condition = _STEP.match(message), _CONDITION.match(message)
+    if condition is not None:
+        return _unquoted(condition[2]) if condition[1] == "PodScheduled" else ""
+    return _unquoted(step[1]) if step is not None else _line(message)
+
+
+def claims(pod: Json) -> tuple[str, ...]:
+    """The names of the claims that a pod mounts."""
+    volumes = mappings(mapping(pod, "spec").get("volumes"))
+    named = (mapping(each, "persistentVolumeClaim").get("claimName") for each in volumes)
+    return tuple(str(each) for each in named if each)
+
+
+def befell(events: Iterable[Json]) -> tuple[str, ...]:
+    """What events say of a claim's or a pod's trouble, each once, the newest of its reason."""
+    found: dict[str, tuple[str, str]] = {}
+    for each in events:
+        reason = str(each.get("reason") or "")
+        if reason == _KNOWN or (each.get("type") != "Warning" and reason not in _BEFELL):
+            continue
+        when = str(each.get("lastTimestamp") or each.get("eventTime") or "")
+        if when >= found.get(reason, ("", ""))[0]:
+            found[reason] = (when, f"{reason}: {_line(each.get('message'))}".rstrip(": "))
+    return tuple(text for _, text in found.values())
+
+
+def _unquoted(text: str) -> str:
+    """A text that Go has quoted, whose escapes are JSON's for nearly all there is."""
+    try:
+        return _line(json.loads(text))
+    except ValueError:
+        return _line(text[1:-1])
 
 
 def _of_container(found: Json) -> Iterator[Trouble]:

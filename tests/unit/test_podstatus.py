@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlops.tekton.podstatus import State, Trouble, state, troubles
+from mlops.tekton.podstatus import State, Trouble, befell, claims, state, troubles, waits
 
 
 def pod(container: Any = None, **status: Any) -> dict[str, Any]:
@@ -93,3 +93,56 @@ def test_long_messages_keep_their_end():
 def test_what_is_no_state_reads_as_empty(found):
     assert state(found) == State()
     assert list(troubles({"status": {"containerStatuses": found}})) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("Pending", ""),
+        ("Not all Steps in the Task have finished executing", ""),
+        (
+            'pod status "Initialized":"False"; message: "containers with incomplete status: [prepare]"',
+            "",
+        ),
+        (
+            'pod status "PodScheduled":"False"; message: "0/1 nodes: didn\'t match\\n a \\"selector\\""',
+            '0/1 nodes: didn\'t match a "selector"',
+        ),
+        (
+            'pod status "PodScheduled":"False"; message: "a \\x07"',
+            "a \\x07",
+        ),  # Go's escape, not JSON's
+        ('build step "step-s" is pending with reason "no such image"', "no such image"),
+        ("TaskRun Pod exceeded available resources", "TaskRun Pod exceeded available resources"),
+    ],
+)
+def test_what_tekton_says_of_a_pod_that_waits_is_told_without_its_frame(message, said):
+    assert waits(message) == said
+
+
+def test_events_tell_why_a_claim_has_no_volume_and_a_pod_no_start():
+    def event(reason: str, message: str, kind: str = "Warning", when: str = "1") -> dict[str, Any]:
+        return {"reason": reason, "message": message, "type": kind, "lastTimestamp": when}
+
+    found = befell(
+        [
+            event("ProvisioningFailed", "class never", when="2"),
+            event("ProvisioningFailed", "older", when="1"),
+            event("FailedBinding", "no class is set", "Normal"),
+            event("FailedScheduling", "what its condition says"),
+            event("Scheduled", "all is well", "Normal"),
+            event("FailedMount", "secret \n gone"),
+        ]
+    )
+
+    assert found == (
+        "ProvisioningFailed: class never",
+        "FailedBinding: no class is set",
+        "FailedMount: secret gone",
+    )
+
+
+@pytest.mark.parametrize("found", [None, 3, [], {"volumes": 3}, {"volumes": [{"emptyDir": {}}]}])
+def test_a_pod_without_claims_has_none(found):
+    assert claims({"spec": found}) == ()
+    assert list(befell([{}, {"reason": 3}])) == []

@@ -16,7 +16,8 @@ from mlops.adapters.cluster.cluster import Cluster
 from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN, Kind
 from mlops.adapters.cluster.watching import Change
 from mlops.adapters.executors.tekton import claims, logs, submitting
-from mlops.adapters.executors.tekton.following import Following, Telling, ask, endings
+from mlops.adapters.executors.tekton.following import Following, Telling, endings
+from mlops.adapters.executors.tekton.pending import Asking
 from mlops.adapters.executors.tekton.standing import OF_RUN, Standing
 from mlops.domain.run import Ending, LogLine, Phase, RunResult
 from mlops.errors import ExecutorError, MlopsError, RefusedError, UsageError
@@ -248,7 +249,7 @@ class TektonExecutor:
                 if kind is PIPELINE_RUN:
                     for each in self._taskruns(run).values():
                         standing.take(Change(TASK_RUN, each))
-                ask(self._cluster, standing)
+                Asking(self._cluster).again(standing, silent=0.0)
                 result = standing.result()
                 return (kind, result) if result is not None else None
         return None

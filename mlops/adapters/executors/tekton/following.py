@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from mlops.adapters.cluster.cluster import Cluster
-from mlops.adapters.cluster.kinds import PIPELINE_RUN, POD, TASK_RUN, Kind
+from mlops.adapters.cluster.kinds import PIPELINE_RUN, TASK_RUN, Kind
 from mlops.adapters.cluster.watching import Change, Watch, Watches
 from mlops.adapters.executors.tekton import logs
+from mlops.adapters.executors.tekton.pending import Asking
 from mlops.adapters.executors.tekton.standing import OF_RUN, Standing
 from mlops.domain.run import RunResult, TaskState
-from mlops.errors import ForbiddenError
 from mlops.ports import RunObserver
 from mlops.tekton import observed
 
@@ -25,6 +25,7 @@ class Following:
     def __init__(self, cluster: Cluster, kind: Kind, run: str) -> None:
         self.standing = Standing(kind.name)
         self._cluster, self._run = cluster, run
+        self._asking = Asking(cluster)
         own = Watch(cluster, kind, fields=f"metadata.name={run}")
         others = [] if kind is TASK_RUN else [Watch(cluster, TASK_RUN, f"{OF_RUN}={run}")]
         self._watches = Watches(own, *others)
@@ -40,11 +41,11 @@ class Following:
         try:
             while (told is None or not told.phase.done) and time.monotonic() < until:
                 change = self._watches.next(0.0 if busy() else _TICK)
-                if change is None:
+                if change is not None:
+                    self.standing.take(change)
+                if not self._asking.again(self.standing) and change is None:
                     yield None
                     continue
-                self.standing.take(change)
-                ask(self._cluster, self.standing)
                 result = self.standing.result()
                 if result is not None and result.phase.done:
                     result = self._whole()
@@ -70,18 +71,6 @@ class Following:
             if time.monotonic() > until:
                 return result
             time.sleep(_TICK)
-
-
-def ask(cluster: Cluster, standing: Standing) -> None:
-    """Ask the pods of TaskRuns for which no node has room of what there is too little."""
-    for taskrun, pod in standing.unplaced():
-        try:
-            status = (cluster.get(POD, pod) or {}).get("status") or {}
-        except ForbiddenError:
-            return
-        for each in status.get("conditions") or ():
-            if each.get("type") == "PodScheduled" and each.get("status") == "False":
-                standing.lacks(taskrun, str(each.get("message") or ""))
 
 
 def endings(cluster: Cluster, selector: str, runs: Mapping[str, RunResult]) -> Iterator[RunResult]:

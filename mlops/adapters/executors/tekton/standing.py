@@ -12,7 +12,6 @@ from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.tekton import observed
 
 Json = Mapping[str, Any]
-_NO_ROOM = "ExceededNodeResources"
 OF_RUN = "tekton.dev/pipelineRun"  # the label of a TaskRun and of its pod
 
 
@@ -27,6 +26,7 @@ class Standing:
     run: Json | None = None
     removed: bool = False
     taskruns: dict[str, Json] = field(default_factory=dict)
+    _asked: bool = True
     _waited: dict[str, str] = field(default_factory=dict)
     _lacking: dict[str, str] = field(default_factory=dict)
 
@@ -41,19 +41,28 @@ class Standing:
         elif not change.gone:  # a TaskRun that is gone ran all the same
             self.taskruns[change.name] = change.object
 
-    def unplaced(self) -> tuple[tuple[str, str], ...]:
-        """TaskRuns for which no node has room, and their pods: Tekton leaves out of what."""
+    def waiting(self) -> tuple[tuple[str, str], ...]:
+        """TaskRuns that have a pod, and no step that began; with the names of their pods."""
         found = []
         for name, each in self.taskruns.items():
             status = each.get("status") or {}
-            reasons = {condition.get("reason") for condition in status.get("conditions") or ()}
-            if _NO_ROOM in reasons and name not in self._lacking and status.get("podName"):
+            over = any(one.get("status") != "Unknown" for one in status.get("conditions") or ())
+            steps = status.get("steps") or ()
+            begun = any("running" in step or "terminated" in step for step in steps)
+            if status.get("podName") and not over and not begun:
                 found.append((name, str(status["podName"])))
         return tuple(found)
 
-    def lacks(self, taskrun: str, told: str) -> None:
-        """Take in what the scheduler says of such a TaskRun's pod."""
+    def lacks(self, taskrun: str, told: str) -> bool:
+        """Take in why such a TaskRun's pod does not begin; whether that is new."""
+        before = self._lacking.get(taskrun, "")
         self._lacking[taskrun] = told
+        return told != before
+
+    def unasked(self) -> bool:
+        """Pods may not be asked: what Tekton says of them must do."""
+        self._asked = False
+        return True
 
     def result(self) -> RunResult | None:
         """How the run stands; None before anything is known of it."""
@@ -64,14 +73,16 @@ class Standing:
         return observed.gone(result) if self.removed else result
 
     def _explained(self, task: TaskState) -> TaskState:
-        """A task that waits for a node, or failed before any step began, with what its pod waits for."""
+        """A task that waits, or failed before any step began, with what its pod waits for. A pod that has only
+        just been made waits for nothing yet, whatever Tekton says."""
         lacking = self._lacking.get(task.taskrun, "")
-        if task.waits and lacking:
-            task = replace(task, waits=f"{task.waits}: {lacking}")
-        if task.waits:
-            self._waited[task.taskrun] = task.waits
+        if lacking or task.waits:
+            self._waited[task.taskrun] = lacking or task.waits
         waited = self._waited.get(task.taskrun, "")
         began = any(step.started is not None for step in task.steps)
+        if not task.phase.done and not began:
+            has_pod = (self.taskruns.get(task.taskrun, {}).get("status") or {}).get("podName")
+            task = replace(task, waits=lacking if has_pod and self._asked else task.waits)
         if task.phase is not Phase.FAILED or began or not waited or waited in task.message:
             return task
         return replace(task, message=f"{task.message}; it waited all the time: {waited}")
