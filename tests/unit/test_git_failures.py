@@ -224,3 +224,23 @@ def test_a_remote_cannot_write_to_our_terminal():
 def test_what_we_were_doing_shows_no_password():
     error = failure("cloning https://me:hunter2@x.com/a", "fatal: something new")
     assert "hunter2" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "fatal: could not read Username for 'https://git.example.com': terminal prompts disabled",
+        "git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+    ],
+)
+def test_in_a_pod_a_missing_login_is_a_secret_that_is_missing(complaint, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    here = failure("fetching main", complaint)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    there = failure("fetching main", complaint)
+
+    assert here.message == there.message
+    assert "git fetch" in here.hint
+    assert "Secret" not in here.hint
+    for told in ("mlops-git", "mlops-git-push", "mlops-watch-git", "docs/how-to/use-a-cluster.md"):
+        assert told in there.hint

@@ -14,6 +14,7 @@ from kubernetes import config as settings
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config.config_exception import ConfigException
 
+from mlops.adapters import pods
 from mlops.adapters.cluster.cluster import Cluster
 from mlops.domain.cluster import Access
 from mlops.errors import ClusterError, ConfigError
@@ -42,7 +43,7 @@ def _in_pod(access: Access) -> bool:
     mlops.yaml may name the context that people use outside."""
     if access.kubeconfig or os.environ.get("KUBECONFIG"):
         return False
-    inside = "KUBERNETES_SERVICE_HOST" in os.environ and (_POD / "token").is_file()
+    inside = pods.inside() and (_POD / "token").is_file()
     return inside and not (Path.home() / ".kube" / "config").is_file()
 
 

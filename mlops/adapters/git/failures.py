@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mlops.adapters import pods
 from mlops.errors import GitError
 
 _CREDENTIAL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -14,11 +15,12 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LINES = 8
 _RESTART = "Try again"
+_SECRETS = "mlops-git (of a task that pushes mlops-git-push, of the watcher mlops-watch-git)"
 
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """A pattern of git's English output, what it says of the operation, and what to do next.
+    """A pattern of git's English output, what it says of the operation, and what to do next, in a pod too.
 
     Compiled when first needed: most commands never fail, and every one imports this.
     """
@@ -27,9 +29,14 @@ class _Meaning:
     says: str
     hint: str
     retryable: bool = False
+    in_pod: str = ""  # empty: the same
 
     def fits(self, text: str) -> bool:
         return re.search(self.pattern, text, re.IGNORECASE | re.MULTILINE) is not None
+
+    @property
+    def advice(self) -> str:
+        return self.in_pod if self.in_pod and pods.inside() else self.hint
 
 
 # Order matters: ssh and http end most failures with the same general line, so the particular ones
@@ -55,6 +62,7 @@ _MEANINGS = (
         r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED",
         "the remote's host key is not the one that ssh knows, or it knows none",
         "Compare it with what its administrator publishes, then run: ssh-keyscan HOST >> ~/.ssh/known_hosts",
+        in_pod=f"Put what its administrator publishes as known_hosts into the Secret {_SECRETS}: see {pods.GUIDE}",
     ),
     _Meaning(
         r"rate limit|too many requests|HTTP 429|error: 429\b",
@@ -118,6 +126,8 @@ _MEANINGS = (
         r"Too many authentication failures|password authentication was removed",
         "the remote does not accept the credentials, or there are none",
         "Check that `git fetch` works here without a question",
+        in_pod=f"Give this namespace the Secret {_SECRETS}, for the URL of the repository; mlops doctor says "
+        f"which is missing, {pods.GUIDE} (Credentials) how each is made",
     ),
     _Meaning(
         r"No space left on device|Disk quota exceeded",
@@ -202,7 +212,7 @@ def failure(doing: str, complaint: str, after: str = "") -> GitError:
             known = stands if not meaning.retryable else ""  # it may have arrived
             return GitError(
                 f"{meaning.says}, while {doing}{known} ({_quoted(complaint, meaning)})",
-                hint=meaning.hint,
+                hint=meaning.advice,
                 retryable=meaning.retryable,
             )
     return GitError(f"git failed while {doing}{stands} ({_quoted(complaint)})")

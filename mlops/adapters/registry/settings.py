@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlops.adapters import pods
 from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry.names import hostname, loopback
 from mlops.errors import RegistryError
@@ -65,6 +66,16 @@ def find(host: str, environment: Mapping[str, str] | None = None) -> HostSetting
     if loopback(hostname(host)) or host in plain:
         return HostSettings(tls=False)
     return HostSettings(True, _insecure(host, env))
+
+
+def plain_advice(host: str) -> str:
+    """What to do where a host speaks no TLS, and is asked by it."""
+    if pods.inside():
+        return (
+            f"If it speaks plain HTTP, put {PLAIN}={host} into the ConfigMap mlops-settings of this namespace,"
+            f" with what {PLAIN} has there already: {pods.GUIDE}"
+        )
+    return f"If it speaks plain HTTP, say so: export {PLAIN}={host}"
 
 
 @cache

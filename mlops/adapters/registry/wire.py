@@ -32,6 +32,8 @@ _LONGEST_ASKED = 30.0  # seconds that we wait because a registry asks for it
 _REDIRECTS = 5
 _LONGEST_ANSWER = 30.0  # seconds that a body may take, whatever it trickles
 _TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
+# OpenSSL's reasons (ssl/sslerr.h) where the other side speaks no TLS: older and newer ones
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 _REDIRECT = frozenset((301, 302, 303, 307, 308))
 _LONGEST_WORDS = 300  # characters of a registry's own words in an error
 
@@ -117,7 +119,7 @@ class Wire:
             try:
                 answer = self._send(call)
             except httpx.HTTPError as exc:
-                if last:
+                if last or self._no_tls(exc):
                     raise self._unreachable(type(exc).__name__, exc) from exc
                 pause(number)
                 continue
@@ -215,10 +217,16 @@ class Wire:
 
     def _unreachable(self, what: str, exc: httpx.HTTPError) -> UnreachableError:
         said = " ".join(str(exc).split())
-        return UnreachableError(
-            f"{self.host} cannot be asked: {self.tokens.hidden(said) or what}",
-            hint="Check the network and the registry",
-            retryable=True,
+        told = f"{self.host} cannot be asked: {self.tokens.hidden(said) or what}"
+        if self._no_tls(exc):
+            return UnreachableError(told, hint=settings.plain_advice(self.host))
+        return UnreachableError(told, hint="Check the network and the registry", retryable=True)
+
+    def _no_tls(self, exc: httpx.HTTPError) -> bool:
+        """Whether this host, no other that it led us to, answers TLS with something else."""
+        return any(each in str(exc) for each in _NO_TLS) and exc.request.url.netloc.decode() in (
+            self.host,
+            f"{self.host}:443",
         )
 
     def _refused(self, call: Call, answer: httpx.Response, words: str) -> RegistryError:

@@ -319,6 +319,21 @@ class TestTls:
         with pytest.raises(RegistryError, match="cannot be read"):
             Registry(f"{mutual.host}/ml/x").has_blob(ABSENT)
 
+    def test_a_registry_that_speaks_no_tls_is_told_with_the_setting(
+        self, registry, certificates, nobody, monkeypatch
+    ):
+        self.give(nobody, registry.host, certificates, "ca.crt")  # so it is asked by TLS
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        with pytest.raises(UnreachableError) as here:
+            Registry(f"{registry.host}/ml/x").has_blob(ABSENT)
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+        with pytest.raises(UnreachableError) as there:
+            Registry(f"{registry.host}/ml/x").has_blob(ABSENT)
+        setting = f"MLOPS_REGISTRY_HTTP={registry.host}"
+        assert here.value.hint == f"If it speaks plain HTTP, say so: export {setting}"
+        assert f"put {setting} into the ConfigMap mlops-settings" in there.value.hint
+        assert not here.value.retryable
+
     def test_insecure_by_the_users_own_word(self, secure, certificates, nobody):
         """Not to be proven, by registries.conf; a directory of certificates says that it is TLS."""
         self.give(nobody, secure.host, certificates, "client.cert", "client.key")
