@@ -117,6 +117,6 @@ def _identity(repository: Repository) -> str:
 def _print(found: tuple[Finding, ...]) -> None:
     for finding in found:
         mark = "ok" if finding.fine else ("missing" if finding.needed else "note")
-        render.line(f"{mark:8}{finding.subject}: {render.safe(finding.said)}")
+        render.line(f"{mark:8}{finding.subject}: {render.words(finding.said)}")
         if finding.remedy:
             render.line(f"        → {finding.remedy}")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mlops.cli import render, terminal, tree
+from mlops.cli import render, runs_words, terminal, tree
 from mlops.cli.drawing.nodes import lasting, took
 from mlops.cli.progress import Waits
 from mlops.domain.run import Phase, TaskState
@@ -42,6 +42,7 @@ class PlainLines:
         self._logs = logs
         self._seen: dict[str, Phase] = {}
         self._waits = Waits()
+        self._failed: tuple[str, ...] = ()
 
     def task(self, state: TaskState) -> None:
         if state.waits:
@@ -51,10 +52,11 @@ class PlainLines:
             return
         else:
             self._seen[state.name] = state.phase
+            self._failed += runs_words.failed((state,))
         moment = state.finished or state.started
         if moment is None or not state.phase.done:
             moment = datetime.now(UTC)
-        render.note(f"{moment.astimezone():%H:%M:%S} {state.name}: {_told(state)}")
+        render.note(f"{moment.astimezone():%H:%M:%S} {state.name}: {_told(state, self._failed)}")
 
     def log(self, task: str, step: str, line: str) -> None:
         if not task:
@@ -73,14 +75,14 @@ def _where(task: str, step: str) -> str:
     return task if task == step else f"{task}/{step}"
 
 
-def _told(state: TaskState) -> str:
+def _told(state: TaskState, failed: tuple[str, ...]) -> str:
     if state.waits:
-        return f"waits: {state.waits}"
+        return f"waits: {render.words(state.waits)}"
     lasted = f" in {took(state)}" if took(state) else ""
     said = state.message if state.phase in (Phase.FAILED, Phase.CANCELLED) else ""
     if state.phase is Phase.SKIPPED:
-        said = state.reason
-    return f"{state.phase}{lasted}{f': {said}' if said else ''}"
+        said = runs_words.skipped(state, failed)
+    return f"{state.phase}{lasted}{f': {render.words(said)}' if said else ''}"
 
 
 class LiveTree:
@@ -98,7 +100,7 @@ class LiveTree:
 
     def task(self, state: TaskState) -> None:
         if state.taskrun and self._waits.new(state):  # its row has no room for all of it
-            self._print(f"{state.name} waits: {render.safe(state.waits)}")
+            self._print(f"{state.name} waits: {render.words(state.waits)}")
         with self._lock:
             if state.task and state.name not in self._tasks:
                 self._fan_out(state)

@@ -8,7 +8,7 @@ import sys
 import threading
 from contextlib import AbstractContextManager
 
-from mlops.cli import render
+from mlops.cli import render, runs_words
 from mlops.domain.run import Phase, TaskState
 
 _MARKS = {
@@ -42,6 +42,7 @@ class Progress:
         self._lock = threading.Lock()
         self._seen: dict[str, Phase] = {}
         self._waits = Waits()
+        self._failed: tuple[str, ...] = ()
 
     def shown(self, name: str) -> AbstractContextManager[None]:
         """There is nothing to draw of the run of that name: its lines come as they come."""
@@ -50,13 +51,14 @@ class Progress:
     def task(self, state: TaskState) -> None:
         with self._lock:
             if state.taskrun and self._waits.new(state):  # without one it has only not had its turn
-                said = render.safe(state.waits)
+                said = render.words(state.waits)
                 render.note(f"· {state.name.ljust(_WIDTH)} {'':>7}  waits: {said}")
             if self._seen.get(state.name) is state.phase or not state.phase.done:
                 return
             self._seen[state.name] = state.phase
+            self._failed += runs_words.failed((state,))
             colour, mark = _MARKS.get(state.phase, ("", "·"))
-            render.note(_line(state), lead=render.paint(colour, mark, sys.stderr))
+            render.note(_line(state, self._failed), lead=render.paint(colour, mark, sys.stderr))
 
     def log(self, task: str, step: str, line: str) -> None:
         if not self._logs:
@@ -66,9 +68,11 @@ class Progress:
             render.note("", lead=render.paint("2", text, sys.stderr))
 
 
-def _line(state: TaskState) -> str:
+def _line(state: TaskState, failed: tuple[str, ...]) -> str:
     took = ""
     if state.started and state.finished:
         took = f"{(state.finished - state.started).total_seconds():.1f} s"
-    said = render.safe(state.message or state.reason) if state.phase is not Phase.SUCCEEDED else ""
+    said = "" if state.phase is Phase.SUCCEEDED else render.words(state.message or state.reason)
+    if state.phase is Phase.SKIPPED:
+        said = render.words(runs_words.skipped(state, failed))
     return f" {state.name.ljust(_WIDTH)} {took:>7}  {state.runtime} {said}".rstrip()

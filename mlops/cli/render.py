@@ -92,6 +92,11 @@ def safe(text: str) -> str:
     return visible(text)
 
 
+def words(text: str) -> str:
+    """A message from outside in one line: its lines and columns become words, the rest is as `safe` has it."""
+    return visible(" ".join(text.split()))
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout: drawn as wide as the terminal is, columns parted by two spaces elsewhere."""
     cells = [[safe(cell) for cell in row] for row in rows]

@@ -15,6 +15,7 @@ from mlops.cli import (
     runs_show,
     runs_submit,
     runs_wait,
+    runs_words,
 )
 from mlops.cli.runs_json import run_json
 from mlops.domain.run import RunResult
@@ -65,11 +66,15 @@ def _table(found: list[RunResult]) -> None:
             run.name,
             str(run.phase),
             render.age(run.started) if run.started else "",
-            _short(run.text("release")) or run.message[:_LONGEST_MESSAGE],
+            _short(run.text("release")) or _cut(render.words(runs_words.outcome(run))),
         )
         for run in found
     ]
     render.table(("run", "phase", "age", "outcome"), rows)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 1]}…"
 
 
 def _short(release: str) -> str:

@@ -64,7 +64,7 @@ class Shown:
         for task in run.tasks:
             if task.phase is not Phase.FAILED or task.ignored:
                 continue
-            render.fail(f"{task.name}: {render.safe(task.message or task.reason)}")
+            render.fail(f"{task.name}: {render.words(task.message or task.reason)}")
             if not self._logs:
                 for step in task.steps:
                     if step.phase is Phase.FAILED:

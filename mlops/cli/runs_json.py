@@ -8,13 +8,14 @@ from typing import Any
 
 from mlops.cli import render
 from mlops.domain.run import RunResult, StepState, TaskState, Value
+from mlops.tekton import continuing
 
 
 def run_json(run: RunResult, executor: str) -> dict[str, Any]:
     """A run without its tasks; `executor` is the name of the one that carries it out."""
     return {
         "name": run.name,
-        "attempt": int(run.labels.get("dev.mlops/attempt", "1")),
+        "attempt": _attempt(run),
         "model": run.labels.get("dev.mlops/model", ""),
         "source": run.labels.get("dev.mlops/source", ""),
         "phase": str(run.phase),
@@ -24,6 +25,13 @@ def run_json(run: RunResult, executor: str) -> dict[str, Any]:
         "finished": render.stamp(run.finished) if run.finished else None,
         "release": run.text("release") or None,
     }
+
+
+def _attempt(run: RunResult) -> int:
+    """That of `mlops run`, and each retry on a cluster is one more; a label may hold anything."""
+    label = run.labels.get("dev.mlops/attempt", "")
+    first = int(label) if label.isascii() and label.isdecimal() else 1
+    return first + continuing.tries(run) - 1
 
 
 def whole_json(run: RunResult, executor: str) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, runs_options, runs_place, terminal, tree
+from mlops.cli import options, render, runs_options, runs_place, runs_words, terminal, tree
 from mlops.cli.drawing.nodes import lasting
 from mlops.cli.runs_json import whole_json
 from mlops.domain.run import Phase, RunResult, Value
+from mlops.tekton import continuing
 
 _PIPED = 400  # columns where nobody looks: nothing is cut
 
@@ -81,7 +82,8 @@ def text(run: RunResult) -> None:
         tasks = [task for task in run.tasks if task.final is final]
         if tasks and final:
             render.line("finally")
-        rows = list(tree.rows(tasks, now, steps=True))
+        culprits = runs_words.failed(run.tasks)
+        rows = list(tree.rows(tasks, now, steps=True, culprits=culprits))
         for line in tree.lines(rows, room, paint=terminal.colours(sys.stdout)):
             sys.stdout.write(line + "\n")
     for line in _about(run, now):
@@ -92,14 +94,23 @@ def summary(run: RunResult) -> None:
     """How a run ended and its results, on stdout."""
     render.line(tree.head(run))
     for name, value in run.results.items():
-        render.line(f"{name}: {_value(value)}")
+        if _says(run, value):
+            render.line(f"{name}: {_value(value)}")
+
+
+def _says(run: RunResult, value: Value) -> bool:
+    """Whether a result is worth a line: one of ours that is empty says nothing, such as that of a note."""
+    return bool(value) or "dev.mlops/model" not in run.labels
 
 
 def _about(run: RunResult, now: datetime) -> Iterator[str]:
     if run.started is not None:
         yield f"started {render.stamp(run.started)}{_lasted(run, now)}"
     for name, value in run.results.items():
-        yield f"result {name}: {_value(value)}"
+        if _says(run, value):
+            yield f"result {name}: {_value(value)}"
+    if run.labels.get(continuing.OF):
+        yield f"goes on with {run.labels[continuing.OF]}"
     for note in run.notes:
         yield f"note: {note}"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import options, render, runs_options, runs_place, wiring_cluster
+from mlops.cli import options, render, runs_options, runs_place, runs_words, wiring_cluster
 from mlops.cli.runs_json import run_json
 from mlops.cli.runs_kept import Kept
 from mlops.domain.run import Phase, RunResult
@@ -55,7 +55,8 @@ def _chosen(kept: Kept, names: Sequence[str]) -> tuple[str, ...]:
 def _told(kept: Kept, names: Sequence[str], output: options.Output) -> Iterator[RunResult]:
     for run in kept.endings(names):
         said = f"{run.name}: {run.phase}"
-        if run.phase is not Phase.SUCCEEDED and run.message:
-            said = f"{said}: {render.safe(run.message)}"
+        told = runs_words.outcome(run)
+        if run.phase is not Phase.SUCCEEDED and told:
+            said = f"{said}: {render.words(told)}"
         (render.line if output is options.Output.TEXT else render.note)(said)
         yield run

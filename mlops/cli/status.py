@@ -146,7 +146,7 @@ def _said(live: Live | None) -> str:
     if live is None:
         return "-"
     if live.fault:
-        return f"not known: {live.fault}"
+        return f"not known: {render.words(live.fault)}"
     if not live.pods and not live.healthy:
         return "nothing runs"
     ready = f"{live.ready} of {live.pods} ready"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
-from mlops.cli import render, terminal
+from mlops.cli import render, runs_words, terminal
 from mlops.cli.drawing.nodes import MARKS, lasting
 from mlops.domain.run import Condition, Phase, RunResult, StepState, TaskState
 
@@ -39,12 +39,15 @@ def rows(
     steps: bool,
     more: bool = False,
     last: Mapping[str, str] = MappingProxyType({}),
+    culprits: Collection[str] | None = None,
 ) -> Iterator[Row]:
     """The tasks as branches, those of a matrix below their pipeline task, each with its steps.
 
     `now` tells how long what runs has been running; None leaves it out. `more`: a line of the
-    caller's follows. `last` is what a task that runs said last.
+    caller's follows. `last` is what a task that runs said last; `culprits` the tasks that failed, where they
+    may not be among these.
     """
+    failed = runs_words.failed(tasks) if culprits is None else culprits
     groups: dict[str, list[TaskState]] = {}
     for task in tasks:
         groups.setdefault(task.of, []).append(task)
@@ -52,24 +55,30 @@ def rows(
         ends = number == len(groups) - 1 and not more
         lead, below = ("└─ ", "   ") if ends else ("├─ ", "│  ")
         if len(group) == 1 and group[0].name == name:
-            yield _task(group[0], lead, now, last)
+            yield _task(group[0], lead, now, last, failed)
             yield from _steps(group[0], below) if steps else ()
             continue
         yield Row(lead, _worst(group), name, "", f"{len(group)} combinations")
         for at, task in enumerate(group):
             ends = at == len(group) - 1
-            yield _task(task, below + ("└─ " if ends else "├─ "), now, last)
+            yield _task(task, below + ("└─ " if ends else "├─ "), now, last, failed)
             yield from _steps(task, below + ("   " if ends else "│  ")) if steps else ()
 
 
-def _task(task: TaskState, branch: str, now: datetime | None, last: Mapping[str, str]) -> Row:
-    said = [*_said(task)]
+def _task(
+    task: TaskState,
+    branch: str,
+    now: datetime | None,
+    last: Mapping[str, str],
+    failed: Collection[str],
+) -> Row:
+    said = [*_said(task, failed)]
     if task.phase is Phase.RUNNING and task.name in last:
         said.append(last[task.name])
     return Row(branch, task.phase, task.name, took(task, now), "; ".join(said))
 
 
-def _said(task: TaskState) -> Iterator[str]:
+def _said(task: TaskState, failed: Collection[str]) -> Iterator[str]:
     if task.combination:
         yield ", ".join(f"{name}={value}" for name, value in task.combination.items())
     if task.attempts > 1:
@@ -78,7 +87,7 @@ def _said(task: TaskState) -> Iterator[str]:
         yield f"waits: {task.waits}"
     elif task.phase is Phase.SKIPPED and task.reason:
         whens = " and ".join(map(_when, task.when))
-        yield task.reason + (f" ({whens})" if whens else "")
+        yield runs_words.skipped(task, failed) + (f" ({whens})" if whens else "")
     elif task.phase in (Phase.FAILED, Phase.CANCELLED):
         yield (task.message or task.reason) + (" (ignored)" if task.ignored else "")
 
@@ -132,7 +141,7 @@ def _line(row: Row, name: int, time: int, room: int, *, paint: bool) -> str:
     tail = f"  {state:<9}"
     if name + len(tail) + 2 + time <= room:
         tail += f"  {row.took:>{time}}"
-    said = render.safe(row.said)
+    said = render.words(row.said)
     left_over = room - _width(text) - len(tail) - 2
     if said and left_over > 8:
         tail += f"  {cut(said, left_over)}"

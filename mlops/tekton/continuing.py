@@ -34,6 +34,12 @@ def name(run: str, number: int) -> str:
     return _TRY.sub("", run)[: names.LONGEST - len(ending)].rstrip("-.") + ending
 
 
+def tries(run: RunResult) -> int:
+    """Which try at a run this is: 1 where it goes on with no other."""
+    found = _TRY.search(run.name) if OF in run.labels else None
+    return int(found[1]) if found else 1
+
+
 def document(found: Json, taskruns: Mapping[str, Json], before: RunResult, called: str) -> Json:
     """The PipelineRun that goes on with `found`. Raises RefusedError where nothing is known of what it
     was, or for a TaskRun of several tries."""

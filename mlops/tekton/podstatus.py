@@ -31,9 +31,19 @@ _NOT_TO_BE_HAD = ("not found", "unauthorized", "denied", "unknown", "authorizati
 _NEVER_BEGAN = frozenset({"StartError", "ContainerCannotRun"})
 _OFTEN = 3  # a container that ended so many times is said to end always
 _LONGEST = 400  # characters of a message
-# reasons of events that say why a claim has no volume, or a pod does not begin; FailedScheduling repeats a condition
-_BEFELL = frozenset({"ProvisioningFailed", "FailedBinding", "ExternalProvisioning"})
-_KNOWN = "FailedScheduling"
+# reasons of events that say why a claim has no volume, or a pod does not begin: of all else its own status tells
+_BEFELL = frozenset(
+    {
+        "ProvisioningFailed",
+        "FailedBinding",
+        "ExternalProvisioning",
+        "FailedMount",
+        "FailedAttachVolume",
+        "FailedMapVolume",
+        "FailedCreatePodSandBox",
+        "NetworkNotReady",
+    }
+)
 # what Tekton says of a pod that has not begun (its pkg/pod/status.go): a condition of the pod, or what a step waits for
 _CONDITION = re.compile(r'pod status "(\w+)":"\w+"; message: ("(?:[^"\\]|\\.)*")\Z', re.DOTALL)
 _STEP = re.compile(r'build step "[^"]*" is pending with reason ("(?:[^"\\]|\\.)*")\Z', re.DOTALL)
@@ -117,7 +127,7 @@ def befell(events: Iterable[Json]) -> tuple[str, ...]:
     found: dict[str, tuple[str, str]] = {}
     for each in events:
         reason = str(each.get("reason") or "")
-        if reason == _KNOWN or (each.get("type") != "Warning" and reason not in _BEFELL):
+        if reason not in _BEFELL:
             continue
         when = str(each.get("lastTimestamp") or each.get("eventTime") or "")
         if when >= found.get(reason, ("", ""))[0]:

@@ -121,16 +121,17 @@ def test_what_tekton_says_of_a_pod_that_waits_is_told_without_its_frame(message,
 
 
 def test_events_tell_why_a_claim_has_no_volume_and_a_pod_no_start():
-    def event(reason: str, message: str, kind: str = "Warning", when: str = "1") -> dict[str, Any]:
-        return {"reason": reason, "message": message, "type": kind, "lastTimestamp": when}
+    def event(reason: str, message: str, when: str = "1") -> dict[str, Any]:
+        return {"reason": reason, "message": message, "lastTimestamp": when}
 
     found = befell(
         [
             event("ProvisioningFailed", "class never", when="2"),
             event("ProvisioningFailed", "older", when="1"),
-            event("FailedBinding", "no class is set", "Normal"),
+            event("FailedBinding", "no class is set"),
             event("FailedScheduling", "what its condition says"),
-            event("Scheduled", "all is well", "Normal"),
+            event("MissingClusterDNS", "what keeps nothing from beginning"),
+            event("Scheduled", "all is well"),
             event("FailedMount", "secret \n gone"),
         ]
     )

@@ -37,7 +37,7 @@ class Objects:
         ((_, fields),) = picked
         name = fields.rpartition("=")[2]
         told = self.events.get(name.replace("-", "_"))
-        return ([{"type": "Warning", "reason": "Failed", "message": told}] if told else []), "1"
+        return ([{"reason": "FailedMount", "message": told}] if told else []), "1"
 
     def _allow(self, kind: Kind) -> None:
         if kind in self.forbidden:
@@ -93,9 +93,9 @@ def waits(cluster: Objects, found: Standing | None = None) -> str:
         (Objects(pod(reason="PodInitializing")), ""),
         (
             Objects(pod(UNBOUND, "data"), data='class "never" not found'),
-            f'{UNBOUND}; claim data: Failed: class "never" not found',
+            f'{UNBOUND}; claim data: FailedMount: class "never" not found',
         ),
-        (Objects(pod(), r_t_pod="secret x is not there"), "Failed: secret x is not there"),
+        (Objects(pod(), r_t_pod="secret x is not there"), "FailedMount: secret x is not there"),
         (Objects(pod()), ""),
         (Objects(), ""),
     ],
@@ -146,12 +146,14 @@ def test_who_may_not_read_events_hears_what_the_pod_says():
     assert waits(cluster) == UNBOUND
 
 
-def test_what_a_task_waited_for_is_said_when_it_fails():
+@pytest.mark.parametrize("reason", ["TaskRunTimeout", "TaskRunCancelled"])
+def test_what_a_task_waited_for_is_said_when_time_is_over(reason: str):
     found = standing()
     assert waits(Objects(pod(NO_ROOM)), found) == NO_ROOM
-    failed = standing(message="took too long", truth="False")
+    late = standing(message="took too long", truth="False")
+    late.taskruns["r-t"]["status"]["conditions"][0]["reason"] = reason
 
-    found.taskruns |= failed.taskruns
+    found.taskruns |= late.taskruns
 
     result = found.result()
     assert result is not None

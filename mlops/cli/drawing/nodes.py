@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from mlops.cli import runs_words
 from mlops.domain.run import Phase, RunResult, TaskState
 
 # The worst first: what a node shows that stands for several TaskRuns.
@@ -48,18 +49,20 @@ def nodes(run: RunResult) -> tuple[Node, ...]:
     return tuple(_node(name, tasks, groups) for name, tasks in groups.items())
 
 
-def _node(name: str, tasks: list[TaskState], known: Iterable[str]) -> Node:
+def _node(name: str, tasks: list[TaskState], known: Mapping[str, list[TaskState]]) -> Node:
     phases = Counter(task.phase for task in tasks)
     phase = next(each for each in _GRAVITY if each in phases)
     ended = next(task for task in tasks if task.phase is phase)
     said = ended.message or ended.reason
+    if ended.phase is Phase.SKIPPED:
+        culprits = runs_words.failed(each for group in known.values() for each in group)
+        said = runs_words.skipped(ended, culprits)
     more = said if said not in (str(phase), "Running", "") else ended.waits
     note = str(phase)
     if len(tasks) > 1:
         note = ", ".join(f"{phases[each]} {str(each).lower()}" for each in _GRAVITY if phases[each])
     elif took(ended):
         note += f" · {took(ended)}"
-    known = set(known)
     after = tuple(dict.fromkeys(each for each in tasks[0].after if each in known))
     return Node(name, phase, note, more, after, tasks[0].final)
 

@@ -10,6 +10,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mlops.adapters.cluster.cluster import Cluster
@@ -28,6 +29,7 @@ from mlops.tekton.asked import Asked
 Json = Mapping[str, Any]
 _OURS = f"{submitting.MANAGED}=mlops"
 _PENDING = "PipelineRunPending"
+_EXPLAINED = 20  # runs of a list whose tasks are read, to say which failed
 
 
 class TektonExecutor:
@@ -149,21 +151,35 @@ class TektonExecutor:
         return found[1] if found is not None else None
 
     def list(self) -> tuple[RunResult, ...]:
-        """The runs of ours in the namespace, without their tasks, the one that began last first.
-        Raises ConfigError where there is no such namespace."""
+        """The runs of ours in the namespace, the one that began last first; the tasks of those of the
+        newest that failed, of the others none. Raises ConfigError where there is no such namespace."""
+        found = self._runs()
+        names = [run.name for _, run in found if run.phase is Phase.FAILED][:_EXPLAINED]
+        tasks: dict[str, list[Json]] = {name: [] for name in names}
+        if names:
+            picked = [("labelSelector", f"{OF_RUN} in ({','.join(names)})")]
+            for each in self._cluster.list(TASK_RUN, picked)[0]:
+                tasks[each["metadata"]["labels"][OF_RUN]].append(each)
+        return tuple(
+            observed.run(own, tasks[run.name]) if run.name in tasks else run for own, run in found
+        )
+
+    def _runs(self) -> Sequence[tuple[Json, RunResult]]:
+        """The same as the cluster has them and without their tasks."""
         runs, _ = self._cluster.list(PIPELINE_RUN, [("labelSelector", _OURS)])
         singles, _ = self._cluster.list(TASK_RUN, [("labelSelector", f"{_OURS},!{OF_RUN}")])
-        found = [observed.run(each) for each in (*runs, *singles)]
+        found = [(each, replace(observed.run(each), tasks=())) for each in (*runs, *singles)]
         if not found:
             self._cluster.require_namespace()
         found.sort(
-            key=lambda each: (each.started is not None, each.started, each.name), reverse=True
+            key=lambda each: (each[1].started is not None, each[1].started, each[1].name),
+            reverse=True,
         )
-        return tuple(found)
+        return found
 
     def names(self) -> tuple[str, ...]:
         """The names of those runs, sorted."""
-        return tuple(sorted(each.name for each in self.list()))
+        return tuple(sorted(run.name for _, run in self._runs()))
 
     def alive(self, run: str) -> bool:
         """Whether the cluster carries the run out right now."""
@@ -201,7 +217,7 @@ class TektonExecutor:
     def endings(self, runs: Sequence[str]) -> Iterator[RunResult]:
         """The runs as they end, each once: those of ours by one watch for all, however many they are."""
         wanted = frozenset(runs)
-        ours = {each.name: each for each in self.list() if each.name in wanted}
+        ours = {run.name: run for _, run in self._runs() if run.name in wanted}
         for result in endings(self._cluster, _OURS, ours):
             whole = self.status(result.name) if result.phase is not Phase.SUCCEEDED else None
             yield whole or result

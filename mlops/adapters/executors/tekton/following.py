@@ -11,7 +11,7 @@ from mlops.adapters.cluster.watching import Change, Watch, Watches
 from mlops.adapters.executors.tekton import logs
 from mlops.adapters.executors.tekton.pending import Asking
 from mlops.adapters.executors.tekton.standing import OF_RUN, Standing
-from mlops.domain.run import RunResult, TaskState
+from mlops.domain.run import Phase, RunResult, TaskState
 from mlops.ports import RunObserver
 from mlops.tekton import observed
 
@@ -123,7 +123,8 @@ class Telling:
         for source in logs.sources(result, standing.taskruns):
             self._streams.begin(source)
         self.lines()
-        for task in result.tasks:
+        # what failed comes first: others were not begun for that
+        for task in sorted(result.tasks, key=lambda each: each.phase is not Phase.FAILED):
             if self._told.get(task.name) != task:
                 self._told[task.name] = task
                 self._observer.task(task)

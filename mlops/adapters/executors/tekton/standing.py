@@ -83,6 +83,11 @@ class Standing:
         if not task.phase.done and not began:
             has_pod = (self.taskruns.get(task.taskrun, {}).get("status") or {}).get("podName")
             task = replace(task, waits=lacking if has_pod and self._asked else task.waits)
-        if task.phase is not Phase.FAILED or began or not waited or waited in task.message:
+        if (
+            task.phase not in (Phase.FAILED, Phase.CANCELLED)
+            or began
+            or not waited
+            or waited in task.message
+        ):
             return task
         return replace(task, message=f"{task.message}; it waited all the time: {waited}")
