@@ -7,6 +7,7 @@ length has one time. After a break it is asked for what was written since the la
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,13 @@ LONGEST = 1 << 16  # bytes of a line that is told in one piece
 _TIME = 64  # bytes that a time has at most
 # The kubelet looks every ten seconds (three at least) whether a log is too large, and gives its newest file only.
 _LATE, _GAP = timedelta(seconds=10), timedelta(seconds=3)
+_NO_FILE = re.compile(r"exec /\S+: no such file or directory\Z")
 _MUCH = 1 << 16  # bytes; of a log with less than that nothing was dropped: it would have megabytes
+
+
+def of_no_file(text: str) -> bool:
+    """Whether a line is what runc writes where a container's image lacks its command."""
+    return _NO_FILE.match(text) is not None
 
 
 class Reading:

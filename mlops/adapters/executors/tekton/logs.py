@@ -74,8 +74,30 @@ def read(cluster: Cluster, source: Source, *, follow: bool = False) -> Iterator[
 
     What cannot be had is told in a line of its own: a pod that is gone took its log with it.
     """
-    for lines in _batches(cluster, source, follow=follow):
+    for lines in _told(cluster, source, follow=follow):
         yield from lines
+
+
+def _told(cluster: Cluster, source: Source, *, follow: bool) -> Iterator[list[LogLine]]:
+    """The batches of a log without what a sidecar's end leaves in it: Tekton puts an image without any
+    file in the place of the sidecar's, and the runtime complains (its docs/tasks.md, "Sidecars")."""
+    for lines in _batches(cluster, source, follow=follow):
+        odd = [each for each in lines if source.sidecar and loglines.of_no_file(each.text)]
+        over = observed.instant(_steps_over(cluster, source)) if odd else None
+        after = [each for each in odd if over and each.time is not None and each.time >= over]
+        if kept := [each for each in lines if each not in after]:
+            yield kept
+
+
+def _steps_over(cluster: Cluster, source: Source) -> str:
+    """When the last step of a pod ended; empty where one has not, or nobody knows."""
+    status = (_pod(cluster, source) or {}).get("status") or {}
+    ended = [
+        str(((each.get("state") or {}).get("terminated") or {}).get("finishedAt") or "")
+        for each in status.get("containerStatuses") or ()
+        if str(each.get("name")).startswith("step-")
+    ]
+    return max(ended) if ended and all(ended) else ""
 
 
 def _batches(cluster: Cluster, source: Source, *, follow: bool) -> Iterator[list[LogLine]]:
@@ -163,7 +185,7 @@ class Streams:
     def _follow(self, source: Source) -> None:
         try:
             with self._room:
-                for lines in _batches(self._cluster, source, follow=True):
+                for lines in _told(self._cluster, source, follow=True):
                     self._lines.put(lines)
         finally:
             with self._lock:
