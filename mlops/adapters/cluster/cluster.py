@@ -183,7 +183,7 @@ class Cluster:
         params = [("fieldManager", _MANAGER), ("fieldValidation", "Strict"), *more]
         params += [("dryRun", "All")] if dry_run else []
         body = json.dumps(document) if form == _APPLY else dict(document)
-        return self._json(_VERBS[verb], path, _told(verb, document), params, body, form)
+        return self._json(_VERBS[verb], path, faults.writing(verb, document), params, body, form)
 
     def delete(self, kind: Kind, name: str, namespace: str = "") -> bool:
         """Remove an object, and what it owns in the background; whether there was one."""
@@ -385,7 +385,7 @@ class Cluster:
         """What to raise where a document was not written."""
         kind = self.kind(document)
         if exc.answer.code != 404:
-            return self._error(exc, _told(verb, document))
+            return self._error(exc, faults.writing(verb, document))
         if "namespaces" in exc.answer.message:
             return self.absent(str((document.get("metadata") or {}).get("namespace") or ""))
         return ClusterError(
@@ -394,9 +394,3 @@ class Cluster:
             if "tekton" in kind.version
             else "",
         )
-
-
-def _told(verb: str, document: Mapping[str, Any]) -> str:
-    metadata = document.get("metadata") or {}
-    name = metadata.get("name") or metadata.get("generateName") or ""
-    return f"{verb} {document.get('kind')} {name}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +94,13 @@ def unreachable(server: str, doing: str, cause: str) -> ClusterError:
         hint="Is it up? kubectl cluster-info says; mlops doctor checks more",
         retryable=True,
     )
+
+
+def writing(verb: str, document: Mapping[str, Any]) -> str:
+    """What is done to a document, for errors."""
+    metadata = document.get("metadata") or {}
+    name = metadata.get("name") or metadata.get("generateName") or ""
+    return f"{verb} {document.get('kind')} {name}"
 
 
 def cause(exc: BaseException) -> str:
