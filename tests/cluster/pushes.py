@@ -61,7 +61,7 @@ class Listener:
             return ""
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text
         event: str = answer.json()["eventID"]
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200  # megabytes, checked by each trigger, on a loaded machine
         while len(self.outcomes(event)) < BOTH:
             assert time.monotonic() < end, self.installed.cluster.done(
                 "logs", "deployment/el-mlops"

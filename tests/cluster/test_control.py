@@ -96,28 +96,35 @@ def test_other_pins_are_built_elsewhere_and_they_alone(
     assert {name for name in before if after[name] != before[name]} == {"etcd"}
 
 
-def _up(tmp_path: Path, path: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """Where a cluster's files may be: short, as its sockets want it."""
+    with tempfile.TemporaryDirectory(prefix="mlops-") as made:
+        yield Path(made)
+
+
+def _up(root: Path, path: str) -> subprocess.CompletedProcess[str]:
     """Bring a cluster up where nothing was ever built, with these directories on the path."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.cluster", "--dir", str(tmp_path / "run"), "up"],
-        env={"HOME": str(tmp_path), "PATH": path},
+        [sys.executable, "-m", "tests.cluster", "--dir", str(root / "run"), "up"],
+        env={"HOME": str(root), "PATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_a_machine_without_go_is_told(tmp_path: Path) -> None:
-    told = _up(tmp_path, str(tmp_path))
+def test_a_machine_without_go_is_told(root: Path) -> None:
+    told = _up(root, str(root))
     assert told.returncode == 2
     assert told.stderr == "error: Go is not here, and the cluster is compiled: install Go 1.26\n"
 
 
-def test_another_go_is_told(tmp_path: Path) -> None:
-    go = tmp_path / "go"
+def test_another_go_is_told(root: Path) -> None:
+    go = root / "go"
     go.write_text("#!/bin/sh\necho go1.27.3\n")
     go.chmod(0o755)
-    told = _up(tmp_path, str(tmp_path))
+    told = _up(root, str(root))
     assert told.returncode == 2
     assert told.stderr == "error: Go is 1.27, and the cluster needs 1.26\n"
 
@@ -156,13 +163,6 @@ def _inhabited() -> set[str]:
             with contextlib.suppress(OSError):  # it ends while it is looked at
                 found |= _namespaces(int(each.name))
     return found
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """Where a cluster's files may be: short, as its sockets want it."""
-    with tempfile.TemporaryDirectory(prefix="mlops-") as made:
-        yield Path(made)
 
 
 def test_a_directory_that_is_too_deep_for_sockets_is_told(tmp_path: Path) -> None:
