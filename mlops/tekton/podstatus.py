@@ -122,6 +122,11 @@ def claims(pod: Json) -> tuple[str, ...]:
     return tuple(str(each) for each in named if each)
 
 
+def bound(claim: Json | None) -> bool:
+    """Whether a claim has a volume, as far as it is known."""
+    return mapping(claim or {}, "status").get("phase") == "Bound"
+
+
 def befell(events: Iterable[Json]) -> tuple[str, ...]:
     """What events say of a claim's or a pod's trouble, each once, the newest of its reason."""
     found: dict[str, tuple[str, str]] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mlops.adapters.cluster.kinds import EVENT, PIPELINE_RUN, POD, TASK_RUN, Kind
+from mlops.adapters.cluster.kinds import CLAIM, EVENT, PIPELINE_RUN, POD, TASK_RUN, Kind
 from mlops.adapters.cluster.watching import Change
 from mlops.adapters.executors.tekton.pending import Asking
 from mlops.adapters.executors.tekton.standing import Standing
@@ -22,13 +22,15 @@ UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeCl
 class Objects:
     """Meets what is asked of a Cluster: pods, and events by what they are about."""
 
-    def __init__(self, pod: Any = None, **events: str) -> None:
-        self.pod, self.events, self.asked = pod, events, 0
+    def __init__(self, pod: Any = None, claim: Any = None, **events: str) -> None:
+        self.pod, self.claim, self.events, self.asked = pod, claim, events, 0
         self.forbidden: tuple[Kind, ...] = ()
 
     def get(self, kind: Kind, name: str) -> Any:
         self.asked += 1
         self._allow(kind)
+        if kind is CLAIM:
+            return self.claim
         return self.pod if (kind, name) == (POD, "r-t-pod") else None
 
     def list(self, kind: Kind, picked: Any) -> tuple[list[dict[str, Any]], str]:
@@ -94,6 +96,11 @@ def waits(cluster: Objects, found: Standing | None = None) -> str:
         (
             Objects(pod(UNBOUND, "data"), data='class "never" not found'),
             f'{UNBOUND}; claim data: FailedMount: class "never" not found',
+        ),
+        (Objects(pod("", "data"), {"status": {"phase": "Bound"}}, data="of the time before"), ""),
+        (
+            Objects(pod("", "data"), {"status": {"phase": "Pending"}}, data="no volume"),
+            "claim data: FailedMount: no volume",
         ),
         (Objects(pod(), r_t_pod="secret x is not there"), "FailedMount: secret x is not there"),
         (Objects(pod()), ""),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlops.adapters.cluster.cluster import Cluster
-from mlops.adapters.cluster.kinds import EVENT, POD
+from mlops.adapters.cluster.kinds import CLAIM, EVENT, POD
 from mlops.adapters.executors.tekton.standing import Standing
 from mlops.errors import ForbiddenError
 from mlops.tekton import podstatus
@@ -62,8 +62,12 @@ def reason(cluster: Cluster, name: str) -> str:
 
 
 def _befell(cluster: Cluster, pod: Json, name: str) -> Iterator[str]:
-    """What the cluster says of claims that have no volume, and of the pod."""
+    """What the cluster says of claims that have no volume, and of the pod. What befell a claim that has one
+    is of the time before."""
     for claim in podstatus.claims(pod):
+        with contextlib.suppress(ForbiddenError):
+            if podstatus.bound(cluster.get(CLAIM, claim)):
+                continue
         for told in podstatus.befell(_events(cluster, "PersistentVolumeClaim", claim)):
             yield f"claim {claim}: {told}"
     yield from podstatus.befell(_events(cluster, "Pod", name))
