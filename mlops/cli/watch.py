@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import opening, options, render, wiring_cluster
+from mlops.cli import opening, options, render, triggers, wiring_cluster
 from mlops.cli.progress import Progress
 from mlops.engine.outcome import Outcome, outcome_json
 from mlops.engine.retrying import moment
@@ -43,7 +43,8 @@ def watch(
             "" if opened.project.gitops.url else opened.project.gitops.path,
             opened.actor,
         )
-        outcomes = watcher.look(opened.tracked(), opened.models_at)
+        tips = opened.tracked()
+        outcomes = (*triggers.ask(opened), *watcher.look(tips, opened.models_at))
         for outcome in outcomes:
             said = render.fail if outcome.failed else render.note
             said(f"{outcome.model}: {outcome.note or outcome.release}{_next(outcome)}")

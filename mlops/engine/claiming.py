@@ -14,6 +14,7 @@ from typing import Any
 from mlops.domain.source import Commit
 from mlops.ports import Claim, Claims, Clock
 
+QUEUED = "queued"
 SETTLED = "outcome"
 INTERRUPTED = "interrupted"
 GIVEN_UP = "given up"  # outside systems failed so many attempts that the watcher makes no other
@@ -43,6 +44,20 @@ class Decision:
     @property
     def state(self) -> str:
         return str(self.claim.document.get("state", ""))
+
+    @property
+    def run(self) -> str:
+        return self.claim.ref.removeprefix("refs/mlops/runs/")
+
+    @property
+    def queued(self) -> bool:
+        """Whether it was decided that a run is made, and nobody began it: it has no holder."""
+        return self.state == QUEUED
+
+    @property
+    def trigger(self) -> str:
+        """What asked for another attempt at a commit that ran already, in words; else empty."""
+        return str(self.claim.document.get("trigger") or "")
 
     @property
     def open(self) -> bool:
@@ -101,6 +116,31 @@ def newest(claims: Claims, model: str, source: Commit) -> Decision | None:
         if attempt.isdigit() and claim.ref.endswith(prefix + attempt):
             found.append(Decision(int(attempt), claim))
     return max(found, key=lambda decision: decision.attempt, default=None)
+
+
+def retrain(
+    model: str, source: Commit, attempt: int, trigger: str, actor: str, now: Clock
+) -> tuple[str, dict[str, Any]]:
+    """The name of a run that a trigger asks for, and its claim in state `queued`: nobody holds it yet."""
+    name = run_name(model, source, attempt)
+    return name, {
+        "run": name,
+        "model": model,
+        "source": source.sha,
+        "trigger": trigger,
+        "why": trigger,
+        "state": QUEUED,
+        "token": secrets.token_hex(16),
+        "actor": actor,
+        "since": now().isoformat(),
+    }
+
+
+def triggered(last: Decision | None) -> dict[str, Any]:
+    """What the claim of a run keeps of the trigger that asked for it."""
+    if last is None or not last.open or not last.trigger:
+        return {}
+    return {"trigger": last.trigger, "why": last.trigger}
 
 
 def document(
