@@ -22,6 +22,8 @@ from mlops.ports.images import ImageFiles as ImageFiles
 from mlops.ports.images import ImageReader as ImageReader
 from mlops.ports.images import ImageStore as ImageStore
 from mlops.ports.images import TagReader as TagReader
+from mlops.ports.intake import Deliveries as Deliveries
+from mlops.ports.intake import Pending as Pending
 from mlops.ports.packages import Resolution as Resolution
 from mlops.ports.packages import Resolved as Resolved
 from mlops.ports.packages import Resolver as Resolver
