@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from mlops.cli import opening, options, render, wiring_triggers
 from mlops.cli.wiring import Opened
 from mlops.engine.outcome import Outcome
 from mlops.engine.retrying import moment
-from mlops.engine.triggers import Standing
+from mlops.engine.triggers import Asked, Standing
 from mlops.errors import MlopsError
 
 
@@ -33,18 +33,23 @@ def triggers(
     return 0
 
 
-def ask(opened: Opened) -> tuple[Outcome, ...]:
-    """Ask the triggers, and tell what they asked for; outcomes are those that could not be looked at."""
+def ask(opened: Opened) -> tuple[Asked, ...]:
+    """Ask the triggers, and tell what they asked for; one that cannot be looked at holds nothing else."""
     try:
         asked = wiring_triggers.look(opened)
     except MlopsError as exc:
-        return (Outcome("", "", "", f"no trigger is looked at: {exc}", failed=True),)
+        return (Asked("", "", f"no trigger is looked at: {exc}", failed=True),)
     for each in asked:
         if not each.failed:
             render.note(f"{each.model}: {each.note}")
-    return tuple(
-        Outcome(each.model, each.run, "", each.note, failed=True) for each in asked if each.failed
-    )
+    return asked
+
+
+def troubles(asked: Sequence[Asked]) -> Iterator[Outcome]:
+    """Those that could not be looked at."""
+    for each in asked:
+        if each.failed:
+            yield Outcome(each.model, each.run, "", each.note, failed=True)
 
 
 def _json(standing: Standing) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlops.cli.wiring import Opened
 from mlops.config.project import parse_project
 from mlops.domain.project import Project
+from mlops.domain.watching import Tip
 
 if TYPE_CHECKING:
     from mlops.engine.triggers import Asked, Triggers, Trunk
@@ -48,4 +49,4 @@ def trunk(opened: Opened) -> tuple[Project, Trunk] | None:
         return None
     transparent = "" if opened.project.gitops.url else opened.project.gitops.path
     source = repository.source_of(tip, transparent)
-    return parse_project(content, PROJECT_FILE), Trunk(ref, tip, source)
+    return parse_project(content, PROJECT_FILE), Trunk(Tip(ref, tip), source)

@@ -18,6 +18,7 @@ from mlops.domain.cron import Cron
 from mlops.domain.project import Project
 from mlops.domain.source import Commit
 from mlops.domain.trigger import Trigger, key
+from mlops.domain.watching import Tip
 from mlops.engine import claiming
 from mlops.engine.claiming import GIVEN_UP
 from mlops.errors import MlopsError
@@ -35,10 +36,9 @@ _STATES = (WATCHED, CLAIMED, ASKED)
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """The branch that triggers are of: its full ref, where it stands, and the source of that."""
+    """The branch that triggers are of, where it stands, and the source of that."""
 
-    ref: str
-    tip: Commit
+    tip: Tip
     source: Commit
 
 
@@ -119,7 +119,8 @@ class Triggers:
         )
 
     def _marks(self) -> dict[str, _Mark]:
-        return {claim.ref.rpartition("/")[2]: _Mark(claim) for claim in self.claims.list(MARK)}
+        found = self.claims.list(MARK.rstrip("."))  # what claims are listed by is no name's end
+        return {claim.ref.rpartition("/")[2]: _Mark(claim) for claim in found}
 
     def _guarded(
         self, model: str, trigger: Trigger, mark: _Mark | None, trunk: Trunk
@@ -143,8 +144,8 @@ class Triggers:
         more = {
             "moment": due.moment.isoformat(),
             "source": trunk.source.sha,
-            "ref": trunk.ref,
-            "tip": trunk.tip.sha,
+            "ref": trunk.tip.ref,
+            "tip": trunk.tip.commit.sha,
             "attempt": last.attempt + 1 if last is not None else 1,
         }
         if last is not None and last.open and last.outcome != GIVEN_UP:
@@ -168,10 +169,10 @@ class Triggers:
             self._put(model, cron, mark, state=WATCHED, since=self.now().isoformat())
             return None
         source = Commit.parse(str(document.get("source")))
+        tip = Tip(str(document.get("ref") or ""), Commit.parse(str(document.get("tip"))))
         why = _why(cron, moment)
-        run, fresh = claiming.retrain(model, source, attempt, why, self.actor, self.now)
-        fresh |= {name: document.get(name) for name in ("ref", "tip")}
-        won = self.claims.put(run, fresh, None)
+        run, fresh = claiming.queue(model, source, tip, why, self.actor, self.now(), attempt)
+        won = self.claims.put(run, {**fresh, "trigger": why}, None)
         self._put(model, cron, mark, state=ASKED, run=run)
         return Asked(model, str(cron), f"{why}; {run} is queued", run) if won is not None else None
 
