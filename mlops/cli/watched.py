@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from mlops.adapters import holder
 from mlops.adapters.children import FiledChild, Nursery
 from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
 from mlops.cli import opening
 from mlops.cli.wiring import Opened
-from mlops.domain.lineup import Queued
-from mlops.domain.source import Commit
+from mlops.domain.lineup import Limits, Queued
+from mlops.domain.watching import Seen, Waiting
 from mlops.domain.watchlist import Watched
 from mlops.engine import claiming, retrying
 from mlops.engine.daemon import Looked
 from mlops.engine.outcome import Outcome
-from mlops.errors import MlopsError
+from mlops.engine.watch import Watcher
 from mlops.ports.children import Child
 
 _STANDBY = 5.0  # seconds until who does not lead tries again
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a look gathers."""
-
-    waiting: list[Queued] = field(default_factory=list)
-    working: list[Queued] = field(default_factory=list)
-    due: list[datetime] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
 
 
 @dataclass
@@ -44,7 +34,8 @@ class WatchedProject:
     place: Path
     executor: str = ""
     options: tuple[str, ...] = ()
-    _leader: FileLeader | None = None
+    _opened: tuple[Opened, Watcher, FileLeader] | None = None
+    _seen: tuple[Seen, ...] = ()
 
     @property
     def name(self) -> str:
@@ -54,62 +45,63 @@ class WatchedProject:
     def interval(self) -> float:
         return self.watched.interval
 
+    @property
+    def _state(self) -> Path:
+        return self.place / ".mlops" / "watch"
+
     def look(self) -> Looked:
-        if self.watched.url:
-            mirror.settle(self.watched.url, self.place)
-        opened = self._open()
-        self._leader = self._leader or FileLeader(opened.state / "watch" / "lock")
-        other = self._leader.other()
+        opened, watcher, leader = self._opened = self._opened or self._open()
+        other = leader.other()
         if other:
             return Looked(leader=other, again=_STANDBY)
-        found = _Found()
-        for tip in opened.tracked():
-            self._decide(opened, tip, found)
-        again = min(((when - opened.now()).total_seconds() for when in found.due), default=None)
+        try:
+            seen = watcher.look()
+            if seen != self._seen:
+                self._heed(opened, watcher)
+            self._seen = seen
+            return self._looked(opened, watcher)
+        finally:
+            opened.repository.close()  # a process that waits for the next look is one too many
+
+    def _open(self) -> tuple[Opened, Watcher, FileLeader]:
+        if self.watched.url:
+            mirror.settle(self.watched.url, self.place)
+        opened = replace(opening.open_project(self.place), chosen=self.executor)
+        watcher = opened.watcher()
+        if self.watched.branches:
+            watcher.tracked = replace(watcher.tracked, branches=self.watched.branches)
+        return opened, watcher, FileLeader(self._state / "lock")
+
+    def _heed(self, opened: Opened, watcher: Watcher) -> None:
+        """Go by the mlops.yaml that is there now."""
+        opened.project = opening.open_project(self.place).project
+        fresh = opened.watcher()
+        branches = self.watched.branches or fresh.tracked.branches
+        watcher.tracked = replace(fresh.tracked, branches=branches)
+        watcher.transparent = fresh.transparent
+
+    def _looked(self, opened: Opened, watcher: Watcher) -> Looked:
+        waiting = watcher.waiting()
+        left = {each.run for each in waiting}
+        outcomes = [*_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
+        dues = [(each.due - opened.now()).total_seconds() for each in waiting if each.due]
         return Looked(
-            tuple(found.waiting), tuple(found.working), outcomes=tuple(found.outcomes), again=again
+            tuple(self._queued(each) for each in waiting if each.due is None),
+            tuple(self._queued(each) for each in watcher.working()),
+            Limits(1),
+            tuple(outcomes),
+            again=min(dues, default=None),
         )
 
-    def _open(self) -> Opened:
-        opened = opening.open_project(self.place)
-        if self.watched.branches:
-            opened = replace(
-                opened, project=replace(opened.project, branches=self.watched.branches)
-            )
-        return replace(opened, chosen=self.executor)
-
-    def _decide(self, opened: Opened, tip: Commit, found: _Found) -> None:
-        path = "" if opened.project.gitops.url else opened.project.gitops.path
-        try:
-            source = opened.repository.source_of(tip, path)
-            for model in opened.models_at(source):
-                self._sort(opened, model, source, found)
-        except MlopsError as exc:  # one bad branch must not keep the others waiting
-            note = f"{tip.short} is not decided: {exc}"
-            found.outcomes.append(Outcome("", "", "", note, failed=True))
-
-    def _sort(self, opened: Opened, model: str, source: Commit, found: _Found) -> None:
-        last = claiming.newest(opened.claims, model, source)
-        if last is not None and not last.open:
-            return
-        now = opened.now()
-        kept = retrying.kept_back(model, source, last, now)
-        run = claiming.run_name(model, source, last.attempt if last else 1)
-        queued = Queued(self.name, run, model, source, "", now)
-        if kept is not None:
-            found.outcomes.append(kept)
-            found.due.extend([kept.due] if kept.due else [])
-        elif last is None or last.state == claiming.SETTLED or holder.dead(last.holder):
-            found.waiting.append(queued)
-        else:
-            found.working.append(queued)
+    def _queued(self, each: Waiting) -> Queued:
+        return Queued(self.name, each.run, each.model, each.source, each.tip.ref, each.since)
 
     def begin(self, queued: Queued) -> FiledChild:
         argv = [sys.executable, "-m", "mlops", "run", queued.source.sha, "--model", queued.model]
         argv += ["--patient", "--output", "json", "--repo", str(self.place), *self.options]
         if self.executor:
             argv += ["--executor", self.executor]
-        return Nursery(self.place / ".mlops" / "watch" / "logs").start(queued.run, argv)
+        return Nursery(self._state / "logs").start(queued.run, argv)
 
     def outcome(self, queued: Queued, code: int, child: Child) -> Outcome:
         try:
@@ -129,3 +121,24 @@ class WatchedProject:
                 f"{queued.source.short}: its process ended with exit code {code}; see {child.log}"
             )
             return Outcome(queued.model, queued.run, "", note, failed=True)
+
+
+def _standing(seen: Sequence[Seen], left: Collection[str]) -> Iterator[Outcome]:
+    """What was decided before, of every tip, and what cannot be decided."""
+    for each in seen:
+        if each.trouble:
+            yield Outcome("", "", "", each.trouble, failed=True)
+        for choice in each.choices:
+            if choice.run not in left:
+                failed = choice.state in (claiming.FAILED, claiming.GIVEN_UP)
+                note = f"{choice.source.short} {choice.state}: {choice.why}"
+                yield Outcome(choice.model, choice.run, choice.release, note, failed, fresh=False)
+
+
+def _put_off(opened: Opened, watcher: Watcher, waiting: Sequence[Waiting]) -> Iterator[Outcome]:
+    """What waits until its next attempt is due."""
+    for each in waiting:
+        last = watcher.decision(each) if each.due else None
+        kept = retrying.kept_back(each.model, each.source, last, opened.now())
+        if kept is not None:
+            yield kept

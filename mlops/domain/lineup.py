@@ -7,6 +7,8 @@ from datetime import datetime
 
 from mlops.domain.source import Commit
 
+Subject = tuple[str, Commit]  # a model, and a source of it
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -19,6 +21,11 @@ class Queued:
     source: Commit
     ref: str
     since: datetime
+
+    @property
+    def subject(self) -> Subject:
+        """What was decided on, whichever attempt at it this is."""
+        return self.model, self.source
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mlops.domain.lineup import Limits, Queued
+from mlops.domain.lineup import Limits, Queued, Subject
 from mlops.engine.outcome import Outcome
 from mlops.errors import MlopsError
 from mlops.policy import lineup, timetable
@@ -31,9 +31,11 @@ _IDLE = 60.0  # seconds that the loop sleeps at most
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look found: `waiting` are decided and carried out by nobody, `working` by a process that is not the
-    watcher's own child. `outcomes` are what is not carried out, and why. `leader` names the watcher that leads, where this one
-    does not: nothing is begun then. `again` is in how many seconds there is something to do, at the latest."""
+    """What a look found: `waiting` are decided and carried out by nobody, `working` by somebody.
+
+    `outcomes` are of what is not carried out, and why. `leader` names the watcher that leads, where this one
+    does not: nothing is begun then. `again` is in how many seconds there is something to do, at the latest.
+    """
 
     waiting: tuple[Queued, ...] = ()
     working: tuple[Queued, ...] = ()
@@ -107,9 +109,11 @@ class _Desk:
     appointment: Appointment
     looked: Looked = field(default_factory=Looked)
     began: float = 0.0
-    children: dict[str, Queued] = field(default_factory=dict)  # run → what our child carries out
-    over: dict[str, float] = field(default_factory=dict)  # run → when our child ended
-    retries: dict[str, tuple[int, float]] = field(
+    children: dict[Subject, Queued] = field(
+        default_factory=dict
+    )  # run → what our child carries out
+    over: dict[Subject, float] = field(default_factory=dict)  # run → when our child ended
+    retries: dict[Subject, tuple[int, float]] = field(
         default_factory=dict
     )  # run → failures, not before
     asked: list[Callable[[], None]] = field(default_factory=list)
@@ -121,14 +125,14 @@ class _Desk:
         return tuple(
             each
             for each in self.looked.waiting
-            if each.run not in self.children
-            and each.run not in self.over
-            and self.retries.get(each.run, (0, 0.0))[1] <= now
+            if each.subject not in self.children
+            and each.subject not in self.over
+            and self.retries.get(each.subject, (0, 0.0))[1] <= now
         )
 
     @property
     def working(self) -> tuple[Queued, ...]:
-        others = (each for each in self.looked.working if each.run not in self.children)
+        others = (each for each in self.looked.working if each.subject not in self.children)
         return (*self.children.values(), *others)
 
 
@@ -255,9 +259,9 @@ class Daemon:
             return
         desk.looked = event.found
         # a look that began before a child ended saw what it left, perhaps, unfinished
-        desk.over = {run: at for run, at in desk.over.items() if at >= event.began}
-        open_runs = {each.run for each in event.found.waiting}
-        desk.retries = {run: kept for run, kept in desk.retries.items() if run in open_runs}
+        desk.over = {what: at for what, at in desk.over.items() if at >= event.began}
+        left = {each.subject for each in event.found.waiting}
+        desk.retries = {what: kept for what, kept in desk.retries.items() if what in left}
         answered, desk.answering = desk.answering, []
         for then in answered:
             then()
@@ -279,11 +283,11 @@ class Daemon:
         try:
             child = desk.watched.begin(queued)
         except MlopsError as exc:
-            self._put_off(desk, queued.run)
+            self._put_off(desk, queued.subject)
             outcome = Outcome(queued.model, queued.run, "", str(exc), failed=True)
             self._listener.ended(queued, outcome)
             return
-        desk.children[queued.run] = queued
+        desk.children[queued.subject] = queued
         self._listener.began(queued, child)
         threading.Thread(
             target=lambda: self._inbox.put(_RunEnded(queued, child.wait(), child)),
@@ -293,20 +297,20 @@ class Daemon:
 
     def _run_ended(self, event: _RunEnded) -> None:
         desk = self._desks[event.queued.project]
-        run = event.queued.run
-        desk.children.pop(run, None)
-        desk.over[run] = self._clock()
+        subject = event.queued.subject
+        desk.children.pop(subject, None)
+        desk.over[subject] = self._clock()
         if event.code:
-            self._put_off(desk, run)
+            self._put_off(desk, subject)
         desk.appointment = desk.appointment.asked(self._clock())
         outcome = desk.watched.outcome(event.queued, event.code, event.child)
         self._listener.ended(event.queued, outcome)
 
-    def _put_off(self, desk: _Desk, run: str) -> None:
+    def _put_off(self, desk: _Desk, subject: Subject) -> None:
         """A process that failed and left its claim as it was is not started again and again."""
-        failures = desk.retries.get(run, (0, 0.0))[0] + 1
+        failures = desk.retries.get(subject, (0, 0.0))[0] + 1
         later = timetable.pause(desk.watched.interval, failures, random.random())  # noqa: S311
-        desk.retries[run] = (failures, self._clock() + later)
+        desk.retries[subject] = (failures, self._clock() + later)
 
     def _pause(self, until: dict[str, bool] | None) -> float:
         """Seconds until something is due."""

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from mlops.domain.lineup import Limits, Queued
 from mlops.domain.source import Commit
@@ -133,7 +134,7 @@ class Running:
     def _run(self) -> None:
         self.left = self.daemon.run()
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

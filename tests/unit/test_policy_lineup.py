@@ -39,7 +39,8 @@ def test_no_limit_is_passed_and_no_turn_is_left_unused(found, split, runs, total
     working, waiting = found[:split], found[split:]
     limits = {"a": Limits(runs), "b": Limits(2)}
     begun = lineup.begin(waiting, working, limits, total)
-    assert len(set(begun)) == len(begun) and set(begun) <= set(waiting)
+    assert len(set(begun)) == len(begun)
+    assert set(begun) <= set(waiting)
     before, after = (
         Counter(e.project for e in working),
         Counter(e.project for e in [*working, *begun]),

@@ -1,19 +1,38 @@
+"""Watchers of real repositories; what carries runs out is a stub."""
+
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
+from tests.system.git.conftest import (  # noqa: F401 - fixtures
+    Sandbox,
+    sandbox,
+    seed,
+    settings,
+)
+from tests.system.watch.watching import Watched
 
-@pytest.fixture(scope="session")
-def watching():
-    """The module beside this file."""
-    spec = importlib.util.spec_from_file_location(
-        "watching", Path(__file__).with_name("watching.py")
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["watching"] = module
-    spec.loader.exec_module(module)
-    return module
+
+@pytest.fixture
+def watched(sandbox: Sandbox) -> Callable[..., Watched]:  # noqa: F811
+    """Makes a watcher in a clone of its own, `watched("a")`."""
+
+    def make(name: str, *, clone: bool = True, **more) -> Watched:
+        where = sandbox.clone(name) if clone else sandbox.directory / name
+        return Watched(sandbox, where, **more)
+
+    return make
+
+
+@pytest.fixture
+def user(sandbox: Sandbox):  # noqa: F811
+    """A clone whose person has just committed, and pushed, mlops.yaml."""
+    where = sandbox.clone("user")
+    sandbox.commit(where, "Add a model", {"mlops.yaml": PROJECT})
+    sandbox.git(where, "push", "-q", "origin", "main")
+    return where
+
+
+PROJECT = "apiVersion: mlops/v1\nkind: Project\nname: shop\nmodels: {spam: {paths: ['**']}}\n"

@@ -1,103 +1,91 @@
-"""Real watchers over real repositories; what they say is read as they say it."""
+"""A watcher in a real clone, with a stub in place of what trains."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
-import threading
-import time
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-WAIT = 120.0  # seconds until a test gives up
+from mlops.adapters.git import RunClaims
+from mlops.adapters.git.sight import RemoteTips
+from mlops.domain.source import Commit
+from mlops.domain.watching import Seen, Tracked
+from mlops.engine import claiming
+from mlops.engine.claiming import Holder
+from mlops.engine.planning import project_at
+from mlops.engine.watch import Watcher
 
-PROJECT = """
-apiVersion: mlops/v1
-kind: Project
-name: {name}
-models: {{{name}: {{artifact: m.pkl, train: {{command: ["true"]}}}}}}
-"""
-
-
-def git(where: Path, *argv: str) -> str:
-    done = subprocess.run(
-        ["git", "-c", "user.name=Rosa", "-c", "user.email=rosa@example.com", *argv],
-        cwd=where,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip()
+ME = {"host": "here", "pid": 1}
 
 
-def repository(place: Path, name: str) -> tuple[Path, Path]:
-    """A bare repository with one commit of a project that has no locks: its runs begin, and fail at once.
+class Watched:
+    """One watcher, its clone, and the runs that it made."""
 
-    The work tree that it was pushed from, and the bare repository.
-    """
-    bare, work = place / f"{name}.git", place / f"{name}-work"
-    git(place, "init", "-q", "--bare", "-b", "main", str(bare))
-    git(place, "clone", "-q", str(bare), str(work))
-    git(work, "checkout", "-q", "-B", "main")
-    (work / "mlops.yaml").write_text(PROJECT.format(name=name))
-    commit(work, "Begin")
-    return work, bare
-
-
-def commit(work: Path, message: str) -> str:
-    with (work / "train.py").open("a") as file:
-        file.write(f"# {message}\n")
-    git(work, "add", "-A")
-    git(work, "commit", "-q", "-m", message)
-    git(work, "push", "-q", "origin", "HEAD:main")
-    return git(work, "rev-parse", "HEAD")
-
-
-class Watcher:
-    """`mlops watch ARGS` as a process, ended with the test."""
-
-    def __init__(self, *argv: str, **env: str) -> None:
-        self._said: list[str] = []
-        self._changed = threading.Condition()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlops", "watch", *argv],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **env},
+    def __init__(
+        self,
+        sandbox: Any,
+        where: Path,
+        *,
+        remote: str | None = "origin",
+        tracked: Tracked | None = None,
+        dead: Callable[[Mapping[str, Any]], bool] = lambda _: False,
+        **more: Any,
+    ) -> None:
+        self.sandbox = sandbox
+        self.where = where
+        self.repository = sandbox.open(where)
+        self.claims = RunClaims(self.repository, remote)
+        self.clock = datetime(2026, 1, 1, tzinfo=UTC)
+        self.watcher = Watcher(
+            tips=RemoteTips(self.repository, remote, self.claims),
+            claims=self.claims,
+            reader=self.repository,
+            models=lambda source: project_at(self.repository, source).names,
+            tracked=tracked or Tracked(("main",)),
+            transparent="environments",
+            holder=Holder(lambda: ME, dead),
+            now=self._now,
+            actor="Ada",
+            **more,
         )
-        threading.Thread(target=self._read, daemon=True).start()
 
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            with self._changed:
-                self._said.append(line)
-                self._changed.notify_all()
+    def _now(self) -> datetime:
+        self.clock += timedelta(seconds=1)
+        return self.clock
 
-    @property
-    def said(self) -> str:
-        return "".join(self._said)
+    def look(self) -> tuple[Seen, ...]:
+        return self.watcher.look()
 
-    def wait(self, pattern: str) -> re.Match[str]:
-        """Until it says so."""
-        end = time.monotonic() + WAIT
-        with self._changed:
-            while (found := re.search(pattern, self.said)) is None:
-                assert self._changed.wait(end - time.monotonic()), (
-                    f"{pattern} is not in\n{self.said}"
-                )
-        return found
+    def decided(self) -> list[tuple[str, str, str]]:
+        """Model, commit and state of what the next look decides."""
+        return [
+            (choice.model, choice.source.sha, choice.state)
+            for seen in self.look()
+            for choice in seen.choices
+            if choice.fresh
+        ]
 
-    def end(self, number: int) -> int:
-        """Send it a signal; its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(WAIT)
+    def waiting(self) -> list[str]:
+        return [each.source.sha for each in self.watcher.waiting()]
 
-    def __enter__(self) -> Watcher:
-        return self
+    def finish(self, source: str, model: str = "spam", outcome: str = "succeeded") -> None:
+        """Carry a queued decision out."""
+        name = claiming.run_name(model, Commit(source), 1)
+        claim = self.claims.read(name)
+        assert claim is not None
+        assert claim.document["state"] == "queued"
+        for state, more in (("claimed", {}), ("outcome", {"outcome": outcome})):
+            claim = self.claims.put(name, claiming.moved(claim, state, **more), claim)
+            assert claim is not None
 
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
+
+def claims(sandbox: Any, where: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Run → document, as they are in a repository (default: the remote), read by git itself."""
+    where = where or sandbox.remote
+    refs = sandbox.git(where, "for-each-ref", "--format=%(refname)", "refs/mlops/runs/").split()
+    return {
+        ref.rpartition("/")[2]: json.loads(sandbox.git(where, "cat-file", "blob", ref))
+        for ref in refs
+    }
