@@ -357,7 +357,7 @@ class Opened:
             claims=self.claims,
             reader=self.repository,
             models=lambda source: project_at(self.repository, source).names,
-            tracked=Tracked(self.project.branches),
+            tracked=Tracked(self.project.branches, self.project.tags),
             transparent="" if self.project.gitops.url else self.project.gitops.path,
             holder=Holder(holder.me, holder.dead),
             now=self.now,

@@ -11,6 +11,7 @@ from mlops.domain.source import Commit
 
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
+SKIP = ("[skip ci]", "[ci skip]", "[skip tkn]", "[tkn skip]")
 _OURS = "mlops/"  # the tags that releases leave, and the branches of our own proposals
 
 
@@ -52,6 +53,22 @@ class Tracked:
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """`watch` of mlops.yaml: `each` is `push` or `commit`, `concurrency` is `queue` or `cancel-superseded`, `runs`
+    how many there are at once, `skip` the marks in a message (whatever their case) that ask for no run."""
+
+    each: str = "push"
+    concurrency: str = "queue"
+    runs: int = 1
+    skip: tuple[str, ...] = SKIP
+
+    def mark(self, message: str) -> str:
+        """The mark that a commit's message has; empty where it has none."""
+        folded = message.casefold()
+        return next((mark for mark in self.skip if mark.casefold() in folded), "")
 
 
 @dataclass(frozen=True, slots=True)
