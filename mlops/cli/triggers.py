@@ -27,22 +27,18 @@ def triggers(
     Examples:  mlops triggers    mlops triggers --output json
     """
     opened = opening.open_project(repo)
-    found = wiring_triggers.trunk(opened)
+    found = wiring_triggers.trunk(opened, opened.project.branches)
     standing = wiring_triggers.triggers(opened).standing(found[0]) if found is not None else ()
     render.answer([_json(each) for each in standing], output, lambda: _print(standing))
     return 0
 
 
-def ask(opened: Opened) -> tuple[Asked, ...]:
-    """Ask the triggers, and tell what they asked for; one that cannot be looked at holds nothing else."""
+def ask(opened: Opened, branches: Sequence[str]) -> tuple[Asked, ...]:
+    """Ask the triggers; one that cannot be looked at holds nothing else."""
     try:
-        asked = wiring_triggers.look(opened)
+        return wiring_triggers.look(opened, branches)
     except MlopsError as exc:
         return (Asked("", "", f"no trigger is looked at: {exc}", failed=True),)
-    for each in asked:
-        if not each.failed:
-            render.note(f"{each.model}: {each.note}")
-    return asked
 
 
 def troubles(asked: Sequence[Asked]) -> Iterator[Outcome]:

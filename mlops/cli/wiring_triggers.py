@@ -5,6 +5,7 @@ As in `wiring`, heavy libraries load inside the factories.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlops.cli.wiring import Opened
@@ -25,22 +26,22 @@ def triggers(opened: Opened) -> Triggers:
     return Triggers(opened.claims, opened.now, opened.actor)
 
 
-def look(opened: Opened) -> tuple[Asked, ...]:
+def look(opened: Opened, branches: Sequence[str]) -> tuple[Asked, ...]:
     """Ask the triggers of the first tracked branch, as its tip here says them."""
-    found = trunk(opened)
+    found = trunk(opened, branches)
     if found is None:
         return ()
     project, branch = found
     return triggers(opened).look(project, branch)
 
 
-def trunk(opened: Opened) -> tuple[Project, Trunk] | None:
-    """The first tracked branch that is no pattern, as last fetched, and mlops.yaml there; None where there
+def trunk(opened: Opened, branches: Sequence[str]) -> tuple[Project, Trunk] | None:
+    """The first of the tracked `branches` that is no pattern, as last fetched, and mlops.yaml there; None where there
     is none. Raises ConfigError where mlops.yaml cannot be read."""
     from mlops.engine.triggers import Trunk  # noqa: PLC0415
 
     repository = opened.repository
-    plain = [name for name in opened.project.branches if not set(name) & set("*?[")]
+    plain = [name for name in branches if not set(name) & set("*?[")]
     branch = plain[0] if plain else (repository.default_branch() or "main")
     ref, remote = f"refs/heads/{branch}", repository.remote_name()
     tip = repository.ref(ref if remote is None else repository.remote(remote).tracking(branch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -33,7 +34,7 @@ START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DUE = datetime(2026, 1, 2, 2, tzinfo=UTC)  # 03:00 in Berlin
 
 
-class Died(Exception):
+class DiedError(Exception):
     """A kill, at the exchange at which it came."""
 
 
@@ -56,7 +57,7 @@ class Refs:
 
     def put(self, run, document, previous):
         if self.dies == 0:
-            raise Died
+            raise DiedError
         self.dies -= 1
         if self.kept.get(run) != previous:
             return None
@@ -152,7 +153,7 @@ def test_what_was_given_up_is_tried_again_at_the_next_moment(triggers, refs, clo
 
 def test_the_tip_that_moved_between_claim_and_queue_changes_nothing(triggers, refs, clock):
     clock.time, refs.dies = DUE, 1  # the moment is claimed, the run is not queued
-    with pytest.raises(Died):
+    with pytest.raises(DiedError):
         triggers.look(PROJECT, TRUNK)
     refs.dies = -1
     moved = Trunk(Tip("refs/heads/main", Commit("3" * 40)), Commit("3" * 40))
@@ -228,10 +229,8 @@ def test_every_moment_has_at_most_one_run_and_the_last_has_one(steps, settles):
     for who, dies, hours in steps:
         clock.time += timedelta(hours=hours)
         refs.dies = dies
-        try:
+        with contextlib.suppress(DiedError):
             watchers[who].look(PROJECT, TRUNK)
-        except Died:
-            pass
         refs.dies = -1
         if settles:
             for run in refs.runs:
