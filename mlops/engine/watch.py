@@ -78,6 +78,25 @@ class Watcher:
         found = [self._waiting(each) for each in self._known.values() if self._left(each)]
         return tuple(sorted(filter(None, found), key=lambda each: (each.since, each.run)))
 
+    def working(self) -> tuple[Waiting, ...]:
+        """The decisions of the last look that somebody carries out, as far as is known, oldest first."""
+        begun = (claiming.CLAIMED, claiming.SUBMITTED)
+        busy = [
+            each for each in self._known.values() if each.state in begun and not self._left(each)
+        ]
+        found = [self._waiting(each) for each in busy]
+        return tuple(sorted(filter(None, found), key=lambda each: (each.since, each.run)))
+
+    def decision(self, waiting: Waiting) -> Decision | None:
+        """What the last look knew of it."""
+        return self._known.get(claiming.subject(waiting.model, waiting.source))
+
+    def heed(self, other: Watcher) -> None:
+        """Go by the settings of another one, of the same repository, from the next look on."""
+        self.tracked = other.tracked
+        self.judge.config = other.judge.config
+        self.judge.transparent = other.judge.transparent
+
     def supersede(self, reasons: Mapping[str, str]) -> frozenset[str]:
         """Take decisions back that nobody began (run → why), as something newer was decided; which ones it was not
         too late for. Raises GitError."""
