@@ -23,6 +23,7 @@ from mlops.engine.outcome import Outcome
 from mlops.engine.watch import Watcher
 from mlops.ports.children import Child
 
+SUPERSEDING = "cancel-superseded"
 _STANDBY = 5.0  # seconds until who does not lead tries again
 
 
@@ -48,6 +49,12 @@ class WatchedProject:
     @property
     def _state(self) -> Path:
         return self.place / ".mlops" / "watch"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """By what a delivery may call its repository; before the first look what the file says."""
+        own = self._opened[0].repository.remote_url() if self._opened else None
+        return tuple(filter(None, (self.watched.url, own, str(self.place))))
 
     def look(self) -> Looked:
         opened, watcher, leader = self._opened = self._opened or self._open()
@@ -81,6 +88,7 @@ class WatchedProject:
         watcher.transparent = fresh.transparent
 
     def _looked(self, opened: Opened, watcher: Watcher) -> Looked:
+        rules = opened.project.watch
         waiting = watcher.waiting()
         left = {each.run for each in waiting}
         outcomes = [*_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
@@ -88,7 +96,7 @@ class WatchedProject:
         return Looked(
             tuple(self._queued(each) for each in waiting if each.due is None),
             tuple(self._queued(each) for each in watcher.working()),
-            Limits(1),
+            Limits(rules.runs, rules.concurrency == SUPERSEDING),
             tuple(outcomes),
             again=min(dues, default=None),
         )

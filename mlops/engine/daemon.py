@@ -90,10 +90,11 @@ class _RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Somebody wants a look at a project now; `then` is called after one that began later."""
+    """Somebody wants a look at a project now; `then` is told of the first that began later whether it
+    succeeded."""
 
     name: str
-    then: Callable[[], None]
+    then: Callable[[bool], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ class _Desk:
     retries: dict[Subject, tuple[int, float]] = field(
         default_factory=dict
     )  # run → failures, not before
-    asked: list[Callable[[], None]] = field(default_factory=list)
-    answering: list[Callable[[], None]] = field(default_factory=list)
+    asked: list[Callable[[bool], None]] = field(default_factory=list)
+    answering: list[Callable[[bool], None]] = field(default_factory=list)
 
     def waiting(self, now: float) -> tuple[Queued, ...]:
         if self.looked.leader:
@@ -161,8 +162,9 @@ class Daemon:
             for each in watched
         }
 
-    def ask(self, name: str, then: Callable[[], None] = lambda: None) -> None:
-        """Have a look at a project now; `then` is called, by the loop, once one that began after this succeeded."""
+    def ask(self, name: str, then: Callable[[bool], None] = lambda _: None) -> None:
+        """Have a look at a project now; `then` is called by the loop once one that began after this ended, with
+        whether it succeeded."""
         self._inbox.put(_Asked(name, then))
 
     def stop(self) -> None:
@@ -253,18 +255,16 @@ class Daemon:
         again = None if isinstance(event.found, MlopsError) else event.found.again
         desk.appointment = desk.appointment.done(now, random.random(), failed=failed, again=again)  # noqa: S311
         self._listener.looked(event.name, event.found, now - event.began)
+        answered, desk.answering = desk.answering, []
+        for then in answered:
+            then(not failed)
         if isinstance(event.found, MlopsError):
-            desk.asked = desk.answering + desk.asked  # nobody looked: they are still to be answered
-            desk.answering = []
             return
         desk.looked = event.found
         # a look that began before a child ended saw what it left, perhaps, unfinished
         desk.over = {what: at for what, at in desk.over.items() if at >= event.began}
         left = {each.subject for each in event.found.waiting}
         desk.retries = {what: kept for what, kept in desk.retries.items() if what in left}
-        answered, desk.answering = desk.answering, []
-        for then in answered:
-            then()
 
     # -- runs
 
