@@ -35,6 +35,7 @@ class WatchedProject:
     place: Path
     executor: str = ""
     options: tuple[str, ...] = ()
+    once: bool = False
     _opened: tuple[Opened, Watcher, FileLeader] | None = None
     _seen: tuple[Seen, ...] = ()
 
@@ -59,9 +60,14 @@ class WatchedProject:
     def look(self) -> Looked:
         opened, watcher, leader = self._opened = self._opened or self._open()
         other = leader.other()
-        if other:
+        if other and not self.once:
             return Looked(leader=other, again=_STANDBY)
         try:
+            if other:  # decided now, and carried out in its turn
+                watcher.look()
+                other = leader.succeed()
+            if other:
+                return Looked(leader=other)
             seen = watcher.look()
             if seen != self._seen:
                 self._heed(opened, watcher)
@@ -77,7 +83,7 @@ class WatchedProject:
         watcher = opened.watcher()
         if self.watched.branches:
             watcher.tracked = replace(watcher.tracked, branches=self.watched.branches)
-        return opened, watcher, FileLeader(self._state / "lock")
+        return opened, watcher, FileLeader(self._state / "lock", once=self.once)
 
     def _heed(self, opened: Opened, watcher: Watcher) -> None:
         """Go by the mlops.yaml that is there now."""

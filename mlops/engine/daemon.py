@@ -178,8 +178,8 @@ class Daemon:
         return self._children()
 
     def once(self) -> tuple[Queued, ...]:
-        """Look at each project once, see what is decided through to its end, and come back; or at `stop`, with
-        what children carry on with."""
+        """Look at each project, see what is decided through to its end, look again until nothing comes of it, and
+        come back; or at `stop`, with what children carry on with."""
         for desk in self._desks.values():
             desk.appointment = timetable.first(desk.watched.interval, self._clock(), 0.0, 1)
         looked = dict.fromkeys(self._desks, False)
@@ -207,6 +207,8 @@ class Daemon:
                     until[event.name] = True
             case _RunEnded():
                 self._run_ended(event)
+                if until is not None:  # what came meanwhile is nobody else's to see
+                    until[event.queued.project] = False
             case _Asked():
                 desk = self._desks[event.name]
                 desk.asked.append(event.then)

@@ -71,11 +71,12 @@ class Project:
         self.most = max(self.most, self.at_once)
         try:
             self.looks += 1
+            decided = tuple(self.decided)
             if self.hangs is not None:
                 assert self.hangs.wait(WAIT)
             if self.fault is not None:
                 raise self.fault
-            return Looked(tuple(self.decided), limits=self.limits, leader=self.leader)
+            return Looked(decided, limits=self.limits, leader=self.leader)
         finally:
             self.at_once -= 1
 
@@ -190,9 +191,8 @@ def test_a_look_that_began_before_a_child_ended_does_not_begin_it_again():
             time.sleep(0.001)
         project.children["a-1"].end()  # ended, and its claim settled, after the look saw it
         running.told.wait("ended", "a-1", False)
-        project.hangs.set()
-        running.told.wait("looked", "a", "fine", times=2)
         project.decided.clear()
+        project.hangs.set()
         running.told.wait("looked", "a", "fine", times=3)
     assert project.began == ["a-1"]
 
@@ -262,13 +262,14 @@ def test_a_bug_in_one_look_is_told_and_stops_nobody():
         running.told.wait("looked", "b", "fine")
 
 
-def test_once_looks_once_sees_its_runs_through_and_ends():
+def test_once_sees_its_runs_through_looks_for_what_came_meanwhile_and_ends():
     project = Project("a", decided=[queued("a", 1), queued("a", 2)], quick=True)
     faulty = Project("b", fault=GitError("away"))
     told = Told()
     assert Daemon([project, faulty], told).once() == ()
     assert project.began == ["a-1", "a-2"]
-    assert (project.looks, faulty.looks) == (1, 1)
+    assert faulty.looks == 1
+    assert project.looks >= 2
 
 
 def test_once_leaves_what_others_are_at_to_them():
