@@ -171,7 +171,8 @@ class Triggers:
         source = Commit.parse(str(document.get("source")))
         tip = Tip(str(document.get("ref") or ""), Commit.parse(str(document.get("tip"))))
         why = _why(cron, moment)
-        run, fresh = claiming.queue(model, source, tip, why, self.actor, self.now(), attempt)
+        fresh = claiming.queue(model, source, tip, why, self.actor, self.now(), attempt)
+        run = str(fresh["run"])
         won = self.claims.put(run, {**fresh, "trigger": why}, None)
         self._put(model, cron, mark, state=ASKED, run=run)
         return Asked(model, str(cron), f"{why}; {run} is queued", run) if won is not None else None

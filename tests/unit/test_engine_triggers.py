@@ -103,7 +103,8 @@ def triggers(refs, clock):
 
 def ran(refs, attempt=1, outcome="succeeded"):
     """What a push made before."""
-    name, document = claiming.queue("spam", SOURCE, TRUNK.tip, "a push", "rosa", START, attempt)
+    document = claiming.queue("spam", SOURCE, TRUNK.tip, "a push", "rosa", START, attempt)
+    name = document["run"]
     refs.put(name, document, None)
     refs.settle(name, outcome)
     return name
@@ -134,7 +135,8 @@ def test_what_was_missed_is_made_up_by_one_run(triggers, refs, clock):
 
 
 def test_what_is_under_way_answers_the_moment(triggers, refs, clock):
-    name, document = claiming.queue("spam", SOURCE, TRUNK.tip, "a push", "rosa", START)
+    document = claiming.queue("spam", SOURCE, TRUNK.tip, "a push", "rosa", START)
+    name = document["run"]
     refs.put(name, document, None)
     clock.time = DUE
     (asked,) = triggers.look(PROJECT, TRUNK)
