@@ -38,14 +38,16 @@ def locked(
         os.close(descriptor)
 
 
-def taken(path: Path, *, what: str, error: type[OutsideError]) -> int | str:
-    """Take the lock without waiting: its descriptor, to be closed to give it up; or who holds it.
+def taken(
+    path: Path, *, what: str, error: type[OutsideError], patience: float = 0.0, remark: str = ""
+) -> int | str:
+    """Take the lock, to be closed to give it up; or who holds it still, after `patience` seconds.
 
-    Raises `error` where the file cannot be written.
+    `remark` is what others read beside our name. Raises `error` where the file cannot be written.
     """
     descriptor = _open(path, what, error)
-    if _acquire(descriptor, 0.0):
-        _sign(descriptor)
+    if _acquire(descriptor, patience):
+        _sign(descriptor, remark)
         return descriptor
     holder = _holder(descriptor)
     os.close(descriptor)
@@ -59,10 +61,11 @@ def _open(path: Path, what: str, error: type[OutsideError]) -> int:
         raise error(f"cannot lock {what}: {exc.strerror} ({path})") from exc
 
 
-def _sign(descriptor: int) -> None:
+def _sign(descriptor: int, remark: str = "") -> None:
     with contextlib.suppress(OSError):  # a full disk must not keep anybody from reading
+        me = f"process {os.getpid()} on {os.uname().nodename}"
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+        os.pwrite(descriptor, f"{me}{remark}\n".encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

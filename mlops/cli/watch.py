@@ -51,10 +51,11 @@ def watch(
     quiet = () if verbose else ("--quiet",)
     if config is None:
         root = opening.open_project(repo).root
-        listed = [WatchedProject(Watched(root.name, interval=interval), root, executor, quiet)]
+        here = Watched(root.name, interval=interval)
+        listed = [WatchedProject(here, root, executor, quiet, once)]
         total = 0
     else:
-        listed, total = _listed(config, executor, quiet)
+        listed, total = _listed(config, executor, quiet, once=once)
     told = _Told(several=len(listed) > 1, once=once)
     daemon = Daemon(listed, told, total)
     ending = _end_when_asked(daemon)
@@ -69,7 +70,7 @@ def watch(
 
 
 def _listed(
-    file: Path, executor: str, options: tuple[str, ...]
+    file: Path, executor: str, options: tuple[str, ...], *, once: bool
 ) -> tuple[list[WatchedProject], int]:
     """The repositories of a watcher.yaml, and how many runs at once. Raises ConfigError, UsageError."""
     try:
@@ -80,7 +81,11 @@ def _listed(
     state = here / found.state
     return [
         WatchedProject(
-            each, here / each.path if each.path else state / f"{each.name}.git", executor, options
+            each,
+            here / each.path if each.path else state / f"{each.name}.git",
+            executor,
+            options,
+            once,
         )
         for each in found.repositories
     ], found.runs
@@ -123,7 +128,8 @@ class _Told:
             said: tuple[str, ...] = (str(found),)
             self.code = max(self.code, found.exit_code)
         elif found.leader:
-            said = (f"{found.leader} watches already: standing by, to take over when it ends",)
+            then = "leaving it to that" if self.once else "standing by, to take over when it ends"
+            said = (f"{found.leader} watches already: {then}",)
         else:
             said = tuple(f"{each.model}: {each.note}".removeprefix(": ") for each in found.outcomes)
             self._keep(found.outcomes)

@@ -90,10 +90,11 @@ class _RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Somebody wants a look at a project now; `then` is called after one that began later."""
+    """Somebody wants a look at a project now; `then` is told of the first that began later whether it
+    succeeded."""
 
     name: str
-    then: Callable[[], None]
+    then: Callable[[bool], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ class _Desk:
     retries: dict[Subject, tuple[int, float]] = field(
         default_factory=dict
     )  # run → failures, not before
-    asked: list[Callable[[], None]] = field(default_factory=list)
-    answering: list[Callable[[], None]] = field(default_factory=list)
+    asked: list[Callable[[bool], None]] = field(default_factory=list)
+    answering: list[Callable[[bool], None]] = field(default_factory=list)
 
     def waiting(self, now: float) -> tuple[Queued, ...]:
         if self.looked.leader:
@@ -161,8 +162,9 @@ class Daemon:
             for each in watched
         }
 
-    def ask(self, name: str, then: Callable[[], None] = lambda: None) -> None:
-        """Have a look at a project now; `then` is called, by the loop, once one that began after this succeeded."""
+    def ask(self, name: str, then: Callable[[bool], None] = lambda _: None) -> None:
+        """Have a look at a project now; `then` is called by the loop once one that began after this ended, with
+        whether it succeeded."""
         self._inbox.put(_Asked(name, then))
 
     def stop(self) -> None:
@@ -176,8 +178,8 @@ class Daemon:
         return self._children()
 
     def once(self) -> tuple[Queued, ...]:
-        """Look at each project once, see what is decided through to its end, and come back; or at `stop`, with
-        what children carry on with."""
+        """Look at each project, see what is decided through to its end, look again until nothing comes of it, and
+        come back; or at `stop`, with what children carry on with."""
         for desk in self._desks.values():
             desk.appointment = timetable.first(desk.watched.interval, self._clock(), 0.0, 1)
         looked = dict.fromkeys(self._desks, False)
@@ -205,6 +207,8 @@ class Daemon:
                     until[event.name] = True
             case _RunEnded():
                 self._run_ended(event)
+                if until is not None:  # what came meanwhile is nobody else's to see
+                    until[event.queued.project] = False
             case _Asked():
                 desk = self._desks[event.name]
                 desk.asked.append(event.then)
@@ -253,18 +257,16 @@ class Daemon:
         again = None if isinstance(event.found, MlopsError) else event.found.again
         desk.appointment = desk.appointment.done(now, random.random(), failed=failed, again=again)  # noqa: S311
         self._listener.looked(event.name, event.found, now - event.began)
+        answered, desk.answering = desk.answering, []
+        for then in answered:
+            then(not failed)
         if isinstance(event.found, MlopsError):
-            desk.asked = desk.answering + desk.asked  # nobody looked: they are still to be answered
-            desk.answering = []
             return
         desk.looked = event.found
         # a look that began before a child ended saw what it left, perhaps, unfinished
         desk.over = {what: at for what, at in desk.over.items() if at >= event.began}
         left = {each.subject for each in event.found.waiting}
         desk.retries = {what: kept for what, kept in desk.retries.items() if what in left}
-        answered, desk.answering = desk.answering, []
-        for then in answered:
-            then()
 
     # -- runs
 

@@ -28,13 +28,3 @@ class Nursery(Protocol):
 
     def start(self, name: str, argv: Sequence[str]) -> Child:
         """Start one. Raises OutsideError."""
-
-
-class Leader(Protocol):
-    """Of several watchers of one project, one leads."""
-
-    def other(self) -> str:
-        """Who leads, where that is another; empty where it is this one. Raises OutsideError."""
-
-    def resign(self) -> None:
-        """Let another one lead."""
