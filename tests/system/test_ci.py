@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,7 @@ class Runner:
         for line in lines:
             name, heredoc, mark = line.partition("<<")
             if heredoc:
-                found[name] = "\n".join(iter(lambda mark=mark: next(lines), mark))
+                found[name] = "\n".join(takewhile(mark.__ne__, lines))
             else:
                 name, _, found[name] = line.partition("=")
         return found
