@@ -90,8 +90,8 @@ class WatchedProject:
         opened.project = opening.open_project(self.place).project
         fresh = opened.watcher()
         branches = self.watched.branches or fresh.tracked.branches
-        watcher.tracked = replace(fresh.tracked, branches=branches)
-        watcher.transparent = fresh.transparent
+        fresh.tracked = replace(fresh.tracked, branches=branches)
+        watcher.heed(fresh)
 
     def _looked(self, opened: Opened, watcher: Watcher) -> Looked:
         rules = opened.project.watch
