@@ -83,8 +83,11 @@ class Opened:
     @cached_property
     def branch(self) -> str:
         """The GitOps branch: as configured, else the first tracked branch that is no pattern."""
-        if self.project.gitops.branch:
-            return self.project.gitops.branch
+        return self.project.gitops.branch or self.main
+
+    @property
+    def main(self) -> str:
+        """The branch that work is merged into: the first tracked one that is no pattern."""
         plain = [name for name in self.project.branches if not set(name) & set("*?[")]
         return plain[0] if plain else (self.repository.default_branch() or "main")
 
@@ -117,6 +120,13 @@ class Opened:
         from mlops.adapters.dvc import DvcStore  # noqa: PLC0415
 
         return DvcStore(self.repository, self.root, self.state / "cache" / "dvc")
+
+    @cached_property
+    def strangers_data(self) -> DvcStore:
+        """The data of commits that strangers wrote: read where nothing of this machine is seen."""
+        from mlops.adapters.dvc import DvcStore  # noqa: PLC0415
+
+        return DvcStore(self.repository, self.root, self.state / "cache" / "dvc", confined=True)
 
     @cached_property
     def local_images(self) -> OciLayout:

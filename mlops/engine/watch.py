@@ -98,16 +98,16 @@ class Watcher:
         self.judge.config = other.judge.config
         self.judge.transparent = other.judge.transparent
 
-    def supersede(self, reasons: Mapping[str, str]) -> frozenset[str]:
+    def supersede(self, reasons: Mapping[str, str], *, begun: bool = False) -> frozenset[str]:
         """Take decisions back that nobody began (run → why), as something newer was decided; which ones it was not
-        too late for. Raises GitError."""
+        too late for. With `begun` those that somebody is at, too: end their runs. Raises GitError."""
         found = {each.run: each for each in self._known.values() if each.run in reasons}
         documents = {
             run: claiming.moved(
                 each.claim, claiming.SETTLED, outcome=claiming.SUPERSEDED, reason=reasons[run]
             )
             for run, each in found.items()
-            if self._left(each)
+            if self._left(each) or (begun and each.state != claiming.SETTLED)
         }
         moved = self.claims.put_each(documents, {run: found[run].claim for run in documents})
         won = [claim for claim in moved.values() if claim is not None]
