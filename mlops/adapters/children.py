@@ -28,6 +28,11 @@ class FiledChild:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._process.poll()
+
     def wait(self) -> int:
         return self._process.wait()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from mlops.cli import opening, options, render, wiring_triggers
 from mlops.cli.wiring import Opened
@@ -16,21 +18,44 @@ from mlops.errors import MlopsError
 
 def triggers(
     *,
+    asked: Annotated[
+        bool,
+        typer.Option("--ask", help="Ask them first: look at sources, and bring in what is new."),
+    ] = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
 ) -> int:
     """List the triggers of mlops.yaml: what they ask for, what they did last, and what comes next.
 
-    They are those of the first tracked branch, as last fetched. `mlops watch` asks them at each look.
+    They are those of the first tracked branch, as last fetched. `mlops watch` asks them by itself.
 
-    Examples:  mlops triggers    mlops triggers --output json
+    Examples:  mlops triggers    mlops triggers --output json    mlops triggers --ask
     """
     opened = opening.open_project(repo)
-    found = wiring_triggers.trunk(opened, opened.project.branches)
+    branches = opened.project.branches
+    failed = asked and _asked(opened, branches)
+    found = wiring_triggers.trunk(opened, branches)
     standing = wiring_triggers.triggers(opened).standing(found[0]) if found is not None else ()
     render.answer([_json(each) for each in standing], output, lambda: _print(standing))
-    return 0
+    return int(failed)
+
+
+def _asked(opened: Opened, branches: Sequence[str]) -> bool:
+    """Ask them all, and tell; whether one could not be looked at."""
+    found = (*keep(opened, branches), *ask(opened, branches))
+    for each in found:
+        said = render.fail if each.failed else render.note
+        said(f"{each.model}: {each.note}".removeprefix(": "))
+    return any(each.failed for each in found)
+
+
+def keep(opened: Opened, branches: Sequence[str]) -> tuple[Asked, ...]:
+    """Look at sources and locks; what cannot be looked at holds nothing else."""
+    try:
+        return wiring_triggers.upkeep(opened, branches)
+    except MlopsError as exc:
+        return (Asked("", "", f"no source is looked at: {exc}", failed=True),)
 
 
 def ask(opened: Opened, branches: Sequence[str]) -> tuple[Asked, ...]:

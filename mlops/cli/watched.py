@@ -13,6 +13,7 @@ from mlops.adapters.children import FiledChild, Nursery
 from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
 from mlops.cli import opening, runs_place, triggers
+from mlops.cli.upkeeping import Upkeeping
 from mlops.cli.wiring import Opened
 from mlops.domain.lineup import Limits, Queued
 from mlops.domain.run import Ending
@@ -21,6 +22,7 @@ from mlops.domain.watchlist import Watched
 from mlops.engine import claiming, retrying
 from mlops.engine.daemon import Looked
 from mlops.engine.outcome import Outcome
+from mlops.engine.triggers import Asked
 from mlops.engine.watch import Watcher
 from mlops.errors import MlopsError, RefusedError
 from mlops.policy import lineup
@@ -41,6 +43,7 @@ class WatchedProject:
     options: tuple[str, ...] = ()
     once: bool = False
     _opened: tuple[Opened, Watcher, FileLeader] | None = None
+    _upkeep: Upkeeping | None = None
     _seen: tuple[Seen, ...] = ()
     _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
     _ending: dict[str, int] = field(default_factory=dict)  # run → how often to ask it to end
@@ -78,13 +81,18 @@ class WatchedProject:
             if seen != self._seen:
                 self._heed(opened, watcher)
             self._seen = seen
-            asked = triggers.ask(opened, watcher.tracked.branches)
+            asked = self._asked(opened, watcher.tracked.branches)
             if any(not each.failed for each in asked):
                 self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
             return self._looked(opened, watcher, triggers.troubles(asked))
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
+
+    def _asked(self, opened: Opened, branches: Sequence[str]) -> tuple[Asked, ...]:
+        """What triggers asked for, with no push."""
+        self._upkeep = self._upkeep or Upkeeping(self.place, self._state / "logs", self.once)
+        return (*self._upkeep.look(opened, branches), *triggers.ask(opened, branches))
 
     def _open(self) -> tuple[Opened, Watcher, FileLeader]:
         if self.watched.url:

@@ -6,6 +6,7 @@ As in `wiring`, heavy libraries load inside the factories.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops import __version__
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 LOCK_FILE = "mlops.lock"
 
 
-def locker(opened: Opened) -> Locker:
-    """What `mlops lock` asks, on the files of the work tree."""
+def locker(opened: Opened, tree: Path | None = None) -> Locker:
+    """What `mlops lock` asks, on the files of the work tree, or of another `tree`."""
     import platform  # noqa: PLC0415
 
     from mlops.adapters.baserunner import SandboxedBase  # noqa: PLC0415
@@ -36,7 +37,8 @@ def locker(opened: Opened) -> Locker:
     from mlops.config import toolimage  # noqa: PLC0415
     from mlops.engine.lock import Installed, Locker  # noqa: PLC0415
 
-    uv = Uv(opened.root)
+    root = tree or opened.root
+    uv = Uv(root)
     cache = machine_cache()
     published = toolimage.packaged()
     here = OciLayout(cache / "images")
@@ -48,12 +50,12 @@ def locker(opened: Opened) -> Locker:
     }
     return Locker(
         project=opened.project,
-        current=_lock_of(opened),
-        read=partial(read_file, opened.root),
+        current=_lock_of(root),
+        read=partial(read_file, root),
         installed=Installed(
             versions, BUILDER, tool=published.locked() if published is not None else None
         ),
-        bases=Bases(opened.images, tools, opened.root, here),
+        bases=Bases(opened.images, tools, root, here),
         resolver=uv,
         digest_of=partial(_digest_of, opened),
     )
@@ -75,7 +77,7 @@ def _digest_of(opened: Opened, name: str) -> Digest:
 
 def locked_images(opened: Opened) -> tuple[tuple[str, Digest], ...]:
     """The images of Tekton documents that mlops.lock of the work tree pins, by their names with tags."""
-    lock = _lock_of(opened)
+    lock = _lock_of(opened.root)
     return lock.tasks if lock is not None else ()
 
 
@@ -104,10 +106,10 @@ def answers(opened: Opened) -> Answers:
     return Answers(lambda name: Registry(name, ours=name.partition("/")[0] == own))
 
 
-def _lock_of(opened: Opened) -> ProjectLock | None:
+def _lock_of(root: Path) -> ProjectLock | None:
     from mlops.config.lockfile import parse_lock  # noqa: PLC0415
 
-    content = read_file(opened.root, LOCK_FILE)
+    content = read_file(root, LOCK_FILE)
     if content is None:
         return None
     try:

@@ -32,7 +32,7 @@ from mlops.config.fields import (
     seconds,
 )
 from mlops.config.gate import GateSection
-from mlops.config.triggers import TriggerSection, apart
+from mlops.config.triggers import TriggerSection, UpdatesSection, apart
 from mlops.config.validation import Section, schema_of, validate
 from mlops.config.watch import WatchSection
 from mlops.documents import load
@@ -334,6 +334,9 @@ class ProjectSection(Section):
         description="images that Tekton documents name by tag: `mlops lock` pins them, and `mlops runs "
         "submit` takes those digests",
     )
+    updates: UpdatesSection | None = Field(
+        default=None, description="when new base images and packages are looked for; default: never"
+    )
     models: dict[Name, ModelSection] = Field(description="the models of the project, by name")
 
     @field_validator("environments")
@@ -383,6 +386,7 @@ class ProjectSection(Section):
             self.cluster.frozen(),
             self.tags,
             self.watch.frozen(),
+            self.updates.frozen() if self.updates is not None else None,
         )
 
 

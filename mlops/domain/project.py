@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from mlops.domain.cluster import SIZE, ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.run import Resources
-from mlops.domain.trigger import Trigger
+from mlops.domain.trigger import Trigger, Updates
 from mlops.domain.watching import WatchConfig
 from mlops.errors import UsageError
 
@@ -138,6 +138,7 @@ class Project:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tags: tuple[str, ...] = ()
     watch: WatchConfig = field(default_factory=WatchConfig)
+    updates: Updates | None = None
 
     @property
     def layout(self) -> str | None:

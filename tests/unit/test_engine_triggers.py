@@ -15,7 +15,8 @@ from mlops.config.project import parse_project
 from mlops.domain.source import Commit
 from mlops.domain.watching import Tip
 from mlops.engine import claiming
-from mlops.engine.triggers import MARK, Triggers, Trunk
+from mlops.engine.marking import PREFIX as MARK
+from mlops.engine.triggers import Triggers, Trunk
 from mlops.errors import GitError
 from mlops.ports import Claim
 

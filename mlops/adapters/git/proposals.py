@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from mlops.adapters.git.command import check_ref
 from mlops.adapters.git.remote import RefUpdate, Remote
 from mlops.adapters.git.repository import Repository
-from mlops.domain.message import ACTION
+from mlops.domain.message import ACTION, ACTOR
 from mlops.domain.source import Commit
 from mlops.errors import GitError
 from mlops.ports import LostRace, Proposed
@@ -56,7 +56,7 @@ class Proposals:
         """Whether the branch proposes the same already. Raises GitError where it is not ours alone."""
         self._remote.fetch_branch(branch)
         found = self._repository.commit(Commit(old))
-        ours = any(key == ACTION for key, _ in found.trailers)
+        ours = any(key in (ACTION, ACTOR) for key, _ in found.trailers)
         if not ours:
             raise GitError(
                 f"somebody else committed to {branch} on {self._remote.name}: it is left as it is",
