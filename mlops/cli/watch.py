@@ -13,6 +13,7 @@ import typer
 
 from mlops.cli import opening, options, render, wiring_cluster
 from mlops.cli.progress import Progress
+from mlops.cli.wiring_forge import Forges
 from mlops.engine.outcome import Outcome, outcome_json
 from mlops.engine.retrying import moment
 from mlops.engine.watch import Watcher
@@ -35,6 +36,7 @@ def watch(
     """
     wiring_cluster.require_executor(executor)
     _end_when_asked()
+    forges = Forges()
     while True:
         opened = replace(opening.open_project(repo), chosen=executor)
         watcher = Watcher(
@@ -47,6 +49,7 @@ def watch(
         for outcome in outcomes:
             said = render.fail if outcome.failed else render.note
             said(f"{outcome.model}: {outcome.note or outcome.release}{_next(outcome)}")
+        forges.tell(opened)
         if once:
             render.answer([outcome_json(o) for o in outcomes], output, partial(_print, outcomes))
             return 1 if any(o.failed and o.fresh for o in outcomes) else 0
