@@ -87,6 +87,10 @@ class UnreachableError(RegistryError):
     content."""
 
 
+class JournalError(OutsideError):
+    """The journal of deliveries could not be written."""
+
+
 class ExecutorError(OutsideError):
     """The executor could not carry a document out (not: a step of it failed)."""
 

@@ -14,6 +14,7 @@ from mlops.domain.cluster import SIZE, ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.forge import ForgeConfig
 from mlops.domain.run import Resources
+from mlops.domain.watching import WatchConfig
 from mlops.errors import UsageError
 
 LOCK = "requirements.lock"
@@ -121,8 +122,8 @@ class ModelConfig:
 @dataclass(frozen=True, slots=True)
 class Project:
     """mlops.yaml. `registry` is `oci:DIRECTORY` or `host[:port]/prefix`; `environments` stand in
-    promotion order; `branches` are the globs of the tracked branches, `images` those that Tekton documents name by
-    tag."""
+    promotion order; `branches` and `tags` are the globs of the tracked branches and tags, `images` those that
+    Tekton documents name by tag."""
 
     name: str
     models: tuple[ModelConfig, ...]
@@ -135,6 +136,8 @@ class Project:
     images: tuple[str, ...] = ()
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     forge: ForgeConfig = field(default_factory=ForgeConfig)
+    tags: tuple[str, ...] = ()
+    watch: WatchConfig = field(default_factory=WatchConfig)
 
     @property
     def layout(self) -> str | None:

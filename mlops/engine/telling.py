@@ -6,8 +6,10 @@ nor when: what could not be said is said at the next look. Only differences are 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from mlops.domain.digest import ReleaseId
@@ -17,7 +19,7 @@ from mlops.domain.source import Commit
 from mlops.engine import claiming
 from mlops.engine.claiming import Decision
 from mlops.errors import ForgeError, MlopsError
-from mlops.ports import Claims, GitOps
+from mlops.ports import GitOps
 from mlops.ports.forge import Forge
 
 CONTEXT = "mlops/"  # before the model's name
@@ -25,8 +27,11 @@ MOST = 50  # commits whose statuses are asked for in one look; the others wait f
 _OUTCOMES = {
     "succeeded": State.SUCCESS,
     "nothing": State.SUCCESS,
+    claiming.SKIPPED: State.SUCCESS,
+    claiming.SUPERSEDED: State.SUCCESS,
     claiming.INTERRUPTED: State.PENDING,
 }
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 Say = Callable[[str], None]
 
 
@@ -47,81 +52,105 @@ class Told:
     claims: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Teller:
-    """Compares what should be said with what the forge has, and says what differs."""
+def wanted(
+    decisions: Iterable[Decision], gitops: GitOps, link: str, told: Told
+) -> tuple[Said, ...]:
+    """What is not known to be said, newest first. Raises GitError where records cannot be fetched."""
+    found = []
+    for decision in decisions:
+        about = _about(decision)
+        if about is None:
+            continue
+        commit, context = about
+        if told.claims.get((commit.sha, context)) != decision.claim.object_id:
+            found.append((decision, commit))
+    records = _records([decision.release for decision, _ in found], gitops)
+    found.sort(key=lambda each: each[0].since or _LONG_AGO, reverse=True)
+    return tuple(
+        Said(commit, status_of(each, records.get(each.release), link), each.claim.object_id)
+        for each, commit in found
+    )
 
-    forge: Forge
-    claims: Claims
-    gitops: GitOps
-    link: str
-    told: Told
-    say: Say
 
-    def tell(self) -> int:
-        """Say what is not said yet; how many statuses were. A forge that fails is told at the next look:
-        nothing is raised for it."""
+def tell(said: Iterable[Said], forge: Forge, told: Told, say: Say) -> int:
+    """Say what the forge does not have yet; how many statuses that were. A forge that fails is told at the next
+    look: nothing is raised for it."""
+    count = 0
+    for commit, each in list(_by_commit(said).items())[:MOST]:
         try:
-            wanted = tuple(self._wanted())
-        except MlopsError as exc:
-            self.say(f"warning: the forge is not told, claims cannot be read: {exc}")
-            return 0
-        count = 0
-        for commit, each in list(_by_commit(wanted).items())[:MOST]:
-            try:
-                count += self._of(Commit(commit), each)
-            except ForgeError as exc:
-                self.say(f"warning: the forge is told later of {commit[:7]}: {exc}")
-                if exc.retryable:
-                    break  # it is away: the others wait as well
-        return count
+            count += _of(Commit(commit), each, forge, told)
+        except ForgeError as exc:
+            say(f"the forge is told later of {commit[:7]}: {exc}")
+            if exc.retryable:
+                break  # it is away: the others wait as well
+    return count
 
-    def _wanted(self) -> Iterable[Said]:
-        """What is not known to be said, newest first."""
-        tip = self.gitops.tip()
-        found = sorted(_newest(self.claims), key=_since, reverse=True)
-        for decision in found:
-            commit = Commit(str(decision.claim.document["source"]))
-            context = CONTEXT + str(decision.claim.document["model"])
-            claim = decision.claim.object_id
-            if self.told.claims.get((commit.sha, context)) != claim:
-                status = status_of(decision, self._record(tip, decision.release), self.link)
-                yield Said(commit, status, claim)
 
-    def _record(self, tip: Commit | None, release: str) -> ReleaseRecord | None:
-        """The record of a release; None where it has none, or none that can be read."""
-        try:
-            named = ReleaseId.parse(release) if release and tip is not None else None
-            if named is None or tip is None:
-                return None
-            path = record_path(self.gitops.path, named.model, named.digest)
-            content = self.gitops.read(tip, path)
-            return ReleaseRecord.parse(content, path) if content is not None else None
-        except MlopsError:
-            return None
+def _of(commit: Commit, wanted: Iterable[Said], forge: Forge, told: Told) -> int:
+    there = {status.context: status for status in forge.statuses(commit)}
+    count = 0
+    for each in wanted:
+        if not _same(each.status, there.get(each.status.context)):
+            forge.say(commit, each.status)
+            count += 1
+        told.claims[commit.sha, each.status.context] = each.claim
+    return count
 
-    def _of(self, commit: Commit, wanted: Iterable[Said]) -> int:
-        there = {status.context: status for status in self.forge.statuses(commit)}
-        count = 0
-        for each in wanted:
-            if not _same(each.status, there.get(each.status.context)):
-                self.forge.say(commit, each.status)
-                count += 1
-            self.told.claims[commit.sha, each.status.context] = each.claim
-        return count
+
+def _about(decision: Decision) -> tuple[Commit, str] | None:
+    """Commit and context; None for what is no claim of ours, or speaks for a commit that it is not about."""
+    model, source = (decision.claim.document.get(key) for key in ("model", "source"))
+    if not (isinstance(model, str) and isinstance(source, str)):
+        return None
+    try:
+        commit = Commit.parse(source)
+    except MlopsError:
+        return None
+    ours = decision.run == claiming.run_name(model, commit, decision.attempt)
+    return (commit, CONTEXT + model) if ours else None
+
+
+def _records(releases: Iterable[str], gitops: GitOps) -> Mapping[str, ReleaseRecord]:
+    """The records of releases, as far as there are any that can be read. The branch is fetched where one is
+    lacking: whoever carried the run out may have been elsewhere."""
+    named = {text: release for text in releases if (release := _release(text)) is not None}
+    found = _read(named, gitops, gitops.tip())
+    if named.keys() - found.keys():
+        found = _read(named, gitops, gitops.refresh())
+    return found
+
+
+def _read(
+    named: Mapping[str, ReleaseId], gitops: GitOps, tip: Commit | None
+) -> Mapping[str, ReleaseRecord]:
+    found = {}
+    for text, release in named.items() if tip is not None else ():
+        path = record_path(gitops.path, release.model, release.digest)
+        content = gitops.read(tip, path) if tip is not None else None
+        with contextlib.suppress(MlopsError):
+            if content is not None:
+                found[text] = ReleaseRecord.parse(content, path)
+    return found
+
+
+def _release(text: str) -> ReleaseId | None:
+    try:
+        return ReleaseId.parse(text) if text else None
+    except MlopsError:
+        return None
 
 
 def status_of(decision: Decision, record: ReleaseRecord | None, link: str) -> Status:
     """What a decision says of its commit."""
     document = decision.claim.document
-    run = str(document.get("run", ""))
     if decision.state != claiming.SETTLED:
-        state, text = State.PENDING, f"{run}: {document.get('plan', '')}"
+        why = document.get("plan") or document.get("why") or ""
+        state, text = State.PENDING, f"{decision.run} {decision.state}: {why}"
     else:
         state = _OUTCOMES.get(decision.outcome, State.FAILURE)
-        text = f"{run}: {_outcome(decision, record)}"
+        text = f"{decision.run}: {_outcome(decision, record)}"
     values = {
-        "run": run,
+        "run": decision.run,
         "model": str(document.get("model", "")),
         "commit": str(document.get("source", "")),
         "release": decision.release,
@@ -133,36 +162,9 @@ def _outcome(decision: Decision, record: ReleaseRecord | None) -> str:
     if decision.outcome != "succeeded":
         return decision.reason or decision.outcome
     gates = "; ".join(verdict.told for verdict in record.gates) if record is not None else ""
-    try:
-        release = f"released {ReleaseId.parse(decision.release).short}"
-    except MlopsError:
-        release = "released"
-    return f"{release}; {gates}" if gates else release
-
-
-def _newest(claims: Claims) -> Iterable[Decision]:
-    """The last attempt at each commit and model. What is no claim of ours is left out."""
-    found: dict[tuple[str, str], Decision] = {}
-    for claim in claims.list():
-        model, source = claim.document.get("model"), claim.document.get("source")
-        attempt = claim.ref.rpartition("-")[2]
-        if not (isinstance(model, str) and isinstance(source, str) and attempt.isdecimal()):
-            continue
-        try:
-            commit = Commit.parse(source)
-        except MlopsError:
-            continue
-        number = int(attempt)
-        if not claim.ref.endswith(f"/{claiming.run_name(model, commit, number)}"):
-            continue  # it speaks for a commit that it is not about
-        last = found.get((model, source))
-        if last is None or last.attempt < number:
-            found[model, source] = Decision(number, claim)
-    return found.values()
-
-
-def _since(decision: Decision) -> str:
-    return str(decision.claim.document.get("since", ""))
+    release = _release(decision.release)
+    told = f"released {release.short}" if release is not None else "released"
+    return f"{told}; {gates}" if gates else told
 
 
 def _by_commit(wanted: Iterable[Said]) -> Mapping[str, list[Said]]:

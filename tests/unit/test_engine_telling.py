@@ -9,8 +9,8 @@ import pytest
 from mlops.domain.forge import State, Status
 from mlops.domain.source import Commit
 from mlops.engine import claiming
-from mlops.engine.telling import MOST, Teller, Told
-from mlops.errors import ForgeError, GitError
+from mlops.engine.telling import MOST, Told, tell, wanted
+from mlops.errors import ForgeError
 from mlops.ports import Claim
 from tests.fakes.estate import Estate, record, release, source
 
@@ -20,15 +20,17 @@ A = source("A")
 @dataclass
 class Claims:
     kept: dict[str, Claim] = field(default_factory=dict)
-    fails: bool = False
     count: int = 0
 
-    def list(self, prefix=""):
-        if self.fails:
-            raise GitError("the remote is away", retryable=True)
-        return tuple(self.kept.values())
-
-    def put(self, commit: Commit, state: str, model="spam", attempt=1, since="2026-01-01", **more):
+    def put(
+        self,
+        commit: Commit,
+        state: str,
+        model="spam",
+        attempt=1,
+        since="2026-01-01T00:00:00+00:00",
+        **more,
+    ):
         run = claiming.run_name(model, commit, attempt)
         self.count += 1
         document = {
@@ -77,10 +79,9 @@ class World:
     link: str = ""
 
     def tell(self) -> int:
-        gitops = self.estate.gitops
-        return Teller(
-            self.forge, self.claims, gitops, self.link, self.told, self.notes.append
-        ).tell()
+        decisions = claiming.decisions(self.claims.kept.values()).values()
+        said = wanted(decisions, self.estate.gitops, self.link, self.told)
+        return tell(said, self.forge, self.told, self.notes.append)
 
     def status(self, commit=A, model="spam") -> Status:
         return self.forge.said[commit.sha, f"mlops/{model}"]
@@ -94,6 +95,7 @@ def world() -> World:
 @pytest.mark.parametrize(
     ("state", "more", "said", "text"),
     [
+        ("queued", {"plan": "", "why": "main is at 1a2b3c4"}, State.PENDING, "main is at 1a2b3c4"),
         ("claimed", {}, State.PENDING, "retrain: data changed"),
         ("submitted", {}, State.PENDING, "retrain: data changed"),
         (
@@ -108,6 +110,8 @@ def world() -> World:
             State.SUCCESS,
             "nothing to do: only docs/ changed",
         ),
+        ("outcome", {"outcome": "skipped", "reason": "[skip ci]"}, State.SUCCESS, "[skip ci]"),
+        ("outcome", {"outcome": "superseded", "reason": "newer"}, State.SUCCESS, "newer"),
         ("outcome", {"outcome": "interrupted", "reason": "stopped"}, State.PENDING, "stopped"),
         ("outcome", {"outcome": "given up", "reason": "8 times"}, State.FAILURE, "8 times"),
         ("outcome", {"outcome": "of another version"}, State.FAILURE, "of another version"),
@@ -118,7 +122,8 @@ def test_a_decision_is_told_with_its_run_and_reason(world: World, state, more, s
     assert world.tell() == 1
     status = world.status()
     assert status.state is said
-    assert status.description == f"spam-{A.sha[:12]}-1: {text}"
+    shown = "" if state == "outcome" else f" {state}"
+    assert status.description == f"spam-{A.sha[:12]}-1{shown}: {text}"
 
 
 def test_a_release_is_told_with_each_gate(world: World):
@@ -193,15 +198,11 @@ def test_one_commit_that_the_forge_lacks_keeps_no_other_waiting(world: World):
     assert world.forge.reads == 3
 
 
-def test_claims_that_cannot_be_read_are_no_failure(world: World):
-    world.claims.fails = True
-    assert world.tell() == 0
-    assert "cannot be read" in world.notes[0]
-
-
 def test_the_newest_come_first_and_the_others_at_the_next_look(world: World):
     for number in range(MOST + 5):
-        world.claims.put(source(str(number)), "submitted", since=f"2026-01-{number:03}")
+        world.claims.put(
+            source(str(number)), "submitted", since=f"2026-01-01T00:{number:02}:00+00:00"
+        )
     assert world.tell() == MOST
     assert (source("0").sha, "mlops/spam") not in world.forge.said
     assert world.tell() == 5
