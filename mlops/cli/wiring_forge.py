@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops.cli import render
-from mlops.domain.forge import ForgeConfig, NoPlace, place
+from mlops.domain.forge import ForgeConfig, NoPlace, Place, place
 from mlops.engine import telling
 from mlops.engine.claiming import Decision
 from mlops.engine.telling import Said, Told
