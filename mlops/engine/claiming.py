@@ -15,6 +15,7 @@ from typing import Any
 
 from mlops.domain.source import Commit
 from mlops.domain.watching import Tip
+from mlops.errors import UsageError
 from mlops.ports import Claim, Claims, Clock
 
 QUEUED = "queued"
@@ -112,6 +113,22 @@ class Decision:
         return found if found.tzinfo else None
 
     @property
+    def source(self) -> Commit | None:
+        """The commit; None where the claim does not say it."""
+        return _commit(self.claim.document.get("source"))
+
+    @property
+    def tip(self) -> Tip | None:
+        """Where which ref stood when a watcher decided; None where nobody watched."""
+        ref, commit = self.claim.document.get("ref"), _commit(self.claim.document.get("tip"))
+        return Tip(ref, commit) if isinstance(ref, str) and ref and commit is not None else None
+
+    @property
+    def floor(self) -> str:
+        """The commit up to which all was decided for sure when this was; empty where it was decided alone."""
+        return str(self.claim.document.get("floor") or "")
+
+    @property
     def since(self) -> datetime | None:
         """When it was decided, aware; None where that was not said."""
         document = self.claim.document
@@ -125,6 +142,13 @@ class Decision:
     def holder(self) -> Mapping[str, Any]:
         found = self.claim.document.get("holder")
         return found if isinstance(found, Mapping) else {}
+
+
+def _commit(text: object) -> Commit | None:
+    try:
+        return Commit.parse(str(text))
+    except UsageError:
+        return None
 
 
 def newest(claims: Claims, model: str, source: Commit) -> Decision | None:
@@ -159,12 +183,11 @@ def decisions(claims: Iterable[Claim]) -> dict[str, Decision]:
 
 def queue(
     model: str, source: Commit, tip: Tip, why: str, actor: str, since: datetime
-) -> tuple[str, dict[str, Any]]:
-    """The name of the first run of a model at a source, and its claim in state `queued`: decided because a ref
-    stood at `tip`, `why` in words. It has a token of its own, and no holder."""
-    name = run_name(model, source, 1)
-    return name, {
-        "run": name,
+) -> dict[str, Any]:
+    """The claim of the first run of a model at a source, in state `queued`: decided because a ref stood at `tip`,
+    `why` in words. It has a token of its own, and no holder."""
+    return {
+        "run": run_name(model, source, 1),
         "model": model,
         "source": source.sha,
         "ref": tip.ref,
@@ -181,7 +204,7 @@ def inherited(last: Decision | None) -> dict[str, Any]:
     """What the claim of a run keeps of the decision that was queued: for which ref and tip, why, and since when."""
     if last is None or not last.claim.document.get("ref"):
         return {}
-    kept = ("ref", "tip", "why", "decided")
+    kept = ("ref", "tip", "floor", "why", "decided")
     found = {key: last.claim.document[key] for key in kept if key in last.claim.document}
     return {"decided": last.claim.document.get("since"), **found}
 

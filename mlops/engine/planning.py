@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from mlops.config.lockfile import parse_lock
@@ -67,6 +67,12 @@ def project_at(reader: SourceReader, source: Commit) -> Project:
             f"no mlops.yaml in commit {source.short}",
             hint="Run mlops init, and commit what it wrote",
         )
+    return _parsed(content)
+
+
+@lru_cache(maxsize=64)
+def _parsed(content: bytes) -> Project:
+    """Most commits leave mlops.yaml as it is, and a push may be of a thousand."""
     return parse_project(content, PROJECT_FILE)
 
 

@@ -134,7 +134,8 @@ class Runner:
             self._settle(last, "succeeded", str(record.release))
             note = f"{order.source.short} ran already: {record.run}"
             return Outcome(order.model, record.run, str(record.release), note, fresh=False)
-        if last is None or last.outcome not in ("failed", "nothing"):
+        passed = (claiming.SUPERSEDED, claiming.SKIPPED) if order.patient else ()
+        if last is None or last.outcome not in ("failed", "nothing", *passed):
             return None
         name = claiming.run_name(order.model, order.source, last.attempt)
         failed = last.outcome == "failed"
@@ -178,6 +179,9 @@ class Runner:
         claim = self._claim(order, planned.plan, name, last, lasts)
         if claim is not None:
             claim = self._move(claim, claiming.SUBMITTED, executor=self.executor.name)
+            gone = self._taken_back(order, claim)
+            if gone is not None:
+                return gone
         complaints = Complaints(self.observer)
         try:
             result = self._attend(name, complaints) or self.executor.run(document, complaints)
@@ -187,6 +191,20 @@ class Runner:
                 self._interrupted(claim, str(exc) or claiming.INTERRUPTED, counted=counted)
             raise
         return self._finish(order, claim, result, complaints)
+
+    def _taken_back(self, order: Order, claim: Claim | None) -> Outcome | None:
+        """The answer where something newer was decided before the run began; None where it is still wanted."""
+        if claim is None or claim.document.get("state") == claiming.SUBMITTED:
+            return None
+        name = claim.ref.removeprefix("refs/mlops/runs/")
+        try:
+            found = self.claims.read(name)
+        except GitError:
+            return None
+        last = Decision(0, found) if found is not None else None
+        if last is None or last.outcome != claiming.SUPERSEDED:
+            return None
+        return Outcome(order.model, name, "", last.reason)
 
     def _interrupted(self, claim: Claim | None, reason: str, *, counted: bool) -> Decision | None:
         """Settle what says nothing about the commit: failures of outside systems are counted."""

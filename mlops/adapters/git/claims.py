@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from mlops.adapters.git.failures import failure
@@ -55,53 +56,59 @@ class RunClaims:
         )
         return claim if won else None
 
-    def create(self, documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Claim | None]:
-        """Create claims, run → document, each for itself; None where somebody else was first.
+    def put_each(
+        self,
+        documents: Mapping[str, Mapping[str, Any]],
+        previous: Mapping[str, Claim] = MappingProxyType({}),
+    ) -> dict[str, Claim | None]:
+        """As `put`, for several (run → document; `previous` has those that are there), each for itself.
 
         All blobs are stored at once, and a push takes a hundred. Raises GitError where the remote refuses
         such refs, or cannot be asked: then some may be there.
         """
-        given = {_ref(run): _tokened(document, None) for run, document in documents.items()}
+        given = {_ref(run): _tokened(one, previous.get(run)) for run, one in documents.items()}
         contents = [_content(ref.removeprefix(PREFIX), one) for ref, one in given.items()]
-        blobs = dict(zip(given, self._repository.writer.blobs(contents), strict=True))
+        blobs = self._repository.writer.blobs(contents)
+        updates = [
+            RefUpdate(ref, blob, before.object_id if before else None)
+            for ref, blob, before in zip(given, blobs, map(previous.get, documents), strict=True)
+        ]
         won: set[str] = set()
-        refs = list(blobs)
-        for first in range(0, len(refs), _TOGETHER):
-            some = {ref: blobs[ref] for ref in refs[first : first + _TOGETHER]}
-            won |= self._create_local(some) if self._remote is None else self._create(some)
+        for first in range(0, len(updates), _TOGETHER):
+            some = updates[first : first + _TOGETHER]
+            won |= self._put_here(some) if self._remote is None else self._push_each(some)
         return {
-            ref.removeprefix(PREFIX): Claim(ref, blobs[ref], given[ref]) if ref in won else None
-            for ref in given
+            ref.removeprefix(PREFIX): Claim(ref, blob, given[ref]) if ref in won else None
+            for ref, blob in zip(given, blobs, strict=True)
         }
 
-    def _create(self, blobs: Mapping[str, str]) -> set[str]:
+    def _push_each(self, updates: Sequence[RefUpdate]) -> set[str]:
         """The refs that are ours after one push. Where it does not say so itself the remote is asked."""
         assert self._remote is not None
         remote, won = self._remote, set[str]()
-        doing = f"claiming {_several(blobs)} on {remote.name}"
+        what = updates[0].ref if len(updates) == 1 else f"{len(updates)} decisions"
 
         def once() -> None:
-            left = {ref: blob for ref, blob in blobs.items() if ref not in won}
-            updates = [RefUpdate(ref, blob, None) for ref, blob in left.items()]
-            answer = remote.push(updates, doing=doing, together=False)
+            left = [update for update in updates if update.ref not in won]
+            answer = remote.push(left, doing=f"claiming {what} on {remote.name}", together=False)
             # `=` is the very blob, token and all: an earlier push of ours whose answer was lost
-            won.update(ref for ref in left if answer.flags.get(ref, "!") in "*=")
-            if answer.error is None or won.issuperset(left):
+            won.update(each.ref for each in left if answer.flags.get(each.ref, "!") in "*=+ ")
+            if answer.error is None or won.issuperset(each.ref for each in left):
                 return
             try:
                 there = remote.refs(f"{PREFIX}*")
             except GitError as exc:
                 raise answer.error from exc
-            won.update(ref for ref, blob in left.items() if there.get(ref) == blob)
-            absent = next((ref for ref in left if ref not in there), None)
-            if absent is not None:
-                raise _refused(answer.error, absent, remote.name)
+            won.update(each.ref for each in left if there.get(each.ref) == each.new)
+            for each in left:
+                if each.ref not in won and there.get(each.ref) == each.old:
+                    raise _refused(answer.error, each.ref, remote.name)
 
         patiently(once)
         return won
 
-    def _create_local(self, blobs: Mapping[str, str]) -> set[str]:
-        return {ref for ref, blob in blobs.items() if self._put_local(ref, blob, None)}
+    def _put_here(self, updates: Sequence[RefUpdate]) -> set[str]:
+        return {each.ref for each in updates if self._put_local(each.ref, each.new, each.old)}
 
     def known(self, refs: Mapping[str, str]) -> tuple[Claim, ...]:
         """The claims behind refs (ref → blob) that were listed and brought here before, by name.
@@ -238,10 +245,6 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _several(refs: Mapping[str, str]) -> str:
-    return next(iter(refs)) if len(refs) == 1 else f"{len(refs)} decisions"
 
 
 def _refused(error: GitError, ref: str, remote: str) -> GitError:

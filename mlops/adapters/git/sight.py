@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from mlops.adapters.git.claims import PREFIX, RunClaims
+from mlops.adapters.git.command import check_ref
 from mlops.adapters.git.remote import Remote
 from mlops.adapters.git.repository import Repository
 from mlops.domain.source import Commit
 from mlops.domain.watching import HEADS, TAGS, Tip, Tracked
-from mlops.errors import GitError
+from mlops.errors import GitError, UsageError
 from mlops.ports import Sight
 
 _ROUNDS = 4  # looks at refs that move while they are fetched
@@ -87,7 +88,7 @@ class RemoteTips:
     def _spec(self, remote: Remote, ref: str) -> str:
         """Branches move their remote-tracking refs; a tag moves nothing, as it may be the user's own."""
         if ref.startswith(HEADS):
-            return f"+{ref}:{remote.tracking(ref.removeprefix(HEADS))}"
+            return f"+{ref}:refs/remotes/{remote.name}/{ref.removeprefix(HEADS)}"
         return ref
 
     def _here(self, shas: Iterable[str]) -> set[str]:
@@ -110,9 +111,17 @@ def _listed(text: str, tracked: Tracked) -> _Listed:
         elif ref.endswith(_PEELED):
             if (name := ref.removesuffix(_PEELED)) in tips:
                 tips[name] = sha
-        elif tracked.covers(ref):
+        elif tracked.covers(ref) and _nameable(ref):
             tips[ref] = sha
     return _Listed(tips, claims)
+
+
+def _nameable(ref: str) -> bool:
+    """Whether git would make such a ref: a server may say anything, and refspecs are made of what it says."""
+    try:
+        return check_ref(ref) == ref
+    except UsageError:
+        return False
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:

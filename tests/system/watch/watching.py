@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlops.adapters.git import RunClaims
 from mlops.adapters.git.sight import RemoteTips
+from mlops.adapters.git.steps import FirstParents
 from mlops.domain.source import Commit
-from mlops.domain.watching import Seen, Tracked
+from mlops.domain.watching import Seen, Tracked, WatchConfig
 from mlops.engine import claiming
 from mlops.engine.claiming import Holder
+from mlops.engine.judging import Judge
 from mlops.engine.planning import project_at
 from mlops.engine.watch import Watcher
 
@@ -30,8 +33,8 @@ class Watched:
         *,
         remote: str | None = "origin",
         tracked: Tracked | None = None,
+        each: str = "push",
         dead: Callable[[Mapping[str, Any]], bool] = lambda _: False,
-        **more: Any,
     ) -> None:
         self.sandbox = sandbox
         self.where = where
@@ -42,13 +45,17 @@ class Watched:
             tips=RemoteTips(self.repository, remote, self.claims),
             claims=self.claims,
             reader=self.repository,
-            models=lambda source: project_at(self.repository, source).names,
+            judge=Judge(
+                self.repository,
+                FirstParents(self.repository),
+                partial(project_at, self.repository),
+                WatchConfig(each=each),
+                "environments",
+            ),
             tracked=tracked or Tracked(("main",)),
-            transparent="environments",
             holder=Holder(lambda: ME, dead),
             now=self._now,
             actor="Ada",
-            **more,
         )
 
     def _now(self) -> datetime:
