@@ -20,6 +20,7 @@ from mlops import __version__
 from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.sight import RemoteTips
+from mlops.adapters.git.standin import StandInClaims
 from mlops.adapters.git.steps import FirstParents
 from mlops.adapters.git.tips import fetch_release_tags
 from mlops.cli import wiring_cluster
@@ -108,8 +109,13 @@ class Opened:
         return open_repository(url, self.state / "gitops", fetch=True)
 
     @cached_property
-    def claims(self) -> RunClaims:
-        return RunClaims(self.repository, self.repository.remote_name())
+    def claims(self) -> RunClaims | StandInClaims:
+        from mlops.cli import render  # noqa: PLC0415
+
+        remote = self.repository.remote_name()
+        if remote is None:
+            return RunClaims(self.repository, None)
+        return StandInClaims(self.repository, remote, render.note)
 
     @cached_property
     def data(self) -> DvcStore:

@@ -27,6 +27,7 @@ INTERRUPTED = "interrupted"
 GIVEN_UP = "given up"  # outside systems failed so many attempts that the watcher makes no other
 SKIPPED = "skipped"  # no run is made, and the reason says why
 SUPERSEDED = "superseded"  # something newer was decided before its run began
+OUTCOMES = ("succeeded", FAILED, "nothing", SKIPPED, SUPERSEDED, INTERRUPTED, GIVEN_UP)
 _NAME_BUDGET = 40
 _RUN = re.compile(r"refs/mlops/runs/(?P<subject>.+-[0-9a-f]{12})-(?P<attempt>[0-9]{1,9})\Z")
 
@@ -53,7 +54,9 @@ class Decision:
 
     @property
     def state(self) -> str:
-        return str(self.claim.document.get("state", ""))
+        """`queued`, `claimed`, `submitted` or `outcome`; empty where the claim says none of these."""
+        found = self.claim.document.get("state")
+        return found if found in (QUEUED, CLAIMED, SUBMITTED, SETTLED) else ""
 
     @property
     def run(self) -> str:
@@ -84,6 +87,11 @@ class Decision:
     @property
     def reason(self) -> str:
         return str(self.claim.document.get("reason", ""))
+
+    @property
+    def why(self) -> str:
+        """Why a watcher decided it; empty where nobody watched."""
+        return str(self.claim.document.get("why") or "")
 
     @property
     def release(self) -> str:
