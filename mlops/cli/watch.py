@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import opening, options, render, wiring_cluster
+from mlops.cli import listening, opening, options, render, wiring_cluster
 from mlops.cli.progress import Progress
 from mlops.engine.outcome import Outcome, outcome_json
 from mlops.engine.retrying import moment
@@ -25,6 +25,11 @@ def watch(
     executor: Annotated[
         str, typer.Option(help="Where runs are carried out: local, or tekton.")
     ] = "",
+    listen: listening.Listen = "",
+    secret_file: listening.SecretFile = None,
+    tls_cert: listening.TlsCert = None,
+    tls_key: listening.TlsKey = None,
+    proxy: listening.Proxy = None,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
