@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -13,9 +14,14 @@ import typer
 
 from mlops.cli import listening, opening, options, render, wiring_cluster
 from mlops.cli.progress import Progress
+from mlops.cli.wiring import Opened
+from mlops.domain.watching import Seen, Waiting
+from mlops.engine import claiming
 from mlops.engine.outcome import Outcome, outcome_json
 from mlops.engine.retrying import moment
+from mlops.engine.run import Order
 from mlops.engine.watch import Watcher
+from mlops.errors import MlopsError, RefusedError
 
 
 def watch(
@@ -40,22 +46,58 @@ def watch(
     """
     wiring_cluster.require_executor(executor)
     _end_when_asked()
+    opened = replace(opening.open_project(repo), chosen=executor)
+    watcher = opened.watcher()
     while True:
-        opened = replace(opening.open_project(repo), chosen=executor)
-        watcher = Watcher(
-            opened.repository,
-            partial(opened.runner, Progress(logs=verbose)),
-            "" if opened.project.gitops.url else opened.project.gitops.path,
-            opened.actor,
-        )
-        outcomes = watcher.look(opened.tracked(), opened.models_at)
-        for outcome in outcomes:
-            said = render.fail if outcome.failed else render.note
-            said(f"{outcome.model}: {outcome.note or outcome.release}{_next(outcome)}")
+        outcomes = tuple(_look(opened, watcher, Progress(logs=verbose)))
         if once:
             render.answer([outcome_json(o) for o in outcomes], output, partial(_print, outcomes))
             return 1 if any(o.failed and o.fresh for o in outcomes) else 0
         time.sleep(interval)
+
+
+def _look(opened: Opened, watcher: Watcher, progress: Progress) -> Iterator[Outcome]:
+    """Decide what is new, tell of it, and carry out what waits, one after the other."""
+    seen = watcher.look()
+    waiting = watcher.waiting()
+    left = {each.run for each in waiting}
+    for outcome in _standing(seen, left):
+        _tell(outcome)
+        yield outcome
+    for each in waiting:
+        outcome = _carry_out(opened, each, progress)
+        _tell(outcome)
+        yield outcome
+
+
+def _standing(seen: Sequence[Seen], left: Collection[str]) -> Iterator[Outcome]:
+    """What was decided before, of every tip, and what cannot be decided."""
+    for each in seen:
+        if each.trouble:
+            yield Outcome("", "", "", each.trouble, failed=True)
+        for choice in each.choices:
+            if choice.run not in left:
+                failed = choice.state in (claiming.FAILED, claiming.GIVEN_UP)
+                note = f"{choice.source.short} {choice.state}: {choice.why}"
+                yield Outcome(choice.model, choice.run, choice.release, note, failed, fresh=False)
+
+
+def _carry_out(opened: Opened, waiting: Waiting, progress: Progress) -> Outcome:
+    """A refusal of one (data missing, somebody else is at it) does not keep the others waiting."""
+    model, source = waiting.model, waiting.source
+    order = Order(model, source, actor=opened.actor, patient=True)
+    try:
+        return opened.runner(progress, source).carry_out(order)
+    except RefusedError as exc:
+        return Outcome(model, "", "", str(exc), failed=True)
+    except MlopsError as exc:
+        return Outcome(model, "", "", f"{source.short} is not decided: {exc}", failed=True)
+
+
+def _tell(outcome: Outcome) -> None:
+    said = render.fail if outcome.failed else render.note
+    before = f"{outcome.model}: " if outcome.model else ""
+    said(f"{before}{outcome.note or outcome.release}{_next(outcome)}")
 
 
 def _end_when_asked() -> None:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from mlops import __version__
 from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
-from mlops.adapters.git.tips import fetch_release_tags, tips
+from mlops.adapters.git.sight import RemoteTips
+from mlops.adapters.git.tips import fetch_release_tags
 from mlops.cli import wiring_cluster
 from mlops.cli.waiting import ToldBranch
 from mlops.domain.digest import ImageRef, ReleaseId
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mlops.adapters.registry.store import RegistryStore
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
+    from mlops.engine.watch import Watcher
     from mlops.ports import ImageCopies, ImageReader, ImageStore, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
@@ -343,9 +345,24 @@ class Opened:
         project = self.planner.project(source)
         return (project.model(model).name,) if model else project.names
 
-    def tracked(self) -> tuple[Commit, ...]:
-        """The tips of the tracked branches, freshly fetched."""
-        return tips(self.repository, self.project.branches)
+    def watcher(self) -> Watcher:
+        """What looks at this project's remote; to be kept from look to look."""
+        from mlops.domain.watching import Tracked  # noqa: PLC0415
+        from mlops.engine.claiming import Holder  # noqa: PLC0415
+        from mlops.engine.planning import project_at  # noqa: PLC0415
+        from mlops.engine.watch import Watcher  # noqa: PLC0415
+
+        return Watcher(
+            tips=RemoteTips(self.repository, self.repository.remote_name(), self.claims),
+            claims=self.claims,
+            reader=self.repository,
+            models=lambda source: project_at(self.repository, source).names,
+            tracked=Tracked(self.project.branches, self.project.tags),
+            transparent="" if self.project.gitops.url else self.project.gitops.path,
+            holder=Holder(holder.me, holder.dead),
+            now=self.now,
+            actor=self.actor,
+        )
 
     def inside(self, paths: list[str]) -> list[str]:
         """Paths as typed, seen from the root. Raises UsageError for one outside the project."""

@@ -141,6 +141,13 @@ def _branch(text: str) -> str:
     return text
 
 
+def _tag(text: str) -> str:
+    try:
+        return _branch(text)
+    except ValueError as exc:
+        raise ValueError("expected a tag, or a glob of tags such as v*") from exc
+
+
 def _plain_branch(text: str) -> str:
     if any(char in text for char in "*?["):
         raise ValueError("expected the name of one branch")
@@ -257,6 +264,7 @@ TreePath = Annotated[str, AfterValidator(inside)]
 Glob = Annotated[str, AfterValidator(inside)]
 Branch = Annotated[str, AfterValidator(_plain_branch)]
 BranchGlob = Annotated[str, AfterValidator(_branch)]
+TagGlob = Annotated[str, AfterValidator(_tag)]
 GitUrl = Annotated[str, AfterValidator(_url)]
 Registry = Annotated[str, AfterValidator(_registry)]
 RemoteRegistry = Annotated[str, AfterValidator(_remote)]

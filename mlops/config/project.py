@@ -23,6 +23,7 @@ from mlops.config.fields import (
     Registry,
     Single,
     Some,
+    TagGlob,
     TaskImage,
     Text,
     Timeout,
@@ -32,6 +33,7 @@ from mlops.config.fields import (
 )
 from mlops.config.gate import GateSection
 from mlops.config.validation import Section, schema_of, validate
+from mlops.config.watch import WatchSection
 from mlops.documents import load
 from mlops.domain.cluster import SIZE, USER, ClusterConfig
 from mlops.domain.project import (
@@ -303,6 +305,13 @@ class ProjectSection(Section):
     branches: Annotated[tuple[BranchGlob, ...], Some, Distinct] = Field(
         default=("main",), description="globs of the branches that `mlops watch` tracks"
     )
+    tags: Annotated[tuple[TagGlob, ...], Distinct] = Field(
+        default=(),
+        description="globs of the tags that `mlops watch` tracks; never those of releases, `mlops/…`",
+    )
+    watch: WatchSection = Field(
+        default=WatchSection(), description="how `mlops watch` decides what to run"
+    )
     gitops: GitOpsSection = Field(
         default=GitOpsSection(), description="where pins and release records live"
     )
@@ -367,6 +376,8 @@ class ProjectSection(Section):
             self.runtime,
             self.images,
             self.cluster.frozen(),
+            self.tags,
+            self.watch.frozen(),
         )
 
 

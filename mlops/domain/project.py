@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from mlops.domain.cluster import SIZE, ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.run import Resources
+from mlops.domain.watching import WatchConfig
 from mlops.errors import UsageError
 
 LOCK = "requirements.lock"
@@ -120,8 +121,8 @@ class ModelConfig:
 @dataclass(frozen=True, slots=True)
 class Project:
     """mlops.yaml. `registry` is `oci:DIRECTORY` or `host[:port]/prefix`; `environments` stand in
-    promotion order; `branches` are the globs of the tracked branches, `images` those that Tekton documents name by
-    tag."""
+    promotion order; `branches` and `tags` are the globs of the tracked branches and tags, `images` those that
+    Tekton documents name by tag."""
 
     name: str
     models: tuple[ModelConfig, ...]
@@ -133,6 +134,8 @@ class Project:
     runtime: str = "auto"
     images: tuple[str, ...] = ()
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tags: tuple[str, ...] = ()
+    watch: WatchConfig = field(default_factory=WatchConfig)
 
     @property
     def layout(self) -> str | None:

@@ -1,23 +1,33 @@
 """Claims: one decision for each commit and model, made once, by whoever wins it.
 
-A claim goes claimed → submitted → outcome. One whose holder died before its outcome is taken over.
+A claim goes queued → claimed → submitted → outcome: a watcher queues it before anything runs, `mlops run`
+begins with claiming, or takes over what is queued. One whose holder died before its outcome is taken over.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from mlops.domain.source import Commit
+from mlops.domain.watching import Tip
 from mlops.ports import Claim, Claims, Clock
 
+QUEUED = "queued"
+CLAIMED = "claimed"
+SUBMITTED = "submitted"
 SETTLED = "outcome"
+FAILED = "failed"
 INTERRUPTED = "interrupted"
 GIVEN_UP = "given up"  # outside systems failed so many attempts that the watcher makes no other
+SKIPPED = "skipped"  # no run is made, and the reason says why
+SUPERSEDED = "superseded"  # something newer was decided before its run began
 _NAME_BUDGET = 40
+_RUN = re.compile(r"refs/mlops/runs/(?P<subject>.+-[0-9a-f]{12})-(?P<attempt>[0-9]{1,9})\Z")
 
 
 def run_name(model: str, source: Commit, attempt: int) -> str:
@@ -45,6 +55,20 @@ class Decision:
         return str(self.claim.document.get("state", ""))
 
     @property
+    def run(self) -> str:
+        return self.claim.ref.removeprefix("refs/mlops/runs/")
+
+    @property
+    def queued(self) -> bool:
+        """Whether it was decided that a run is made, and nobody began it: it has no holder."""
+        return self.state == QUEUED
+
+    @property
+    def stands(self) -> str:
+        """The state, or once it has one the outcome: what people are told."""
+        return self.outcome or self.state
+
+    @property
     def open(self) -> bool:
         """Whether the decision is still to be carried out: claimed, submitted, or ended by what says
         nothing about the commit."""
@@ -52,7 +76,8 @@ class Decision:
 
     @property
     def outcome(self) -> str:
-        """`succeeded`, `failed`, `nothing`, `interrupted` or `given up`; empty before the outcome."""
+        """`succeeded`, `failed`, `nothing`, `skipped`, `superseded`, `interrupted` or `given up`; empty
+        before the outcome."""
         return str(self.claim.document.get("outcome", "")) if self.state == SETTLED else ""
 
     @property
@@ -87,6 +112,16 @@ class Decision:
         return found if found.tzinfo else None
 
     @property
+    def since(self) -> datetime | None:
+        """When it was decided, aware; None where that was not said."""
+        document = self.claim.document
+        try:
+            found = datetime.fromisoformat(str(document.get("decided") or document.get("since")))
+        except ValueError:
+            return None
+        return found if found.tzinfo else None
+
+    @property
     def holder(self) -> Mapping[str, Any]:
         found = self.claim.document.get("holder")
         return found if isinstance(found, Mapping) else {}
@@ -101,6 +136,54 @@ def newest(claims: Claims, model: str, source: Commit) -> Decision | None:
         if attempt.isdigit() and claim.ref.endswith(prefix + attempt):
             found.append(Decision(int(attempt), claim))
     return max(found, key=lambda decision: decision.attempt, default=None)
+
+
+def subject(model: str, source: Commit) -> str:
+    """What every claim on a commit and model begins with; the attempt follows."""
+    return run_name(model, source, 0)[: -len("-0")]
+
+
+def decisions(claims: Iterable[Claim]) -> dict[str, Decision]:
+    """Of all claims, by `subject`, the one of the last attempt."""
+    found: dict[str, Decision] = {}
+    for claim in claims:
+        match = _RUN.match(claim.ref)
+        if match is None:
+            continue
+        decision = Decision(int(match["attempt"]), claim)
+        last = found.get(match["subject"])
+        if last is None or last.attempt < decision.attempt:
+            found[match["subject"]] = decision
+    return found
+
+
+def queue(
+    model: str, source: Commit, tip: Tip, why: str, actor: str, since: datetime
+) -> tuple[str, dict[str, Any]]:
+    """The name of the first run of a model at a source, and its claim in state `queued`: decided because a ref
+    stood at `tip`, `why` in words. It has a token of its own, and no holder."""
+    name = run_name(model, source, 1)
+    return name, {
+        "run": name,
+        "model": model,
+        "source": source.sha,
+        "ref": tip.ref,
+        "tip": tip.commit.sha,
+        "why": why,
+        "state": QUEUED,
+        "token": secrets.token_hex(16),
+        "actor": actor,
+        "since": since.isoformat(),
+    }
+
+
+def inherited(last: Decision | None) -> dict[str, Any]:
+    """What the claim of a run keeps of the decision that was queued: for which ref and tip, why, and since when."""
+    if last is None or not last.claim.document.get("ref"):
+        return {}
+    kept = ("ref", "tip", "why", "decided")
+    found = {key: last.claim.document[key] for key in kept if key in last.claim.document}
+    return {"decided": last.claim.document.get("since"), **found}
 
 
 def document(
@@ -119,7 +202,7 @@ def document(
         "model": model,
         "source": source.sha,
         "plan": plan,
-        "state": "claimed",
+        "state": CLAIMED,
         "token": secrets.token_hex(16),
         "holder": dict(holder.me()),
         "actor": actor,

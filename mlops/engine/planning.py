@@ -59,6 +59,17 @@ class Planned:
     needs: tuple[str, ...] | None  # DVC-tracked paths that training reads; None: all of them
 
 
+def project_at(reader: SourceReader, source: Commit) -> Project:
+    """mlops.yaml at a source. Raises UsageError where there is none, ConfigError where it is wrong."""
+    content = reader.read(source, PROJECT_FILE)
+    if content is None:
+        raise UsageError(
+            f"no mlops.yaml in commit {source.short}",
+            hint="Run mlops init, and commit what it wrote",
+        )
+    return parse_project(content, PROJECT_FILE)
+
+
 @dataclass(frozen=True, slots=True)
 class Planner:
     """Reads sources and plans; writes nothing."""
@@ -69,13 +80,7 @@ class Planner:
 
     def project(self, source: Commit) -> Project:
         """mlops.yaml at a source. Raises UsageError where there is none, ConfigError where it is wrong."""
-        content = self.reader.read(source, PROJECT_FILE)
-        if content is None:
-            raise UsageError(
-                f"no mlops.yaml in commit {source.short}",
-                hint="Run mlops init, and commit what it wrote",
-            )
-        return parse_project(content, PROJECT_FILE)
+        return project_at(self.reader, source)
 
     def lock(self, source: Commit) -> ProjectLock | None:
         content = self.reader.read(source, LOCK_FILE)

@@ -101,6 +101,8 @@ class Runner:
     def _attempt(self, order: Order, last: Decision | None) -> int:
         if last is None:
             return 1
+        if last.queued:
+            return last.attempt
         if not last.open:
             return last.attempt + 1
         if last.state == claiming.SETTLED:
@@ -142,8 +144,11 @@ class Runner:
         return Outcome(order.model, name, last.release, note, failed=failed, fresh=False)
 
     def _settle(self, last: Decision | None, outcome: str, release: str) -> None:
-        """Finish a claim whose holder died between the release and its outcome."""
-        if last is None or last.state == claiming.SETTLED or not self.holder.dead(last.holder):
+        """Finish a claim whose holder died between the release and its outcome, or that waits for a run which
+        was made already."""
+        if last is None or last.state == claiming.SETTLED:
+            return
+        if not last.queued and not self.holder.dead(last.holder):
             return
         self._move(last.claim, claiming.SETTLED, outcome=outcome, release=release, reason="")
 
@@ -172,7 +177,7 @@ class Runner:
         lasts = max(spec.timeout, spec.train_timeout) + 2 * _SLACK
         claim = self._claim(order, planned.plan, name, last, lasts)
         if claim is not None:
-            claim = self._move(claim, "submitted", executor=self.executor.name)
+            claim = self._move(claim, claiming.SUBMITTED, executor=self.executor.name)
         complaints = Complaints(self.observer)
         try:
             result = self._attend(name, complaints) or self.executor.run(document, complaints)
@@ -228,7 +233,8 @@ class Runner:
         dead = last.claim if last is not None and taken else None
         fresh = claiming.document(
             name, order.model, order.source, plan.summary, self.holder, self.now, order.actor, lasts
-        ) | ({} if order.again else retrying.carried(last))
+        )
+        fresh |= claiming.inherited(last) | ({} if order.again else retrying.carried(last))
         try:
             won = self.claims.put(name, fresh, dead)
         except GitError as exc:

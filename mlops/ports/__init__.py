@@ -14,6 +14,7 @@ from mlops.domain.digest import ImageRef
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
 from mlops.domain.source import Commit, DataObject
+from mlops.domain.watching import Tip, Tracked
 from mlops.ports.images import BaseImages as BaseImages
 from mlops.ports.images import Bind as Bind
 from mlops.ports.images import ImageCopies as ImageCopies
@@ -237,6 +238,31 @@ class Claims(Protocol):
     def list(self, prefix: str = "") -> tuple[Claim, ...]: ...
     def put(self, run: str, document: Mapping[str, Any], previous: Claim | None) -> Claim | None:
         """Create (previous None) or move the claim; None where somebody else was first."""
+        ...
+
+    def create(self, documents: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Claim | None]:
+        """Create claims, run → document, as many as they are in few exchanges, each for itself: run → the
+        claim, None where somebody else was first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What one look saw: the tracked tips, by ref, all of them here now, and every claim, by name.
+
+    `fresh` is False where the remote answered what it answered before.
+    """
+
+    tips: tuple[Tip, ...]
+    claims: tuple[Claim, ...]
+    fresh: bool
+
+
+class Tips(Protocol):
+    """Looks at a repository's remote, or at the repository itself where it has none."""
+
+    def look(self, tracked: Tracked) -> Sight:
+        """Ask once; where the answer differs from the last one, bring what is new here. Raises GitError."""
         ...
 
 

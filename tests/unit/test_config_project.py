@@ -24,6 +24,7 @@ from mlops.domain.project import (
     WorkspaceConfig,
 )
 from mlops.domain.run import Resources
+from mlops.domain.watching import WatchConfig
 from mlops.errors import ConfigError, UsageError
 
 calm = settings(deadline=None)  # the machine may be busy
@@ -35,6 +36,8 @@ name: spam-filter
 registry: registry.example.com:5000/ml
 environments: [dev, staging, prod]
 branches: [main, release/*]
+tags: ["v*"]
+watch: {each: commit, concurrency: cancel-superseded, runs: 3, skip: ["[no run]"]}
 gitops:
   url: git@example.com:ml/deploy.git
   branch: mlops-environments
@@ -94,6 +97,8 @@ def test_every_key_reaches_the_frozen_value():
         registry="registry.example.com:5000/ml",
         environments=("dev", "staging", "prod"),
         branches=("main", "release/*"),
+        tags=("v*",),
+        watch=WatchConfig("commit", "cancel-superseded", 3, ("[no run]",)),
         gitops=GitOpsConfig(
             url="git@example.com:ml/deploy.git",
             branch="mlops-environments",
@@ -242,6 +247,10 @@ def test_what_is_no_project_is_refused(text, error):
         ("environments: [dev, a/b]", "environments[1]: expected lower case letters"),
         ("environments: dev", "environments: expected a list; found 'dev'"),
         ("environments: [dev, no]", 'environments[1]: expected a string; YAML reads no as false: write "no"'),
+        ("tags: [-x]", "tags[0]: expected a tag"),
+        ("watch: {each: branch}", "watch.each: expected"),
+        ("watch: {runs: 0}", "watch.runs: expected"),
+        ("watch: {skip: ['']}", "watch.skip[0]: expected"),
         ("branches: [-x]", "branches[0]: expected a branch"),
         ("branches: [a..b]", "branches[0]: expected a branch"),
         ("branches: ['a b']", "branches[0]: expected a branch"),

@@ -110,10 +110,24 @@ class Remote:
 
         return patiently(once)
 
-    def push(self, updates: Sequence[RefUpdate], *, doing: str) -> PushAnswer:
-        """Push all of `updates` or none, each compared and swapped. Raises GitError only where git
-        cannot run at all; a refusal and a lost connection are in the answer."""
-        several = ["--atomic"] if len(updates) > 1 else []
+    def listing(self) -> str:
+        """Every ref of the remote, in one exchange: lines of `git ls-remote`, the object id, a tab, the ref,
+        and below an annotated tag what it leads to, as `<ref>^{}`."""
+        doing = f"asking {self.name} what it has"
+
+        def once() -> str:
+            return self.git.text(
+                "ls-remote", "--quiet", "--", self.name, doing=doing, timeout=_TIMEOUT
+            )
+
+        return patiently(once)
+
+    def push(
+        self, updates: Sequence[RefUpdate], *, doing: str, together: bool = True
+    ) -> PushAnswer:
+        """Push `updates`, each compared and swapped: all of them or none, or each for itself. Raises GitError
+        only where git cannot run at all; a refusal and a lost connection are in the answer."""
+        several = ["--atomic"] if together and len(updates) > 1 else []
         leases = [f"--force-with-lease={update.ref}:{update.old or ''}" for update in updates]
         try:
             done = self.git.attempt(

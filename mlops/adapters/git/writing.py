@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,10 +64,14 @@ class Writer:
 
     def blob(self, content: bytes) -> str:
         """Store bytes as they are (no filters, no line ends), and give the blob's id."""
+        return self.blobs((content,))[0]
+
+    def blobs(self, contents: Iterable[bytes]) -> list[str]:
+        """As `blob`, for several at once."""
         new = NewObjects(self._objects.id_bytes)
-        name = new.add("blob", content)
+        names = [new.add("blob", content) for content in contents]
         new.store(self._git)
-        return name
+        return names
 
     def tree(self, base: str | None, files: Mapping[str, bytes | None]) -> str:
         """The id of the tree `base` with these files written (None: removed).
