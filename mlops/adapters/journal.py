@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -161,13 +161,15 @@ class Journal:
             self.failures += 1
             self.trouble = exc.message
             for job in added:
-                job.answer.set_exception(exc)
+                with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+                    job.answer.set_exception(exc)
             return
         self.trouble = ""
         if Kept.NEW in kept:
             self._came.set()
         for job, answer in zip(added, kept, strict=True):
-            job.answer.set_result(answer)
+            with contextlib.suppress(InvalidStateError):
+                job.answer.set_result(answer)
 
     def _commit(self, jobs: Sequence[_Add | _Finish]) -> list[Kept]:
         """What became of each that was to be added, all of it on the disk."""

@@ -112,9 +112,7 @@ def listening(state: Path, options: Options) -> Iterator[Listening | None]:
         stack.callback(journal.close)
         registry = CollectorRegistry()
         metrics = intake.IntakeMetrics(registry, journal)
-        app = intake.Application(
-            journal, secrets, metrics, Telling(render.note), intake.Limits()
-        )
+        app = intake.Application(journal, secrets, metrics, Telling(render.note), intake.Limits())
         listener = intake.Listener(
             bound, app, metrics.refuse_connection, encryption=encryption, proxies=proxies
         )

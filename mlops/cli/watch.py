@@ -42,18 +42,28 @@ def watch(
 ) -> int:
     """Decide every new tip of the tracked branches: at most one run for each model.
 
-    Examples:  mlops watch --once    mlops watch --interval 10
+    Examples:  mlops watch --once    mlops watch --interval 10    mlops watch --listen 127.0.0.1:8080
     """
     wiring_cluster.require_executor(executor)
+    asked = listening.Options(listen, secret_file, tls_cert, tls_key, tuple(proxy or ()))
+    asked.check(once=once)
     _end_when_asked()
     opened = replace(opening.open_project(repo), chosen=executor)
     watcher = opened.watcher()
-    while True:
-        outcomes = tuple(_look(opened, watcher, Progress(logs=verbose)))
-        if once:
-            render.answer([outcome_json(o) for o in outcomes], output, partial(_print, outcomes))
-            return 1 if any(o.failed and o.fresh for o in outcomes) else 0
-        time.sleep(interval)
+    with listening.listening(opened.state, asked) as heard:
+        while True:
+            pending = heard.deliveries.pending() if heard else ()
+            outcomes = tuple(_look(opened, watcher, Progress(logs=verbose)))
+            if once:
+                render.answer(
+                    [outcome_json(o) for o in outcomes], output, partial(_print, outcomes)
+                )
+                return 1 if any(o.failed and o.fresh for o in outcomes) else 0
+            if heard is None:
+                time.sleep(interval)
+                continue
+            heard.deliveries.done([each.number for each in pending], "looked")
+            heard.deliveries.wait(interval)
 
 
 def _look(opened: Opened, watcher: Watcher, progress: Progress) -> Iterator[Outcome]:

@@ -101,8 +101,7 @@ class Application:
 
     async def _deliver(self, scope: Scope, receive: Receive) -> Answer:
         secrets = self._secrets.current()
-        # before the body is read: what follows it (trailers) is added to the same list
-        raw = list(scope["headers"])
+        raw = scope["headers"]
         headers = webhooks.headers_of(raw)
         try:
             body = await read_body(raw, receive, self._limits.body, self._limits.arrival)

@@ -47,7 +47,8 @@ class Connection(HttpToolsProtocol):
         self._most = most
         self._turned_away = turned_away
         self._deadline: asyncio.TimerHandle | None = None
-        self._in_head = True
+        self._in_head = True  # or between two requests
+        self._begun = False  # whether a byte of the head has come
         self._head = 0  # bytes of the head that came so far
         self._named = 0  # bytes of its URL and headers
         self._too_large = False
@@ -62,6 +63,13 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect(None)
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whoever has sent all may say so, and is answered; whoever breaks off is let go at once."""
+        if self._answering and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            return True
+        return False
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -78,7 +86,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _AHEAD:
             self._too_large = True
             raise _TooLargeError
-        self._in_head, self._named = True, 0
+        self._in_head, self._begun, self._named = True, True, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -90,10 +98,11 @@ class Connection(HttpToolsProtocol):
         if len(self.headers) >= MOST_HEADERS:
             self._too_large = True
             raise _TooLargeError
-        super().on_header(name, value)
+        if self._in_head:  # what follows a body in pieces would stand among the headers
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head = False, 0
+        self._in_head, self._begun, self._head = False, False, 0
         self._expect(WHOLE_SECONDS)
         super().on_headers_complete()
 
@@ -103,7 +112,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         if not self.transport.is_closing():  # where it is, the deadline stands until it has closed
-            self._expect(WHOLE_SECONDS if self.pipeline else None)
+            self._expect(WHOLE_SECONDS if self.pipeline else HEAD_SECONDS if self._begun else None)
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -113,6 +122,10 @@ class Connection(HttpToolsProtocol):
         else:
             self._turned_away("no_http")
             super().send_400_response(msg)
+
+    @property
+    def _answering(self) -> bool:
+        return bool(self.cycle) and not self.cycle.response_complete
 
     def _count(self, size: int) -> None:
         self._named += size
@@ -127,8 +140,7 @@ class Connection(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._deadline = None
-        answering = self.cycle is not None and not self.cycle.response_complete
-        if self.transport.is_closing() or answering:
+        if self.transport.is_closing() or self._answering:
             self._turned_away("too_slow")
             self.transport.abort()
         else:

@@ -35,6 +35,8 @@ async def read_body(
     """The body, or why it is not read. What is too large is read and thrown away up to a limit, so that whoever
     sent it hears the answer. Raises SlowError."""
     refused = _unwanted(headers, most)
+    if refused is not None and any(name == b"expect" for name, _ in headers):
+        return refused  # who asks before sending has sent nothing
     try:
         async with asyncio.timeout(seconds):
             if refused is None:

@@ -11,7 +11,9 @@ _PAUSE = 10.0  # seconds between two lines of one kind
 class Telling:
     """Lines by kind; what was left out meanwhile is counted in the next."""
 
-    def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._say = say
         self._clock = clock
         self._last: dict[str, float] = {}
