@@ -24,24 +24,52 @@ def locked(
     Raises `error`, naming `what` and who holds it, where the time runs out, or where the file cannot
     be written. Threads exclude each other as processes do.
     """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as exc:
-        raise error(f"cannot lock {what}: {exc.strerror} ({path})") from exc
+    descriptor = _open(path, what, error)
     try:
         if not _acquire(descriptor, patience):
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "somebody"
             raise error(
-                f"{what} is locked by {holder} for over {patience:g} s",
+                f"{what} is locked by {_holder(descriptor)} for over {patience:g} s",
                 hint="Wait for it to end, or end that process",
                 retryable=True,
             )
-        with contextlib.suppress(OSError):  # a full disk must not keep anybody from reading
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+        _sign(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def taken(
+    path: Path, *, what: str, error: type[OutsideError], patience: float = 0.0, remark: str = ""
+) -> int | str:
+    """Take the lock, to be closed to give it up; or who holds it still, after `patience` seconds.
+
+    `remark` is what others read beside our name. Raises `error` where the file cannot be written.
+    """
+    descriptor = _open(path, what, error)
+    if _acquire(descriptor, patience):
+        _sign(descriptor, remark)
+        return descriptor
+    holder = _holder(descriptor)
+    os.close(descriptor)
+    return holder
+
+
+def _open(path: Path, what: str, error: type[OutsideError]) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as exc:
+        raise error(f"cannot lock {what}: {exc.strerror} ({path})") from exc
+
+
+def _sign(descriptor: int, remark: str = "") -> None:
+    with contextlib.suppress(OSError):  # a full disk must not keep anybody from reading
+        me = f"process {os.getpid()} on {os.uname().nodename}"
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{me}{remark}\n".encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "somebody"
 
 
 def _acquire(descriptor: int, patience: float) -> bool:

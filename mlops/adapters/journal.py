@@ -33,6 +33,9 @@ _GIVEN_AT_ONCE = 2_000
 _OTHERS = 1.0  # seconds between two questions for what another process wrote
 _PRUNE = 60.0  # seconds between two prunings
 
+_PENDING = """
+SELECT number, document FROM deliveries WHERE outcome IS NULL AND number > ? ORDER BY number LIMIT ?
+"""
 _ADD = """
 INSERT INTO deliveries (provider, id, digest, received, document) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (provider, id) DO NOTHING
@@ -105,10 +108,11 @@ class Journal:
             self._came.wait(min(left, _OTHERS))
         return True
 
-    def pending(self) -> tuple[Pending, ...]:
+    def pending(self, after: int = 0) -> tuple[Pending, ...]:
         self._came.clear()
         rows = self._file.read(
-            "SELECT number, document FROM deliveries WHERE outcome IS NULL ORDER BY number LIMIT ?",
+            _PENDING,
+            after,
             _GIVEN_AT_ONCE,
         )
         self._given = rows[-1][0] if rows else self._given

@@ -12,6 +12,7 @@ import typer
 from mlops.adapters.git import discover
 from mlops.cli import answers, options, render, wiring
 from mlops.config.project import schema as project_schema
+from mlops.config.watchlist import schema as watchlist_schema
 from mlops.engine.check import check as checked
 from mlops.errors import UsageError
 
@@ -53,6 +54,9 @@ def _print(faults: tuple[str, ...], files: tuple[str, ...]) -> None:
 @app.command()
 def schema(
     *,
+    watcher: Annotated[
+        bool, typer.Option("--watcher", help="Of watcher.yaml, the file of `mlops watch --config`.")
+    ] = False,
     answer: Annotated[
         str,
         typer.Option(
@@ -62,9 +66,12 @@ def schema(
         ),
     ] = "",
 ) -> None:
-    """Print the JSON schema of mlops.yaml, for editors; or of what a command answers, for programs.
+    """Print the JSON schema of mlops.yaml or watcher.yaml, for editors; or of what a command answers, for programs.
 
     Examples:  mlops config schema    mlops config schema --answer history
     """
+    if answer and watcher:
+        raise UsageError("--watcher and --answer name two schemas", hint="Give one of them")
     found = answers.schema(answer) if answer else project_schema()
+    found = watchlist_schema() if watcher else found
     render.raw(json.dumps(found, indent=2, sort_keys=True) + "\n")

@@ -8,7 +8,7 @@ import typer
 
 from mlops import __version__, resources
 from mlops.adapters.checkout import Checkout
-from mlops.cli import options, render
+from mlops.cli import init_hook, options, render
 from mlops.config import toolimage
 from mlops.engine.init import Order, Scaffold, Templates, plan, write
 from mlops.errors import UsageError
@@ -28,8 +28,18 @@ _UrlOption = Annotated[
 _TOOL = f"ghcr.io/mlops-gitops/mlops:{__version__}"  # where this installation names no image
 
 
+_HookOption = Annotated[
+    bool,
+    typer.Option(
+        "--hook",
+        help="Instead: let each push to the bare repository here (or --repo) start mlops watch --once.",
+    ),
+]
+
+
 def init(
     *,
+    hook: _HookOption = False,
     gitops_branch: _BranchOption = "",
     gitops_url: _UrlOption = "",
     repo: options.Repo = options.HERE,
@@ -43,6 +53,8 @@ def init(
     Model, dependencies and pipeline are found out from its files. Nothing that is there is
     changed, and nothing is committed; the next commands are printed.
     """
+    if hook:
+        return init_hook.install(repo, dry_run=dry_run, output=output)
     tree = Checkout(repo)
     found = plan(tree, _templates(), Order(gitops_branch, gitops_url))
     _explain(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlops.cli import render
+from mlops.cli.watched import WatchedProject
+from mlops.engine.daemon import Daemon
+from mlops.engine.relay import Relay
 from mlops.errors import UsageError
 from mlops.ports import Deliveries
 
@@ -89,6 +93,25 @@ class Listening:
 
 
 @contextlib.contextmanager
+def heeded(
+    state: Path, options: Options, daemon: Daemon, watched: Sequence[WatchedProject]
+) -> Iterator[None]:
+    """During the block, have the daemon look where deliveries say so. Raises as `listening` does."""
+    with listening(state, options) as heard:
+        if heard is None:
+            yield
+            return
+        relay = Relay(
+            heard.deliveries, daemon.ask, lambda: {each.name: each.urls for each in watched}
+        )
+        relay.start()
+        try:
+            yield
+        finally:
+            relay.stop()
+
+
+@contextlib.contextmanager
 def listening(state: Path, options: Options) -> Iterator[Listening | None]:
     """Listen during the block, with the journal in the directory `state`; None where nobody asked for it.
 
@@ -104,6 +127,8 @@ def listening(state: Path, options: Options) -> Iterator[Listening | None]:
     from mlops.adapters.journal import Journal  # noqa: PLC0415
 
     secrets = intake.WebhookSecrets(options.secret_file)
+    for name in intake.VARIABLES:
+        os.environ.pop(name, None)  # no program that is started from here on needs them
     encryption, proxies = _encryption(options), _networks(options.proxy)
     with contextlib.ExitStack() as stack:
         bound = intake.bound(options.listen)

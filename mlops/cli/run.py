@@ -38,6 +38,14 @@ def run(
             "plan trains; to compare, or after a failure.",
         ),
     ] = False,
+    patient: Annotated[
+        bool,
+        typer.Option(
+            "--patient",
+            help="As `mlops watch` runs it: after a failure of an outside system no sooner than the next "
+            "attempt is due.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Leave the steps' own output to the logs.")
     ] = False,
@@ -67,7 +75,9 @@ def run(
     runner = opened.runner(seen, source)
     outcomes, code = [], 0
     for name in opened.models_at(source, model):
-        order = Order(name, source, again=again, pin=not no_pin, actor=opened.actor)
+        order = Order(
+            name, source, again=again, pin=not no_pin, actor=opened.actor, patient=patient
+        )
         try:
             with seen.shown(name):
                 outcome = runner.carry_out(order)

@@ -1,33 +1,39 @@
-"""`mlops watch`: one decision for every observed tip of the tracked branches."""
+"""`mlops watch`: one decision for every observed tip of the tracked branches, in one repository or in many."""
 
 from __future__ import annotations
 
-import os
 import signal
-import time
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from mlops.cli import listening, opening, options, render, wiring_cluster
-from mlops.cli.progress import Progress
-from mlops.cli.wiring import Opened
-from mlops.domain.watching import Seen, Waiting
-from mlops.engine import claiming
+from mlops.cli.watched import WatchedProject
+from mlops.config.watchlist import parse_watchlist
+from mlops.domain.lineup import Queued
+from mlops.domain.watchlist import INTERVAL, Watched
+from mlops.engine.daemon import Daemon, Looked
 from mlops.engine.outcome import Outcome, outcome_json
 from mlops.engine.retrying import moment
-from mlops.engine.run import Order
-from mlops.engine.watch import Watcher
-from mlops.errors import MlopsError, RefusedError
+from mlops.errors import MlopsError, UsageError
+from mlops.ports.children import Child
 
 
 def watch(
     *,
     once: Annotated[bool, typer.Option("--once", help="Look once, decide, and end.")] = False,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=1.0)] = 30.0,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=1.0)] = INTERVAL,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Watch the repositories of this file, instead of the one here."
+        ),
+    ] = None,
     executor: Annotated[
         str, typer.Option(help="Where runs are carried out: local, or tekton.")
     ] = "",
@@ -42,79 +48,133 @@ def watch(
 ) -> int:
     """Decide every new tip of the tracked branches: at most one run for each model.
 
-    Examples:  mlops watch --once    mlops watch --interval 10    mlops watch --listen 127.0.0.1:8080
+    Each run is carried out by a process of its own, which goes on where the watcher ends.
+
+    Examples:  mlops watch --once    mlops watch --config watcher.yaml    mlops watch --listen 127.0.0.1:8080
     """
     wiring_cluster.require_executor(executor)
     asked = listening.Options(listen, secret_file, tls_cert, tls_key, tuple(proxy or ()))
     asked.check(once=once)
-    _end_when_asked()
-    opened = replace(opening.open_project(repo), chosen=executor)
-    watcher = opened.watcher()
-    with listening.listening(opened.state, asked) as heard:
-        while True:
-            pending = heard.deliveries.pending() if heard else ()
-            outcomes = tuple(_look(opened, watcher, Progress(logs=verbose)))
-            if once:
-                render.answer(
-                    [outcome_json(o) for o in outcomes], output, partial(_print, outcomes)
-                )
-                return 1 if any(o.failed and o.fresh for o in outcomes) else 0
-            if heard is None:
-                time.sleep(interval)
-                continue
-            heard.deliveries.done([each.number for each in pending], "looked")
-            heard.deliveries.wait(interval)
+    quiet = () if verbose else ("--quiet",)
+    if config is None:
+        root = opening.open_project(repo).root
+        here = Watched(root.name, interval=interval)
+        listed = [WatchedProject(here, root, executor, quiet, once)]
+        total, state = 0, root / ".mlops" / "watch"
+    else:
+        listed, total, state = _listed(config, executor, quiet, once=once)
+    told = _Told(several=len(listed) > 1, once=once)
+    daemon = Daemon(listed, told, total)
+    ending = _end_when_asked(daemon)
+    with listening.heeded(state, asked, daemon, listed):
+        left = daemon.once() if once else daemon.run()
+    if ending:
+        return _ended(ending[0], left)
+    if once:
+        answer = [outcome_json(each) for each in told.outcomes]
+        render.answer(answer, output, partial(_print, told.outcomes))
+        return told.code
+    return 0
 
 
-def _look(opened: Opened, watcher: Watcher, progress: Progress) -> Iterator[Outcome]:
-    """Decide what is new, tell of it, and carry out what waits, one after the other."""
-    seen = watcher.look()
-    waiting = watcher.waiting()
-    left = {each.run for each in waiting}
-    for outcome in _standing(seen, left):
-        _tell(outcome)
-        yield outcome
-    for each in waiting:
-        outcome = _carry_out(opened, each, progress)
-        _tell(outcome)
-        yield outcome
+def _listed(
+    file: Path, executor: str, options: tuple[str, ...], *, once: bool
+) -> tuple[list[WatchedProject], int, Path]:
+    """The repositories of a watcher.yaml, how many runs at once, and its directory of state.
 
-
-def _standing(seen: Sequence[Seen], left: Collection[str]) -> Iterator[Outcome]:
-    """What was decided before, of every tip, and what cannot be decided."""
-    for each in seen:
-        if each.trouble:
-            yield Outcome("", "", "", each.trouble, failed=True)
-        for choice in each.choices:
-            if choice.run not in left:
-                failed = choice.state in (claiming.FAILED, claiming.GIVEN_UP)
-                note = f"{choice.source.short} {choice.state}: {choice.why}"
-                yield Outcome(choice.model, choice.run, choice.release, note, failed, fresh=False)
-
-
-def _carry_out(opened: Opened, waiting: Waiting, progress: Progress) -> Outcome:
-    """A refusal of one (data missing, somebody else is at it) does not keep the others waiting."""
-    model, source = waiting.model, waiting.source
-    order = Order(model, source, actor=opened.actor, patient=True)
+    Raises ConfigError, UsageError.
+    """
     try:
-        return opened.runner(progress, source).carry_out(order)
-    except RefusedError as exc:
-        return Outcome(model, "", "", str(exc), failed=True)
-    except MlopsError as exc:
-        return Outcome(model, "", "", f"{source.short} is not decided: {exc}", failed=True)
+        found = parse_watchlist(file.read_bytes(), str(file))
+    except OSError as exc:
+        raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
+    here = file.resolve().parent
+    state = here / found.state
+    return (
+        [
+            WatchedProject(
+                each,
+                here / each.path if each.path else state / f"{each.name}.git",
+                executor,
+                options,
+                once,
+            )
+            for each in found.repositories
+        ],
+        found.runs,
+        state,
+    )
 
 
-def _tell(outcome: Outcome) -> None:
-    said = render.fail if outcome.failed else render.note
-    before = f"{outcome.model}: " if outcome.model else ""
-    said(f"{before}{outcome.note or outcome.release}{_next(outcome)}")
+def _end_when_asked(daemon: Daemon) -> list[int]:
+    """End at SIGTERM and SIGINT, also as the first process of a container; the signal that came, once it did."""
+    came: list[int] = []
+
+    def ask(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        daemon.stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, ask)
+    return came
 
 
-def _end_when_asked() -> None:
-    """Let SIGTERM end the first process of a container as it ends any other: without this it would be killed
-    half a minute later. A run on a cluster goes on."""
-    if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+def _ended(number: int, left: tuple[Queued, ...]) -> int:
+    for each in left:
+        render.note(
+            f"{each.run} goes on without the watcher; follow it: mlops runs logs {each.run}"
+        )
+    render.note("the watcher has ended")
+    return 128 + number
+
+
+@dataclass
+class _Told:
+    """Meets `engine.daemon.Listener`: tells people, and keeps what `--once` answers."""
+
+    several: bool
+    once: bool
+    outcomes: list[Outcome] = field(default_factory=list)
+    code: int = 0
+    _said: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def looked(self, name: str, found: Looked | MlopsError, seconds: float) -> None:
+        if isinstance(found, MlopsError):
+            said: tuple[str, ...] = (str(found),)
+            self.code = max(self.code, found.exit_code)
+        elif found.leader:
+            then = "leaving it to that" if self.once else "standing by, to take over when it ends"
+            said = (f"{found.leader} watches already: {then}",)
+        else:
+            said = tuple(f"{each.model}: {each.note}".removeprefix(": ") for each in found.outcomes)
+            self._keep(found.outcomes)
+        for text in said:
+            if text not in self._said.get(name, ()):
+                render.fail(self._about(name) + text)
+        self._said[name] = said
+
+    def began(self, queued: Queued, child: Child) -> None:
+        render.note(
+            f"{self._about(queued.project)}{queued.run} begins: process {child.pid}, {child.log}"
+        )
+
+    def ended(self, queued: Queued, outcome: Outcome) -> None:
+        self._keep((outcome,))
+        said = render.fail if outcome.failed else render.note
+        text = outcome.note or outcome.release
+        said(f"{self._about(queued.project)}{outcome.model}: {text}{_next(outcome)}")
+
+    def stands(self, waiting: int, working: int) -> None:
+        pass
+
+    def _keep(self, outcomes: Sequence[Outcome]) -> None:
+        if self.once:
+            self.outcomes.extend(outcomes)
+            fresh = any(each.failed and each.fresh for each in outcomes)
+            self.code = max(self.code, int(fresh))
+
+    def _about(self, name: str) -> str:
+        return f"{name}: " if self.several else ""
 
 
 def _next(outcome: Outcome) -> str:
@@ -124,7 +184,7 @@ def _next(outcome: Outcome) -> str:
     return f"; the next attempt is due {moment(outcome.due)}"
 
 
-def _print(outcomes: tuple[Outcome, ...]) -> None:
+def _print(outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.fresh and outcome.release and not outcome.failed:
             render.line(outcome.release)

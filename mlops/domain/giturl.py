@@ -10,9 +10,16 @@ _SERVER = re.compile(r"https?://[^/]+", re.IGNORECASE)
 _URL = re.compile(r"[a-z+]+://(?:[^@/]*@)?([^/:]+)(?::\d+)?/(.+)\Z")
 
 
+def canonical(url: str) -> str:
+    """Host and path, in which URLs of one repository agree; a path of this machine is itself."""
+    match = _URL.match(url) or _SCP.match(url)
+    host, path = (match[1].lower(), match[2]) if match else ("", url)
+    return f"{host}/{path.strip('/').removesuffix('.git')}"
+
+
 def same(one: str, other: str) -> bool:
     """Whether two URLs name one repository: `git@example.com:a/b.git` and `https://example.com/a/b` do."""
-    return _place(one) == _place(other)
+    return canonical(one) == canonical(other)
 
 
 def without_login(url: str) -> str:
@@ -22,7 +29,7 @@ def without_login(url: str) -> str:
 
 def path(url: str) -> str:
     """What a forge calls the repository: `team/shop` of `git@example.com:team/shop.git`."""
-    return _place(url).partition("/")[2]
+    return canonical(url).partition("/")[2]
 
 
 def by_ssh(url: str) -> bool:
@@ -32,7 +39,7 @@ def by_ssh(url: str) -> bool:
 
 def by_https(url: str) -> str:
     """The URL that most forges have beside one of ssh."""
-    return f"https://{_place(url)}.git"
+    return f"https://{canonical(url)}.git"
 
 
 def server(url: str) -> str:
@@ -48,9 +55,3 @@ def covers(prefix: str, url: str) -> bool:
         return False
     inner, path = (without_login(each)[len(server(each)) :].strip("/") for each in (prefix, url))
     return not inner or f"{path}/".startswith(f"{inner}/")
-
-
-def _place(url: str) -> str:
-    match = _URL.match(url) or _SCP.match(url)
-    host, path = (match[1].lower(), match[2]) if match else ("", url)
-    return f"{host}/{path.strip('/').removesuffix('.git')}"

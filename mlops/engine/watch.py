@@ -85,6 +85,19 @@ class Watcher:
         found = [self._waiting(each) for each in self._known.values() if self._left(each)]
         return tuple(sorted(filter(None, found), key=lambda each: (each.since, each.run)))
 
+    def working(self) -> tuple[Waiting, ...]:
+        """The decisions of the last look that somebody carries out, as far as is known, oldest first."""
+        begun = (claiming.CLAIMED, claiming.SUBMITTED)
+        busy = [
+            each for each in self._known.values() if each.state in begun and not self._left(each)
+        ]
+        found = [self._waiting(each) for each in busy]
+        return tuple(sorted(filter(None, found), key=lambda each: (each.since, each.run)))
+
+    def decision(self, waiting: Waiting) -> Decision | None:
+        """What the last look knew of it."""
+        return self._known.get(claiming.subject(waiting.model, waiting.source))
+
     def _judged(self, tip: Tip) -> tuple[Commit, Sequence[str], str]:
         """The source of a tip, its models, and why it has none."""
         if tip.commit in self._sources:

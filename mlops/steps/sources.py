@@ -8,8 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mlops.adapters.dvc import DvcStore
-from mlops.adapters.git import Git, Repository
-from mlops.adapters.git.failures import redact
+from mlops.adapters.git import Git, Repository, mirror
 from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
 from mlops.domain.dvcfiles import LockedStage, lock_path_of
@@ -23,8 +22,6 @@ from mlops.errors import ConfigError, GitError
 from mlops.policy.stale import in_scope
 from mlops.steps.inputs import Inputs
 from mlops.steps.state import State
-
-_REMOTE = "origin"
 
 
 @dataclass
@@ -131,18 +128,5 @@ def open_repository(address: str, clone: Path, *, fetch: bool) -> Repository:
     if address.startswith("/"):
         return Repository(Git.open(Path(address)))
     if fetch:
-        _clone(address, clone)
+        mirror.refresh(address, clone)
     return Repository(Git.open(clone))
-
-
-def _clone(url: str, clone: Path) -> None:
-    """Make or refresh a bare clone; tags of ours come along, no other tag does."""
-    clone.mkdir(parents=True, exist_ok=True)
-    git = Git(clone)
-    git.run("init", "--quiet", "--bare", doing="making a clone")
-    git.run("config", f"remote.{_REMOTE}.url", url, doing="making a clone")
-    refspecs = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/mlops/*:refs/tags/mlops/*"]
-    remote = Repository(git).remote(_REMOTE)
-    shown = redact(url)
-    if not remote.fetch(refspecs, doing=f"cloning {shown}"):
-        raise GitError(f"{shown} has no branches", hint="Push the project first")

@@ -13,6 +13,7 @@ from mlops.errors import ConfigError
 
 VARIABLE = "MLOPS_WEBHOOK_SECRET"
 PREVIOUS = "MLOPS_WEBHOOK_SECRET_PREVIOUS"
+VARIABLES = (VARIABLE, PREVIOUS)
 SHORTEST = 20  # characters
 _DIFFERENT = 8  # characters that must differ: nobody's random secret has fewer
 _MOST = 2  # the one in use, and that before it or after it
@@ -32,7 +33,7 @@ class WebhookSecrets:
         self.trouble = ""
         if file is None:
             self._secrets = _checked(
-                [environment[name] for name in (VARIABLE, PREVIOUS) if environment.get(name)],
+                [environment[name] for name in VARIABLES if environment.get(name)],
                 f"{VARIABLE} is not set",
             )
         else:

@@ -1,0 +1,30 @@
+"""Processes that outlive who started them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+
+class Child(Protocol):
+    """A process of ours, in a session of its own: it goes on where we end."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def log(self) -> Path:
+        """Where what it says on stderr is written."""
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended; negative: the signal that ended it."""
+
+    def answer(self) -> str:
+        """What it wrote on stdout; to be asked once, after it ended."""
+
+
+class Nursery(Protocol):
+    """Starts such processes, with their output in files."""
+
+    def start(self, name: str, argv: Sequence[str]) -> Child:
+        """Start one. Raises OutsideError."""

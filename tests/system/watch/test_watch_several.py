@@ -1,0 +1,70 @@
+"""Several repositories in one watcher: real processes, real git."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+
+from tests.system.watch import watchers
+
+
+def config(place, *entries: str, head: str = ""):
+    file = place / "watcher.yaml"
+    lines = "".join(f"  - {each}\n" for each in entries)
+    file.write_text(f"apiVersion: mlops/v1\nkind: Watcher\n{head}repositories:\n{lines}")
+    return str(file)
+
+
+def test_a_hung_remote_and_one_that_is_gone_do_not_hold_the_others(tmp_path):
+    _, shop = watchers.repository(tmp_path, "shop")
+    _, gone = watchers.repository(tmp_path, "gone")
+    shutil.rmtree(gone)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, never answers
+        hung = f"{{url: 'http://127.0.0.1:{silent.getsockname()[1]}/x/hung.git'}}"
+        file = config(
+            tmp_path, hung, f"{{url: {gone}}}", f"{{url: {shop}}}", "{path: shop-work, name: here}"
+        )
+        with watchers.Watcher("--config", file) as watcher:
+            watcher.wait(r"shop: shop-\w+-1 begins")
+            watcher.wait(r"shop: shop: environments/dev.* is not on the GitOps branch")
+            watcher.wait(r"gone: there is no such remote repository")
+            watcher.wait(r"here: shop-\w+-1 begins")
+            assert watcher.end(signal.SIGTERM) == 128 + signal.SIGTERM
+            assert "the watcher has ended" in watcher.said
+
+
+def test_a_new_repository_is_cloned_bare_and_follows_the_remote(tmp_path):
+    work, bare = watchers.repository(tmp_path, "shop")
+    file = config(tmp_path, f"{{url: {bare}, interval: 1s}}", head="state: kept\n")
+    with watchers.Watcher("--config", file) as watcher:
+        watcher.wait(r"shop-\w+-1 begins")
+        second = watchers.commit(work, "Second")
+        watcher.wait(f"shop-{second[:12]}-1 begins")
+    assert (
+        watchers.git(tmp_path / "kept" / "shop.git", "rev-parse", "--is-bare-repository") == "true"
+    )
+
+
+def test_one_of_two_watchers_leads_and_the_other_takes_over_when_it_is_killed(tmp_path):
+    work, _ = watchers.repository(tmp_path, "shop")
+    argv = ("--repo", str(work), "--interval", "1")
+    with watchers.Watcher(*argv) as first:
+        first.wait(r"shop-\w+-1 begins")
+        with watchers.Watcher(*argv) as second:
+            said = second.wait(r"process (\d+) on \S+ watches already: standing by")
+            assert int(said[1]) == first.process.pid
+            tip = watchers.commit(work, "Second")
+            first.wait(f"shop-{tip[:12]}-1 begins")
+            first.end(signal.SIGKILL)
+            third = watchers.commit(work, "Third")
+            second.wait(f"shop-{third[:12]}-1 begins")
+
+
+def test_wrong_configuration_is_refused_with_file_and_line(tmp_path):
+    file = config(tmp_path, "{url: https://h/a, intervall: 1s}")
+    with watchers.Watcher("--config", file) as watcher:
+        assert watcher.process.wait(watchers.WAIT) == 2
+        watcher.wait(
+            r"watcher.yaml:4: repositories\[0\].intervall: unknown key; did you mean 'interval'"
+        )
