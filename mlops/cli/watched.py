@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from mlops.adapters.children import FiledChild, Nursery
 from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
-from mlops.cli import opening
+from mlops.cli import opening, runs_place, triggers
 from mlops.cli.wiring import Opened
 from mlops.domain.lineup import Limits, Queued
+from mlops.domain.run import Ending
 from mlops.domain.watching import Seen, Waiting
 from mlops.domain.watchlist import Watched
 from mlops.engine import claiming, retrying
 from mlops.engine.daemon import Looked
 from mlops.engine.outcome import Outcome
 from mlops.engine.watch import Watcher
+from mlops.errors import MlopsError, RefusedError
+from mlops.policy import lineup
 from mlops.ports.children import Child
 
-SUPERSEDING = "cancel-superseded"
+_TRIES = 60
+_AGAIN = 1.0  # seconds until a run that has not begun is asked to end again
 _STANDBY = 5.0  # seconds until who does not lead tries again
 
 
@@ -38,6 +42,8 @@ class WatchedProject:
     once: bool = False
     _opened: tuple[Opened, Watcher, FileLeader] | None = None
     _seen: tuple[Seen, ...] = ()
+    _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
+    _ending: dict[str, int] = field(default_factory=dict)  # run → how often to ask it to end
 
     @property
     def name(self) -> str:
@@ -72,7 +78,11 @@ class WatchedProject:
             if seen != self._seen:
                 self._heed(opened, watcher)
             self._seen = seen
-            return self._looked(opened, watcher)
+            asked = triggers.ask(opened, watcher.tracked.branches)
+            if any(not each.failed for each in asked):
+                self._seen = watcher.look()  # the claims that were queued are to be seen
+            self._give_way(opened, watcher)
+            return self._looked(opened, watcher, triggers.troubles(asked))
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
 
@@ -90,21 +100,47 @@ class WatchedProject:
         opened.project = opening.open_project(self.place).project
         fresh = opened.watcher()
         branches = self.watched.branches or fresh.tracked.branches
-        watcher.tracked = replace(fresh.tracked, branches=branches)
-        watcher.transparent = fresh.transparent
+        fresh.tracked = replace(fresh.tracked, branches=branches)
+        watcher.heed(fresh)
 
-    def _looked(self, opened: Opened, watcher: Watcher) -> Looked:
-        rules = opened.project.watch
+    def _give_way(self, opened: Opened, watcher: Watcher) -> None:
+        """End older runs for newer tips of their ref, where the project wants it so."""
+        waiting = [self._queued(each) for each in watcher.waiting()]
+        working = [self._queued(each) for each in watcher.working()]
+        limits = {self.name: _limits(opened)}
+        found = lineup.superseded(waiting, working, limits)
+        reasons = {each.queued.run: f"superseded by {each.by.short}" for each in found}
+        won = watcher.supersede(reasons, begun=True) if reasons else frozenset()
+        self._gone |= {run: reasons[run] for run in won}
+        self._ending |= dict.fromkeys(
+            (each.queued.run for each in found if each.working and each.queued.run in won), _TRIES
+        )
+        for run, tries in tuple(self._ending.items()):
+            self._ending[run] = 0 if self._end(run) else tries - 1
+        self._ending = {run: tries for run, tries in self._ending.items() if tries > 0}
+
+    def _end(self, run: str) -> bool:
+        """Whether a run was asked to end, or is over; it may not have begun yet, though it is about to."""
+        try:
+            kept = runs_place.executor(runs_place.here(self.place, self.executor))
+            kept.cancel(run, Ending.CANCELLED)
+        except RefusedError:  # it is over
+            return True
+        except MlopsError:
+            return False
+        return True
+
+    def _looked(self, opened: Opened, watcher: Watcher, troubles: Iterable[Outcome]) -> Looked:
         waiting = watcher.waiting()
         left = {each.run for each in waiting}
-        outcomes = [*_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
+        outcomes = [*troubles, *_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
         dues = [(each.due - opened.now()).total_seconds() for each in waiting if each.due]
         return Looked(
             tuple(self._queued(each) for each in waiting if each.due is None),
             tuple(self._queued(each) for each in watcher.working()),
-            Limits(rules.runs, rules.concurrency == SUPERSEDING),
+            _limits(opened),
             tuple(outcomes),
-            again=min(dues, default=None),
+            again=min([*dues, *(_AGAIN for _ in self._ending)], default=None),
         )
 
     def _queued(self, each: Waiting) -> Queued:
@@ -131,10 +167,18 @@ class WatchedProject:
                 due=due,
             )
         except (ValueError, KeyError, TypeError):
+            if queued.run in self._gone:
+                note = f"{queued.source.short} was {self._gone[queued.run]}"
+                return Outcome(queued.model, queued.run, "", note)
             note = (
                 f"{queued.source.short}: its process ended with exit code {code}; see {child.log}"
             )
             return Outcome(queued.model, queued.run, "", note, failed=True)
+
+
+def _limits(opened: Opened) -> Limits:
+    rules = opened.project.watch
+    return Limits(rules.runs, rules.concurrency == "cancel-superseded")
 
 
 def _standing(seen: Sequence[Seen], left: Collection[str]) -> Iterator[Outcome]:

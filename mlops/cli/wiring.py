@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from mlops import __version__
 from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.sight import RemoteTips
+from mlops.adapters.git.standin import StandInClaims
+from mlops.adapters.git.steps import FirstParents
 from mlops.adapters.git.tips import fetch_release_tags
 from mlops.cli import wiring_cluster
 from mlops.cli.waiting import ToldBranch
@@ -81,8 +83,11 @@ class Opened:
     @cached_property
     def branch(self) -> str:
         """The GitOps branch: as configured, else the first tracked branch that is no pattern."""
-        if self.project.gitops.branch:
-            return self.project.gitops.branch
+        return self.project.gitops.branch or self.main
+
+    @property
+    def main(self) -> str:
+        """The branch that work is merged into: the first tracked one that is no pattern."""
         plain = [name for name in self.project.branches if not set(name) & set("*?[")]
         return plain[0] if plain else (self.repository.default_branch() or "main")
 
@@ -102,14 +107,26 @@ class Opened:
         return open_repository(url, self.state / "gitops", fetch=True)
 
     @cached_property
-    def claims(self) -> RunClaims:
-        return RunClaims(self.repository, self.repository.remote_name())
+    def claims(self) -> RunClaims | StandInClaims:
+        from mlops.cli import render  # noqa: PLC0415
+
+        remote = self.repository.remote_name()
+        if remote is None:
+            return RunClaims(self.repository, None)
+        return StandInClaims(self.repository, remote, render.note)
 
     @cached_property
     def data(self) -> DvcStore:
         from mlops.adapters.dvc import DvcStore  # noqa: PLC0415
 
         return DvcStore(self.repository, self.root, self.state / "cache" / "dvc")
+
+    @cached_property
+    def strangers_data(self) -> DvcStore:
+        """The data of commits that strangers wrote: read where nothing of this machine is seen."""
+        from mlops.adapters.dvc import DvcStore  # noqa: PLC0415
+
+        return DvcStore(self.repository, self.root, self.state / "cache" / "dvc", confined=True)
 
     @cached_property
     def local_images(self) -> OciLayout:
@@ -349,6 +366,7 @@ class Opened:
         """What looks at this project's remote; to be kept from look to look."""
         from mlops.domain.watching import Tracked  # noqa: PLC0415
         from mlops.engine.claiming import Holder  # noqa: PLC0415
+        from mlops.engine.judging import Judge  # noqa: PLC0415
         from mlops.engine.planning import project_at  # noqa: PLC0415
         from mlops.engine.watch import Watcher  # noqa: PLC0415
 
@@ -356,9 +374,14 @@ class Opened:
             tips=RemoteTips(self.repository, self.repository.remote_name(), self.claims),
             claims=self.claims,
             reader=self.repository,
-            models=lambda source: project_at(self.repository, source).names,
+            judge=Judge(
+                self.repository,
+                FirstParents(self.repository),
+                partial(project_at, self.repository),
+                self.project.watch,
+                "" if self.project.gitops.url else self.project.gitops.path,
+            ),
             tracked=Tracked(self.project.branches, self.project.tags),
-            transparent="" if self.project.gitops.url else self.project.gitops.path,
             holder=Holder(holder.me, holder.dead),
             now=self.now,
             actor=self.actor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from mlops.config.lockfile import parse_lock
@@ -59,6 +59,12 @@ class Planned:
     needs: tuple[str, ...] | None  # DVC-tracked paths that training reads; None: all of them
 
 
+def retrained(planned: Planned, why: str) -> Planned:
+    """The plan with training in it, whatever the impact; `why` is the reason."""
+    made = plan.retrained(planned.plan, why, environment=planned.project.environments[0])
+    return replace(planned, plan=made)
+
+
 def project_at(reader: SourceReader, source: Commit) -> Project:
     """mlops.yaml at a source. Raises UsageError where there is none, ConfigError where it is wrong."""
     content = reader.read(source, PROJECT_FILE)
@@ -67,6 +73,12 @@ def project_at(reader: SourceReader, source: Commit) -> Project:
             f"no mlops.yaml in commit {source.short}",
             hint="Run mlops init, and commit what it wrote",
         )
+    return _parsed(content)
+
+
+@lru_cache(maxsize=64)
+def _parsed(content: bytes) -> Project:
+    """Most commits leave mlops.yaml as it is, and a push may be of a thousand."""
     return parse_project(content, PROJECT_FILE)
 
 

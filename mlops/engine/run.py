@@ -15,7 +15,7 @@ from mlops.engine import baseline as baselines
 from mlops.engine import claiming, comparing, retrying
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.outcome import Complaints, Outcome, failed_outside
-from mlops.engine.planning import Planned, Planner
+from mlops.engine.planning import Planned, Planner, retrained
 from mlops.errors import ClusterError, GitError, MlopsError, RefusedError, RunInterruptedError
 from mlops.manifests.pipelinerun import generate
 from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
@@ -34,6 +34,12 @@ class Order:
     pin: bool = True
     actor: str = ""
     patient: bool = False  # nobody asks for it just now: attempts after failures wait their time
+    trigger: str = ""  # what asked for another attempt, as its queued claim says
+
+    @property
+    def anew(self) -> bool:
+        """Whether it is another attempt at what may have run already."""
+        return self.again or bool(self.trigger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,10 @@ class Runner:
         tip = self.gitops.refresh()
         known = baselines.records(self.gitops, tip, order.model)
         last = self._newest(order)
+        if last is not None and last.open and not order.again:
+            order = replace(order, trigger=last.trigger)
         if not order.again:
-            answered = self._answered(order, known, last)
+            answered = None if order.trigger else self._answered(order, known, last)
             if answered is not None:
                 return answered
             waiting = retrying.kept_back(order.model, order.source, last, self.now())
@@ -66,6 +74,8 @@ class Runner:
                 return waiting
         attempt = self._attempt(order, last)
         planned = self.planner.plan(order.model, order.source, known)
+        if order.trigger:
+            planned = retrained(planned, order.trigger)
         if planned.plan.nothing and not order.again:
             return self._nothing(order, planned, attempt, last)
         if planned.plan.kept:
@@ -75,7 +85,7 @@ class Runner:
             self.planner.require_overlay(planned, self.gitops, tip)
         self.planner.require_data(planned)
         outcome = self._execute(order, planned, attempt, last)
-        return self._compared(order, known, outcome) if order.again else outcome
+        return self._compared(order, known, outcome) if order.anew else outcome
 
     def _compared(
         self, order: Order, known: tuple[ReleaseRecord, ...], outcome: Outcome
@@ -134,7 +144,8 @@ class Runner:
             self._settle(last, "succeeded", str(record.release))
             note = f"{order.source.short} ran already: {record.run}"
             return Outcome(order.model, record.run, str(record.release), note, fresh=False)
-        if last is None or last.outcome not in ("failed", "nothing"):
+        passed = (claiming.SUPERSEDED, claiming.SKIPPED) if order.patient else ()
+        if last is None or last.outcome not in ("failed", "nothing", *passed):
             return None
         name = claiming.run_name(order.model, order.source, last.attempt)
         failed = last.outcome == "failed"
@@ -172,12 +183,16 @@ class Runner:
             pin=order.pin,
             actor=order.actor,
             rebuild=order.again,
+            retrain=bool(order.trigger),
         )
         document = generate(spec)
         lasts = max(spec.timeout, spec.train_timeout) + 2 * _SLACK
         claim = self._claim(order, planned.plan, name, last, lasts)
         if claim is not None:
             claim = self._move(claim, claiming.SUBMITTED, executor=self.executor.name)
+            gone = self._taken_back(order, claim)
+            if gone is not None:
+                return gone
         complaints = Complaints(self.observer)
         try:
             result = self._attend(name, complaints) or self.executor.run(document, complaints)
@@ -187,6 +202,20 @@ class Runner:
                 self._interrupted(claim, str(exc) or claiming.INTERRUPTED, counted=counted)
             raise
         return self._finish(order, claim, result, complaints)
+
+    def _taken_back(self, order: Order, claim: Claim | None) -> Outcome | None:
+        """The answer where something newer was decided before the run began; None where it is still wanted."""
+        if claim is None or claim.document.get("state") == claiming.SUBMITTED:
+            return None
+        name = claim.ref.removeprefix("refs/mlops/runs/")
+        try:
+            found = self.claims.read(name)
+        except GitError:
+            return None
+        last = Decision(0, found) if found is not None else None
+        if last is None or last.outcome != claiming.SUPERSEDED:
+            return None
+        return Outcome(order.model, name, "", last.reason)
 
     def _interrupted(self, claim: Claim | None, reason: str, *, counted: bool) -> Decision | None:
         """Settle what says nothing about the commit: failures of outside systems are counted."""

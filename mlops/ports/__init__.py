@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -240,9 +240,15 @@ class Claims(Protocol):
         """Create (previous None) or move the claim; None where somebody else was first."""
         ...
 
-    def create(self, documents: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Claim | None]:
-        """Create claims, run → document, as many as they are in few exchanges, each for itself: run → the
-        claim, None where somebody else was first."""
+    def put_each(
+        self, documents: Mapping[str, Mapping[str, Any]], previous: Mapping[str, Claim] = ...
+    ) -> Mapping[str, Claim | None]:
+        """Create or move claims (run → document; `previous` has those that are there), as many as they are in
+        few exchanges, each for itself: run → the claim, None where somebody else was first."""
+        ...
+
+    def settle(self) -> None:
+        """Bring to the remote what it refused to take before, if it takes it now."""
         ...
 
 
@@ -263,6 +269,37 @@ class Tips(Protocol):
 
     def look(self, tracked: Tracked) -> Sight:
         """Ask once; where the answer differs from the last one, bring what is new here. Raises GitError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A commit, its message, and the paths that it changed against its first parent: at a root all of them,
+    where a shallow clone ends none."""
+
+    commit: Commit
+    message: str
+    paths: tuple[str, ...]
+
+
+class History(Protocol):
+    """First-parent history, and what tips hold."""
+
+    def line(self, tip: Commit) -> Iterator[Commit]:
+        """`tip` and its first-parent ancestors, newest first; lazily. A shallow clone's end is the end."""
+        ...
+
+    def changed(self, commits: Sequence[Commit]) -> tuple[Step, ...]:
+        """What several commits changed, each against its first parent, read at once."""
+        ...
+
+    def between(self, old: Commit, new: Commit) -> tuple[str, ...]:
+        """The paths that differ between two commits."""
+        ...
+
+    def unreached(self, commits: Iterable[Commit], tips: Collection[Commit]) -> frozenset[Commit]:
+        """Those that are in the history of none of `tips`, or not here. A shallow clone cannot tell, and names
+        only the latter."""
         ...
 
 

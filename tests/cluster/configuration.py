@@ -104,6 +104,8 @@ def kubelet(layout: Layout, authority: Authority, serving: Pair) -> Path:
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
             "maxPods": 250,
+            # a listener writes each event down, and an event may have 5 MiB: what tests read stays in one file
+            "containerLogMaxSize": "256Mi",
             "registryPullQPS": 0,
             "serializeImagePulls": False,
             "syncFrequency": "10s",

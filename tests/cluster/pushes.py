@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -22,6 +23,10 @@ BOTH = 2  # triggers that each event goes through
 
 def commit() -> str:
     return secrets.token_hex(20)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def github_push(sha: str, name: str = "Team/Shop", **more: Any) -> dict[str, Any]:
@@ -56,30 +61,38 @@ class Listener:
         """Post an event, and wait until each of the triggers has done with it; its number."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         own = {"Content-Type": "application/json", **headers}
+        begun = _now()
         answer = httpx.post(self.url, content=content, headers=own, trust_env=False, timeout=60)
         if answer.status_code == httpx.codes.BAD_REQUEST:  # it did not even begin
             return ""
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text
         event: str = answer.json()["eventID"]
         end = time.monotonic() + 200  # megabytes, checked by each trigger, on a loaded machine
-        while len(self.outcomes(event)) < BOTH:
-            assert time.monotonic() < end, self.installed.cluster.done(
-                "logs", "deployment/el-mlops"
-            )
+        ended: set[str] = set()
+        since = begun
+        while len(ended) < BOTH:
+            assert time.monotonic() < end, (event, ended, self.log(begun))
             time.sleep(0.1)
+            looked = _now()
+            ended |= self.outcomes(event, since)
+            since = looked - timedelta(seconds=5)  # containerd may be behind with writing
         return event
 
-    def outcomes(self, event: str) -> list[str]:
-        """How each trigger ended with an event, as the listener's log has it."""
-        log = self.installed.cluster.done("logs", "deployment/el-mlops", "--tail=-1")
-        found = []
-        for line in log.splitlines():
+    def log(self, since: datetime) -> str:
+        """What the listener wrote since then; each event of megabytes is a line of it."""
+        whole = since.strftime("%Y-%m-%dT%H:%M:%SZ")  # of a second, as Kubernetes' times are
+        return self.installed.cluster.done("logs", "deployment/el-mlops", f"--since-time={whole}")
+
+    def outcomes(self, event: str, since: datetime) -> set[str]:
+        """The lines of the log that tell how a trigger ended with an event."""
+        found = set()
+        for line in self.log(since).splitlines():
             with contextlib.suppress(ValueError):
                 entry = json.loads(line) if event in line else {}
                 said = str(entry.get("message"))
                 over = "interceptor stopped" in said or "creating resource" in said
                 if over or entry.get("severity") == "error":
-                    found.append(said)
+                    found.add(line)
         return found
 
     def jobs(self) -> set[str]:

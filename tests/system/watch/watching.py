@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlops.adapters.git import RunClaims
 from mlops.adapters.git.sight import RemoteTips
+from mlops.adapters.git.standin import StandInClaims
+from mlops.adapters.git.steps import FirstParents
 from mlops.domain.source import Commit
-from mlops.domain.watching import Seen, Tracked
+from mlops.domain.watching import Seen, Tracked, WatchConfig
 from mlops.engine import claiming
 from mlops.engine.claiming import Holder
+from mlops.engine.judging import Judge
 from mlops.engine.planning import project_at
 from mlops.engine.watch import Watcher
 
@@ -30,25 +34,34 @@ class Watched:
         *,
         remote: str | None = "origin",
         tracked: Tracked | None = None,
+        each: str = "push",
         dead: Callable[[Mapping[str, Any]], bool] = lambda _: False,
-        **more: Any,
     ) -> None:
         self.sandbox = sandbox
         self.where = where
         self.repository = sandbox.open(where)
-        self.claims = RunClaims(self.repository, remote)
+        self.said: list[str] = []
+        self.claims = (
+            StandInClaims(self.repository, remote, self.said.append)
+            if remote is not None
+            else RunClaims(self.repository, None)
+        )
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
         self.watcher = Watcher(
             tips=RemoteTips(self.repository, remote, self.claims),
             claims=self.claims,
             reader=self.repository,
-            models=lambda source: project_at(self.repository, source).names,
+            judge=Judge(
+                self.repository,
+                FirstParents(self.repository),
+                partial(project_at, self.repository),
+                WatchConfig(each=each),
+                "environments",
+            ),
             tracked=tracked or Tracked(("main",)),
-            transparent="environments",
             holder=Holder(lambda: ME, dead),
             now=self._now,
             actor="Ada",
-            **more,
         )
 
     def _now(self) -> datetime:
@@ -81,10 +94,12 @@ class Watched:
             assert claim is not None
 
 
-def claims(sandbox: Any, where: Path | None = None) -> dict[str, dict[str, Any]]:
+def claims(
+    sandbox: Any, where: Path | None = None, below: str = "refs/mlops/runs/"
+) -> dict[str, dict[str, Any]]:
     """Run → document, as they are in a repository (default: the remote), read by git itself."""
     where = where or sandbox.remote
-    refs = sandbox.git(where, "for-each-ref", "--format=%(refname)", "refs/mlops/runs/").split()
+    refs = sandbox.git(where, "for-each-ref", "--format=%(refname)", below).split()
     return {
         ref.rpartition("/")[2]: json.loads(sandbox.git(where, "cat-file", "blob", ref))
         for ref in refs
