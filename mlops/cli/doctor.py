@@ -10,8 +10,10 @@ from pathlib import Path
 from mlops.adapters import process
 from mlops.adapters.checkout import Checkout
 from mlops.adapters.executors.local.runtime import sandbox
+from mlops.adapters.git.claims import RunClaims
 from mlops.adapters.git.command import discover
 from mlops.adapters.git.repository import Repository
+from mlops.adapters.git.standin import HERE
 from mlops.adapters.kustomize import Kustomize
 from mlops.cli import options, render, wiring
 from mlops.cli.config import check_files
@@ -104,7 +106,9 @@ def _setup(start: Path) -> Setup | None:
         same = not project.gitops.url and project.gitops.branch in ("", *project.branches)
     except ConfigError:
         registry, same = "", False
-    return Setup(faults, registry, same, _identity(repository), repository.is_shallow())
+    kept = RunClaims(repository, None, HERE).refs()
+    who = _identity(repository)
+    return Setup(faults, registry, same, who, repository.is_shallow(), len(kept))
 
 
 def _identity(repository: Repository) -> str:

@@ -8,6 +8,7 @@ from mlops.cli import (
     options,
     render,
     runs_control,
+    runs_decisions,
     runs_logs,
     runs_options,
     runs_place,
@@ -21,7 +22,7 @@ from mlops.cli.runs_json import run_json
 from mlops.domain.run import RunResult
 
 app = typer.Typer(
-    help="Runs on the executor: submit, list, show, logs, wait, cancel, retry, start, remove.",
+    help="Runs on the executor: submit, list, show, logs, wait, cancel, retry, start, remove, decisions.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -89,3 +90,4 @@ app.command()(runs_control.cancel)
 app.command()(runs_control.retry)
 app.command()(runs_control.start)
 app.command()(runs_remove.remove)
+app.command()(runs_decisions.decisions)

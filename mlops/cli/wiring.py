@@ -20,6 +20,7 @@ from mlops import __version__
 from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
 from mlops.adapters.git.sight import RemoteTips
+from mlops.adapters.git.standin import StandInClaims
 from mlops.adapters.git.steps import FirstParents
 from mlops.adapters.git.tips import fetch_release_tags
 from mlops.cli import wiring_cluster
@@ -82,8 +83,11 @@ class Opened:
     @cached_property
     def branch(self) -> str:
         """The GitOps branch: as configured, else the first tracked branch that is no pattern."""
-        if self.project.gitops.branch:
-            return self.project.gitops.branch
+        return self.project.gitops.branch or self.main
+
+    @property
+    def main(self) -> str:
+        """The branch that work is merged into: the first tracked one that is no pattern."""
         plain = [name for name in self.project.branches if not set(name) & set("*?[")]
         return plain[0] if plain else (self.repository.default_branch() or "main")
 
@@ -103,14 +107,26 @@ class Opened:
         return open_repository(url, self.state / "gitops", fetch=True)
 
     @cached_property
-    def claims(self) -> RunClaims:
-        return RunClaims(self.repository, self.repository.remote_name())
+    def claims(self) -> RunClaims | StandInClaims:
+        from mlops.cli import render  # noqa: PLC0415
+
+        remote = self.repository.remote_name()
+        if remote is None:
+            return RunClaims(self.repository, None)
+        return StandInClaims(self.repository, remote, render.note)
 
     @cached_property
     def data(self) -> DvcStore:
         from mlops.adapters.dvc import DvcStore  # noqa: PLC0415
 
         return DvcStore(self.repository, self.root, self.state / "cache" / "dvc")
+
+    @cached_property
+    def strangers_data(self) -> DvcStore:
+        """The data of commits that strangers wrote: read where nothing of this machine is seen."""
+        from mlops.adapters.dvc import DvcStore  # noqa: PLC0415
+
+        return DvcStore(self.repository, self.root, self.state / "cache" / "dvc", confined=True)
 
     @cached_property
     def local_images(self) -> OciLayout:

@@ -33,6 +33,15 @@ class GateVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricChange:
+    """A metric, by its dotted name, in two releases; None where one lacks it."""
+
+    name: str
+    before: float | None
+    now: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseRecord:
     """A release record; `document` is the whole JSON value, read-only at its first level."""
 

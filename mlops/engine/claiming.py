@@ -27,6 +27,7 @@ INTERRUPTED = "interrupted"
 GIVEN_UP = "given up"  # outside systems failed so many attempts that the watcher makes no other
 SKIPPED = "skipped"  # no run is made, and the reason says why
 SUPERSEDED = "superseded"  # something newer was decided before its run began
+OUTCOMES = ("succeeded", FAILED, "nothing", SKIPPED, SUPERSEDED, INTERRUPTED, GIVEN_UP)
 _NAME_BUDGET = 40
 _RUN = re.compile(r"refs/mlops/runs/(?P<subject>.+-[0-9a-f]{12})-(?P<attempt>[0-9]{1,9})\Z")
 
@@ -53,7 +54,9 @@ class Decision:
 
     @property
     def state(self) -> str:
-        return str(self.claim.document.get("state", ""))
+        """`queued`, `claimed`, `submitted` or `outcome`; empty where the claim says none of these."""
+        found = self.claim.document.get("state")
+        return found if found in (QUEUED, CLAIMED, SUBMITTED, SETTLED) else ""
 
     @property
     def run(self) -> str:
@@ -63,6 +66,11 @@ class Decision:
     def queued(self) -> bool:
         """Whether it was decided that a run is made, and nobody began it: it has no holder."""
         return self.state == QUEUED
+
+    @property
+    def trigger(self) -> str:
+        """What asked for another attempt at a commit that ran already, in words; else empty."""
+        return str(self.claim.document.get("trigger") or "")
 
     @property
     def stands(self) -> str:
@@ -84,6 +92,11 @@ class Decision:
     @property
     def reason(self) -> str:
         return str(self.claim.document.get("reason", ""))
+
+    @property
+    def why(self) -> str:
+        """Why a watcher decided it; empty where nobody watched."""
+        return str(self.claim.document.get("why") or "")
 
     @property
     def release(self) -> str:
@@ -194,12 +207,18 @@ def under_way(claims: Iterable[Claim], holder: Holder, now: datetime) -> tuple[s
 
 
 def queue(
-    model: str, source: Commit, tip: Tip, why: str, actor: str, since: datetime
+    model: str,
+    source: Commit,
+    tip: Tip,
+    why: str,
+    actor: str,
+    since: datetime,
+    attempt: int = 1,
 ) -> dict[str, Any]:
-    """The claim of the first run of a model at a source, in state `queued`: decided because a ref stood at `tip`,
+    """The claim of a run of a model at a source, in state `queued`: decided because a ref stood at `tip`,
     `why` in words. It has a token of its own, and no holder."""
     return {
-        "run": run_name(model, source, 1),
+        "run": run_name(model, source, attempt),
         "model": model,
         "source": source.sha,
         "ref": tip.ref,
@@ -213,10 +232,11 @@ def queue(
 
 
 def inherited(last: Decision | None) -> dict[str, Any]:
-    """What the claim of a run keeps of the decision that was queued: for which ref and tip, why, and since when."""
+    """What the claim of a run keeps of the decision that was queued: for which ref and tip, why, since when, and
+    of one that is still to be carried out the trigger."""
     if last is None or not last.claim.document.get("ref"):
         return {}
-    kept = ("ref", "tip", "floor", "why", "decided")
+    kept = ("ref", "tip", "floor", "why", "decided", *(["trigger"] if last.open else []))
     found = {key: last.claim.document[key] for key in kept if key in last.claim.document}
     return {"decided": last.claim.document.get("since"), **found}
 

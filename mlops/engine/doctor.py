@@ -43,13 +43,15 @@ class Machine:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is configured: the faults of the configuration (empty: none), whether it could be read,
-    the registry, whether pins live on the branch of the source, git's user, whether the clone is shallow."""
+    the registry, whether pins live on the branch of the source, git's user, whether the clone is shallow, and how
+    many decisions stand in this clone alone, as the remote refused them."""
 
     faults: tuple[str, ...]
     registry: str
     same_branch: bool
     identity: str
     shallow: bool
+    refused: int = 0
 
 
 def machine(found: Machine) -> Iterator[Finding]:
@@ -156,6 +158,15 @@ def _remotes(tree: Checkout, setup: Setup) -> Iterator[Finding]:
             False,
             "this clone is shallow: what was pinned earlier is not known here",
             "git fetch --unshallow",
+        )
+    if setup.refused:
+        yield Finding(
+            "claims",
+            False,
+            False,
+            f"{name} did not take refs below refs/mlops/runs/: {setup.refused} of its decisions stand in this clone "
+            "alone, and another clone may run the same again",
+            "allow this user to push refs/mlops/* there; then: mlops watch --once",
         )
     if setup.same_branch:
         yield Finding(

@@ -51,6 +51,7 @@ class Watcher:
         One exchange where nothing changed since the last look. Raises GitError where the remote cannot be asked,
         or takes no claims; what was won until then is decided.
         """
+        self.claims.settle()
         sight = self.tips.look(self.tracked)
         if not sight.fresh and self._complete:
             self._seen = tuple(_stale(seen) for seen in self._seen)
@@ -182,7 +183,7 @@ class Watcher:
             decision = self._known.get(subject)
             model, source = judged.model, judged.source
             if decision is not None:
-                why = decision.reason or str(decision.claim.document.get("why", ""))
+                why = decision.reason or decision.why
                 run, stands, is_fresh = decision.run, decision.stands, subject in fresh
                 yield Choice(model, source, run, stands, why, is_fresh, decision.release)
             else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mlops.domain import yaml12
+from mlops.domain.release import MetricChange
 from mlops.errors import ConfigError
 
 LIMIT = 4 * 2**20  # bytes
@@ -100,3 +101,20 @@ def number(value: Any) -> float | None:
     except OverflowError:
         return None
     return found if math.isfinite(found) else None
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[MetricChange, ...]:
+    """The numbers of two metrics files side by side, in the order of the later one."""
+    old, new = dict(_numbers(before, "")), dict(_numbers(now, ""))
+    names = dict.fromkeys((*new, *old))
+    return tuple(MetricChange(name, old.get(name), new.get(name)) for name in names)
+
+
+def _numbers(found: Any, name: str) -> Iterator[tuple[str, float]]:
+    if isinstance(found, Mapping):
+        for key, value in found.items():
+            yield from _numbers(value, f"{name}.{key}" if name else str(key))
+        return
+    exact = number(found)
+    if exact is not None:
+        yield name, exact

@@ -247,6 +247,10 @@ class Claims(Protocol):
         few exchanges, each for itself: run → the claim, None where somebody else was first."""
         ...
 
+    def settle(self) -> None:
+        """Bring to the remote what it refused to take before, if it takes it now."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:

@@ -103,6 +103,13 @@ def test_no_project():
         ),
         (Tree({}), Setup((), "", True, "a", True), "history", False, "git fetch --unshallow"),
         (
+            Tree({}),
+            Setup((), "", True, "a", False, 3),
+            "claims",
+            False,
+            "allow this user to push refs/mlops/* there; then: mlops watch --once",
+        ),
+        (
             Tree({".github/renovate.json5": "{}"}),
             FINE,
             "other writers",

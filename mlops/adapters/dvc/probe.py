@@ -4,7 +4,8 @@ Run in a directory that holds a commit's DVC files. Reads one JSON request from 
 JSON answer to stdout: `{"what": "stages"}` → `{"stages": […]}`, or `{"what": "missing", "objects":
 [{path, md5, legacy, remote}], "project": DIR}` → `{"missing": [{path, md5, inside}]}`, or `{"what":
 "fetch", "project": DIR}` → `{"fetched": count}`, into the project's cache. A complaint is `{"error":
-text, "kind": "config" | "dvc"}`. What DVC prints goes to stderr.
+text, "kind": "config" | "dvc"}`. What DVC prints goes to stderr. With `"confined": true` it sees the
+directory above its own and nothing else of this machine.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 from networkx import dfs_postorder_nodes  # type: ignore[import-untyped]
 
+from mlops.adapters.dvc.confine import confine
+
 _QUIET = {"core": {"no_scm": True, "analytics": False, "check_update": False}}
 
 
@@ -35,6 +38,8 @@ def main() -> int:
     os.dup2(2, 1)  # whatever a library prints must not end up in the answer
     request = json.load(sys.stdin)
     try:
+        if request.get("confined"):
+            confine(Path.cwd().parent)
         match request["what"]:
             case "stages":
                 found: Mapping[str, Any] = {"stages": list(stages())}

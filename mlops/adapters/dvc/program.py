@@ -55,6 +55,21 @@ def environment(
     return kept | dict(extra or {})
 
 
+def confined(directory: Path) -> dict[str, str]:
+    """The environment of a DVC that reads what strangers wrote: nothing of the caller's but where
+    programs are, and every directory of its own below `directory`."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    at = str(directory)
+    homes = ("HOME", "TMPDIR", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR")
+    kept |= dict.fromkeys((*homes, "DVC_SITE_CACHE_DIR"), at)
+    return kept | {
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_STUDIO_OFFLINE": "1",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
 def call(
     arguments: Sequence[str],
     *,

@@ -28,7 +28,12 @@ class DvcStore:
     relative remotes; it need not be a work tree), `cache` keeps resolved stage graphs.
     """
 
-    def __init__(self, reader: SourceReader, root: Path, cache: Path) -> None:
+    def __init__(
+        self, reader: SourceReader, root: Path, cache: Path, *, confined: bool = False
+    ) -> None:
+        """`confined`: the commits are strangers'. Their graph is read where nothing of this machine
+        can be seen, and no remote is asked: it counts as having everything."""
+        self._confined = confined
         self._reader = reader
         self._root = root
         self._cache = cache
@@ -65,7 +70,8 @@ class DvcStore:
         entries = export.selected(self._reader, commit)
         if not any(entry.path.rpartition("/")[2] == "dvc.yaml" for entry in entries):
             return ()
-        kept = self._cache / "stages" / f"{export.key(entries, version('dvc'))}.json"
+        name = "strangers" if self._confined else "stages"
+        kept = self._cache / name / f"{export.key(entries, version('dvc'))}.json"
         documents = _kept(kept)
         if documents is None:
             documents = self._probe(entries, {"what": "stages"}, "reading dvc.yaml")["stages"]
@@ -100,7 +106,7 @@ class DvcStore:
         self, commit: Commit, objects: Sequence[tuple[str, str, bool, str]]
     ) -> Sequence[Mapping[str, str]]:
         """Path, md5 and (of a file within a directory object) `inside` of what is not there."""
-        if not objects:
+        if not objects or self._confined:
             return ()
         if not self.has_remote(commit) and not all(remote for *_, remote in objects):
             return [{"path": path, "md5": md5, "inside": ""} for path, md5, _, _ in objects]
@@ -154,16 +160,21 @@ class DvcStore:
             target = Path(directory) / "tree"
             target.mkdir()
             export.write(self._reader, entries, target)
-            return ask(request, target, Path(directory) / "site", doing)
+            if self._confined:
+                request = {**request, "confined": True}
+                return ask(request, target, program.confined(Path(directory)), doing)
+            return ask(request, target, program.environment(site=Path(directory) / "site"), doing)
 
 
-def ask(request: Mapping[str, Any], cwd: Path, site: Path, doing: str) -> Mapping[str, Any]:
+def ask(
+    request: Mapping[str, Any], cwd: Path, env: Mapping[str, str], doing: str
+) -> Mapping[str, Any]:
     """One question to the probe. Raises ConfigError or DvcError as it answers."""
     done = process.run(
         [*program.PYTHON, "mlops.adapters.dvc.probe"],
         doing=doing,
         cwd=cwd,
-        env=program.environment(site=site),
+        env=env,
         stdin=json.dumps(request).encode(),
         timeout=_TIMEOUT,
         check=False,

@@ -25,20 +25,25 @@ _TOGETHER = 100  # claims of one push
 
 
 class RunClaims:
-    """Meets `ports.Claims`: on a remote, or on local refs where `remote` is None."""
+    """Meets `ports.Claims`: on a remote, or on local refs where `remote` is None; below `prefix`."""
 
-    def __init__(self, repository: Repository, remote: str | None) -> None:
+    def __init__(self, repository: Repository, remote: str | None, prefix: str = PREFIX) -> None:
+        self.prefix = prefix
         self._repository = repository
         self._remote = Remote(repository.git, remote) if remote is not None else None
         self._documents: dict[str, dict[str, Any]] = {}  # blob → document
 
     def read(self, run: str) -> Claim | None:
         """The claim of a run, freshly read; None where nobody made one. Raises GitError."""
-        return next(iter(self._read(_ref(run))), None)
+        return next(iter(self._read(self._ref(run))), None)
 
     def list(self, prefix: str = "") -> tuple[Claim, ...]:
         """The claims of all runs whose name starts with `prefix`, by name. Raises GitError."""
-        return self._read(f"{_ref(prefix) if prefix else PREFIX}*")
+        return self._read(f"{self._ref(prefix) if prefix else self.prefix}*")
+
+    def refs(self) -> dict[str, str]:
+        """The refs of all claims → blob, freshly listed; nothing else is read. Raises GitError."""
+        return self._refs(f"{self.prefix}*")
 
     def put(self, run: str, document: Mapping[str, Any], previous: Claim | None) -> Claim | None:
         """Create (previous None) or move the claim; None where somebody else was first.
@@ -46,7 +51,7 @@ class RunClaims:
         A `token` that is missing, or the previous one's, is replaced by a random one: two equal
         documents would both seem to win. Raises GitError where the remote refuses such refs.
         """
-        ref = _ref(run)
+        ref = self._ref(run)
         document = _tokened(document, previous)
         blob = self._repository.writer.blob(_content(run, document))
         claim = Claim(ref, blob, document)
@@ -66,8 +71,8 @@ class RunClaims:
         All blobs are stored at once, and a push takes a hundred. Raises GitError where the remote refuses
         such refs, or cannot be asked: then some may be there.
         """
-        given = {_ref(run): _tokened(one, previous.get(run)) for run, one in documents.items()}
-        contents = [_content(ref.removeprefix(PREFIX), one) for ref, one in given.items()]
+        given = {self._ref(run): _tokened(one, previous.get(run)) for run, one in documents.items()}
+        contents = [_content(ref.removeprefix(self.prefix), one) for ref, one in given.items()]
         blobs = self._repository.writer.blobs(contents)
         updates = [
             RefUpdate(ref, blob, before.object_id if before else None)
@@ -78,7 +83,7 @@ class RunClaims:
             some = updates[first : first + _TOGETHER]
             won |= self._put_here(some) if self._remote is None else self._push_each(some)
         return {
-            ref.removeprefix(PREFIX): Claim(ref, blob, given[ref]) if ref in won else None
+            ref.removeprefix(self.prefix): Claim(ref, blob, given[ref]) if ref in won else None
             for ref, blob in zip(given, blobs, strict=True)
         }
 
@@ -96,7 +101,7 @@ class RunClaims:
             if answer.error is None or won.issuperset(each.ref for each in left):
                 return
             try:
-                there = remote.refs(f"{PREFIX}*")
+                there = remote.refs(f"{self.prefix}*")
             except GitError as exc:
                 raise answer.error from exc
             won.update(each.ref for each in left if there.get(each.ref) == each.new)
@@ -119,6 +124,43 @@ class RunClaims:
         self._documents = {blob: self._documents.get(blob, {}) for blob in refs.values()}
         return tuple(Claim(ref, blob, self._documents[blob]) for ref, blob in sorted(refs.items()))
 
+    def settle(self) -> None:
+        """Nothing stands anywhere else."""
+
+    def remove(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Remove claims that nobody moved meanwhile; those that are gone now. Raises GitError."""
+        done: list[Claim] = []
+        for first in range(0, len(claims), _TOGETHER):
+            some = claims[first : first + _TOGETHER]
+            updates = [RefUpdate(each.ref, "", each.object_id) for each in some]
+            gone = self._remove_here(updates) if self._remote is None else self._unpush(updates)
+            done += [each for each in some if each.ref in gone]
+        return done
+
+    def _unpush(self, updates: Sequence[RefUpdate]) -> set[str]:
+        assert self._remote is not None
+        remote = self._remote
+        doing = f"removing {len(updates)} decisions on {remote.name}"
+        answer = remote.push(updates, doing=doing, together=False)
+        if answer.error is None:
+            return {each.ref for each in updates}
+        there = remote.refs(f"{self.prefix}*")
+        gone = {each.ref for each in updates if each.ref not in there}
+        if not gone and all(there.get(each.ref) == each.old for each in updates):
+            raise _refused(answer.error, updates[0].ref, remote.name)
+        return gone
+
+    def _remove_here(self, updates: Sequence[RefUpdate]) -> set[str]:
+        git = self._repository.git
+        return {
+            each.ref
+            for each in updates
+            if git.attempt(
+                "update-ref", "-d", each.ref, each.old or "", doing=f"removing {each.ref}"
+            ).code
+            == 0
+        }
+
     def absent(self, refs: Mapping[str, str]) -> Sequence[str]:
         """The refs (ref → blob) whose blob is not here; all others are read, each blob once."""
         fresh = [blob for blob in dict.fromkeys(refs.values()) if blob not in self._documents]
@@ -139,6 +181,11 @@ class RunClaims:
         with contextlib.suppress(GitError):
             return self._repository.objects.get(blob, "blob")
         return None
+
+    def _ref(self, run: str) -> str:
+        if _NAME.match(run) is None:
+            raise UsageError(f"{run!r} cannot be the name of a run")
+        return self.prefix + run
 
     def _push(self, ref: str, blob: str, old: str | None) -> bool:
         """Whether the ref is ours. Where the answer was lost, or is no, the remote is asked."""
@@ -194,7 +241,7 @@ class RunClaims:
         if self._remote is not None:
             return self._remote.refs(pattern)
         text = self._repository.git.text(
-            "for-each-ref", "--format=%(objectname) %(refname)", PREFIX, doing="reading claims"
+            "for-each-ref", "--format=%(objectname) %(refname)", self.prefix, doing="reading claims"
         )
         stem, exact = pattern.removesuffix("*"), not pattern.endswith("*")
         found = (line.split(" ", 1) for line in text.splitlines())
@@ -219,12 +266,6 @@ class RunClaims:
         return Claim(ref, sha, document)
 
 
-def _ref(run: str) -> str:
-    if _NAME.match(run) is None:
-        raise UsageError(f"{run!r} cannot be the name of a run")
-    return PREFIX + run
-
-
 def _tokened(document: Mapping[str, Any], previous: Claim | None) -> dict[str, Any]:
     spent = previous.document.get("token") if previous else None
     token = document.get("token")
@@ -247,10 +288,14 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
+class NotTakenError(GitError):
+    """The remote lets nobody of us write refs below `refs/mlops/runs/`."""
+
+
 def _refused(error: GitError, ref: str, remote: str) -> GitError:
     if error.retryable:
         return error
-    return GitError(
+    return NotTakenError(
         f"the remote {remote} does not take {ref}: {error.message}",
         hint=error.hint or f"Allow refs below {PREFIX} on it",
     )

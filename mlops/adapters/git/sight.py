@@ -9,6 +9,7 @@ from mlops.adapters.git.claims import PREFIX, RunClaims
 from mlops.adapters.git.command import check_ref
 from mlops.adapters.git.remote import Remote
 from mlops.adapters.git.repository import Repository
+from mlops.adapters.git.standin import HERE, StandInClaims
 from mlops.domain.source import Commit
 from mlops.domain.watching import HEADS, TAGS, Tip, Tracked
 from mlops.errors import GitError, UsageError
@@ -32,10 +33,14 @@ class RemoteTips:
     Between two looks it keeps the last answer: one that is the same costs one `git ls-remote` and no more.
     """
 
-    def __init__(self, repository: Repository, remote: str | None, claims: RunClaims) -> None:
+    def __init__(
+        self, repository: Repository, remote: str | None, claims: RunClaims | StandInClaims
+    ) -> None:
         self._repository = repository
         self._remote = Remote(repository.git, remote) if remote is not None else None
         self._claims = claims
+        self._any_here: bool | None = None
+        self._directory = repository.common_dir / HERE
         self._last: tuple[Tracked, str, Sight] | None = None
 
     def look(self, tracked: Tracked) -> Sight:
@@ -58,11 +63,20 @@ class RemoteTips:
 
     def _ask(self) -> str:
         if self._remote is not None:
-            return self._remote.listing()
+            return self._remote.listing() + self._kept_here()
         form = "--format=%(objectname)%09%(refname)%0a%(*objectname)%09%(refname)^{}"
         return self._repository.git.text(
             "for-each-ref", form, HEADS, TAGS, PREFIX, doing="listing branches, tags and claims"
         )
+
+    def _kept_here(self) -> str:
+        """The claims that stand here alone, as refs: one that moves is news too. Mostly there are none."""
+        if self._any_here is None or self._any_here or self._directory.is_dir():
+            form = "--format=%(objectname) %(refname)"
+            text = self._repository.git.text("for-each-ref", form, HERE, doing="listing claims")
+            self._any_here = bool(text)
+            return f"\n{text}" if text else ""
+        return ""
 
     def _bring(self, listed: _Listed) -> bool:
         """Fetch what is not here; False where something moved or went meanwhile."""

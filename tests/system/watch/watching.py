@@ -11,6 +11,7 @@ from typing import Any
 
 from mlops.adapters.git import RunClaims
 from mlops.adapters.git.sight import RemoteTips
+from mlops.adapters.git.standin import StandInClaims
 from mlops.adapters.git.steps import FirstParents
 from mlops.domain.source import Commit
 from mlops.domain.watching import Seen, Tracked, WatchConfig
@@ -39,7 +40,12 @@ class Watched:
         self.sandbox = sandbox
         self.where = where
         self.repository = sandbox.open(where)
-        self.claims = RunClaims(self.repository, remote)
+        self.said: list[str] = []
+        self.claims = (
+            StandInClaims(self.repository, remote, self.said.append)
+            if remote is not None
+            else RunClaims(self.repository, None)
+        )
         self.clock = datetime(2026, 1, 1, tzinfo=UTC)
         self.watcher = Watcher(
             tips=RemoteTips(self.repository, remote, self.claims),
@@ -88,10 +94,12 @@ class Watched:
             assert claim is not None
 
 
-def claims(sandbox: Any, where: Path | None = None) -> dict[str, dict[str, Any]]:
+def claims(
+    sandbox: Any, where: Path | None = None, below: str = "refs/mlops/runs/"
+) -> dict[str, dict[str, Any]]:
     """Run → document, as they are in a repository (default: the remote), read by git itself."""
     where = where or sandbox.remote
-    refs = sandbox.git(where, "for-each-ref", "--format=%(refname)", "refs/mlops/runs/").split()
+    refs = sandbox.git(where, "for-each-ref", "--format=%(refname)", below).split()
     return {
         ref.rpartition("/")[2]: json.loads(sandbox.git(where, "cat-file", "blob", ref))
         for ref in refs
