@@ -270,6 +270,13 @@ class Opened:
             say=render.note,
         )
 
+    def under_way(self) -> tuple[str, ...]:
+        """The runs of this project that began and are not over, whoever carries them out. Raises GitError."""
+        from mlops.engine import claiming  # noqa: PLC0415
+
+        known = claiming.Holder(holder.me, holder.dead)
+        return claiming.under_way(self.claims.list(), known, self.now())
+
     def source(self, rev: str) -> Commit:
         """The source of a revision: its nearest ancestor that changes more than environments."""
         commit = self.repository.resolve(rev)
