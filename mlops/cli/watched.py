@@ -15,6 +15,7 @@ from mlops.adapters.leading import FileLeader
 from mlops.cli import opening, runs_place, triggers
 from mlops.cli.upkeeping import Upkeeping
 from mlops.cli.wiring import Opened
+from mlops.cli.wiring_forge import Forges
 from mlops.domain.lineup import Limits, Queued
 from mlops.domain.run import Ending
 from mlops.domain.watching import Seen, Waiting
@@ -47,6 +48,7 @@ class WatchedProject:
     _seen: tuple[Seen, ...] = ()
     _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
     _ending: dict[str, int] = field(default_factory=dict)  # run → how often to ask it to end
+    _forges: Forges = field(default_factory=Forges)
 
     @property
     def name(self) -> str:
@@ -85,6 +87,7 @@ class WatchedProject:
             if any(not each.failed for each in asked):
                 self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
+            self._forges.tell(opened, watcher.decisions())
             return self._looked(opened, watcher, triggers.troubles(asked))
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
@@ -93,6 +96,10 @@ class WatchedProject:
         """What triggers asked for, with no push."""
         self._upkeep = self._upkeep or Upkeeping(self.place, self._state / "logs", self.once)
         return (*self._upkeep.look(opened, branches), *triggers.ask(opened, branches))
+
+    def finish(self) -> None:
+        """Wait for what speaks to others, not for long."""
+        self._forges.finish()
 
     def _open(self) -> tuple[Opened, Watcher, FileLeader]:
         if self.watched.url:

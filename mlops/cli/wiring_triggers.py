@@ -70,7 +70,9 @@ def _upkeep(opened: Opened, branch: Trunk) -> Upkeep:
     repository, scratch = opened.repository, opened.state / "upkeep"
     found = settings(repository.read(branch.tip.commit, ".dvc/config"), opened.root)
     remote = repository.remote_name()
-    home = GitOpsBranch(repository, branch.tip.name, opened.project.gitops.path, remote)
+    home = GitOpsBranch(
+        repository, branch.tip.name, opened.project.gitops.path, remote, opened.project.forge
+    )
     return Upkeep(
         Marks(opened.claims, opened.now),
         DvcUpstream(repository, opened.root, scratch, found.config, found.remotes),
