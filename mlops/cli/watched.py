@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from mlops.adapters.children import FiledChild, Nursery
 from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
-from mlops.cli import opening, runs_place
+from mlops.cli import opening, runs_place, triggers
 from mlops.cli.wiring import Opened
 from mlops.domain.lineup import Limits, Queued
 from mlops.domain.run import Ending
@@ -78,8 +78,11 @@ class WatchedProject:
             if seen != self._seen:
                 self._heed(opened, watcher)
             self._seen = seen
+            asked = triggers.ask(opened, watcher.tracked.branches)
+            if any(not each.failed for each in asked):
+                self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
-            return self._looked(opened, watcher)
+            return self._looked(opened, watcher, triggers.troubles(asked))
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
 
@@ -127,10 +130,10 @@ class WatchedProject:
             return False
         return True
 
-    def _looked(self, opened: Opened, watcher: Watcher) -> Looked:
+    def _looked(self, opened: Opened, watcher: Watcher, troubles: Iterable[Outcome]) -> Looked:
         waiting = watcher.waiting()
         left = {each.run for each in waiting}
-        outcomes = [*_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
+        outcomes = [*troubles, *_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
         dues = [(each.due - opened.now()).total_seconds() for each in waiting if each.due]
         return Looked(
             tuple(self._queued(each) for each in waiting if each.due is None),

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from mlops.domain.cluster import SIZE, ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.run import Resources
+from mlops.domain.trigger import Trigger
 from mlops.domain.watching import WatchConfig
 from mlops.errors import UsageError
 
@@ -116,6 +117,7 @@ class ModelConfig:
     serve: ServeConfig = ServeConfig()
     compatibility: tuple[tuple[str, str], ...] = ()
     workspace: WorkspaceConfig = WorkspaceConfig()
+    triggers: tuple[Trigger, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
