@@ -72,7 +72,10 @@ def has_any(opened: Opened, branches: Sequence[str]) -> bool:
         found = wiring_triggers.trunk(opened, branches)
     except MlopsError:
         return True
-    return found is not None and any(model.triggers for model in found[0].models)
+    if found is None:
+        return False
+    project = found[0]
+    return project.updates is not None or any(model.triggers for model in project.models)
 
 
 def troubles(asked: Sequence[Asked]) -> Iterator[Outcome]:
