@@ -94,7 +94,9 @@ class Opened:
     @cached_property
     def gitops(self) -> GitOpsBranch:
         home = self.deployment
-        return ToldBranch(home, self.branch, self.project.gitops.path, home.remote_name())
+        project = self.project
+        path, forge = project.gitops.path, project.forge_of_gitops
+        return ToldBranch(home, self.branch, path, home.remote_name(), forge)
 
     @cached_property
     def deployment(self) -> Repository:
