@@ -69,11 +69,11 @@ class UpdatesSection(Section):
 
     cron: CronText = Field(description="when they are looked for, as for `triggers`")
     timezone: Zone = Field(default="UTC", description="the time zone that `cron` is read in")
-    base: bool = Field(default=True, description="whether base images are upgraded")
+    bases: bool = Field(default=True, description="whether base images are upgraded")
     packages: bool = Field(default=True, description="whether Python packages are upgraded")
 
     def frozen(self) -> Updates:
-        return Updates(_cron(self.cron, self.timezone), self.base, self.packages)
+        return Updates(_cron(self.cron, self.timezone), self.bases, self.packages)
 
 
 def _cron(text: str, zone: str) -> Cron:
