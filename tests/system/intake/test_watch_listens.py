@@ -38,6 +38,10 @@ def test_a_delivery_makes_a_sleeping_watcher_look(tmp_path):
         answer = send(address(watcher), path=str(tmp_path / "shop.git").strip("/"))
         assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
         watcher.wait(f"shop-{tip[:12]}-1 begins")
+        url = f"{address(watcher)}/metrics"
+        wait_for(url, r"mlops_watch_delivered_to_looked_seconds_count 1\.0")
+        seen = wait_for(url, r"mlops_watch_decided_to_begun_seconds_count 2\.0")
+        assert re.search(r'mlops_watch_looks_total\{outcome="looked",project="\S+"\} \d', seen)
         assert watcher.end(signal.SIGTERM) == 128 + signal.SIGTERM
 
 
