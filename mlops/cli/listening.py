@@ -112,6 +112,7 @@ def heeded(
             daemon.ask,
             lambda: {each.name: each.urls for each in watched},
             metrics.delivered,
+            metrics.leads,
         )
         relay.start()
         try:

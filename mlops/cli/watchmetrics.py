@@ -21,6 +21,7 @@ class WatchMetrics:
     def __init__(self, told: Listener) -> None:
         self.registry = CollectorRegistry()
         self._told = told
+        self._standby: set[str] = set()
         self._looks = Counter(
             "mlops_watch_looks",
             "Looks at a project's remote, by what came of them: looked, standby, error",
@@ -56,12 +57,21 @@ class WatchMetrics:
             registry=self.registry,
         )
 
+    def leads(self, project: str) -> bool:
+        """Whether this watcher led at its last look at the project."""
+        return project not in self._standby
+
     def delivered(self, received: datetime) -> None:
         """A look that a delivery asked for has ended."""
         self._delivered.observe(_since(received))
 
     def looked(self, name: str, found: Looked | MlopsError, seconds: float) -> None:
-        self._looks.labels(name, _outcome(found)).inc()
+        outcome = _outcome(found)
+        self._looks.labels(name, outcome).inc()
+        if outcome == "standby":
+            self._standby.add(name)
+        else:
+            self._standby.discard(name)
         self._seconds.observe(seconds)
         self._told.looked(name, found, seconds)
 

@@ -31,12 +31,18 @@ class Relay:
         ask: Ask,
         urls: Callable[[], Mapping[str, Sequence[str]]],
         looked: Callable[[datetime], None] = lambda _: None,
+        leads: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """`looked` hears when a delivery was received whose looks have succeeded."""
+        """`looked` hears when a delivery was received whose looks have succeeded; `leads` says of a project, after a
+        look, whether this watcher leads: where it does not, who does has the same journal, and the delivery is that
+        one's to finish."""
         self._deliveries = deliveries
         self._ask = ask
         self._urls = urls
         self._heard = looked
+        self._leads = leads
+        self._left = False  # whether some were left to another watcher
+        self._again = False  # whether to begin anew with what is pending
         self._received: dict[int, datetime] = {}
         self._after = 0
         self._lock = threading.Lock()
@@ -59,10 +65,12 @@ class Relay:
 
     def hand_on(self) -> None:
         """Ask for what the deliveries that came since the last time tell of."""
-        pending = self._deliveries.pending(self._after)
-        if not pending:
-            return
-        self._after = pending[-1].number
+        with self._lock:
+            after, self._again = 0 if self._again else self._after, False
+        given = self._deliveries.pending(after)
+        self._after = given[-1].number if given else after
+        with self._lock:
+            pending = [each for each in given if each.number not in self._open]
         concerned = self._concerned(pending)
         with self._lock:
             self._received |= {
@@ -97,13 +105,19 @@ class Relay:
 
     def _looked(self, name: str, numbers: Sequence[int], *, succeeded: bool) -> None:
         finished = {}
+        leads = self._leads(name)
         with self._lock:
+            if leads and self._left:  # whoever led has ended: what it left is looked at again
+                self._again, self._left = True, False
+            self._left = self._left or not leads
             for number in numbers:
                 names = self._open.get(number, set())
                 names.discard(name)
                 if not names:
                     self._open.pop(number, None)
                     finished[number] = self._received.pop(number, None)
+        if not leads:
+            return
         self._deliveries.done(list(finished), LOOKED if succeeded else FAILED)
         for received in finished.values():
             if succeeded and received is not None:

@@ -62,6 +62,19 @@ def test_of_several_repositories_the_one_that_is_named_is_looked_at(tmp_path):
         assert f"shop-{tips['shop'][:12]}" not in watcher.said
 
 
+def test_what_comes_to_a_watcher_that_stands_by_makes_the_other_look(tmp_path):
+    work, bare = watchers.repository(tmp_path, "shop")
+    listen = ("--repo", str(work), "--listen", "127.0.0.1:0", *HOUR)
+    with watchers.Watcher(*listen, **ENV) as first:
+        first.wait(r"shop-\w+-1 begins")
+        with watchers.Watcher(*listen, **ENV) as second:
+            second.wait("watches already: standing by")
+            tip = watchers.commit(work, "Second")
+            path = str(bare).strip("/").removesuffix(".git")
+            assert send(address(second), path=path).status_code == 202
+            first.wait(f"shop-{tip[:12]}-1 begins")
+
+
 def test_what_was_taken_before_a_kill_is_there_at_the_next_start(tmp_path):
     """Stopped before it can hand the delivery on: a watcher that cannot look yet, then killed."""
     work, _ = watchers.repository(tmp_path, "shop")
