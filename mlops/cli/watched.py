@@ -14,6 +14,7 @@ from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
 from mlops.cli import opening, runs_place, triggers
 from mlops.cli.wiring import Opened
+from mlops.cli.wiring_forge import Forges
 from mlops.domain.lineup import Limits, Queued
 from mlops.domain.run import Ending
 from mlops.domain.watching import Seen, Waiting
@@ -44,6 +45,7 @@ class WatchedProject:
     _seen: tuple[Seen, ...] = ()
     _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
     _ending: dict[str, int] = field(default_factory=dict)  # run → how often to ask it to end
+    _forges: Forges = field(default_factory=Forges)
 
     @property
     def name(self) -> str:
@@ -82,9 +84,14 @@ class WatchedProject:
             if any(not each.failed for each in asked):
                 self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
+            self._forges.tell(opened, watcher.decisions())
             return self._looked(opened, watcher, triggers.troubles(asked))
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
+
+    def finish(self) -> None:
+        """Wait for what speaks to others, not for long."""
+        self._forges.finish()
 
     def _open(self) -> tuple[Opened, Watcher, FileLeader]:
         if self.watched.url:

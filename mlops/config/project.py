@@ -31,6 +31,7 @@ from mlops.config.fields import (
     Variable,
     seconds,
 )
+from mlops.config.forge import ForgeSection
 from mlops.config.gate import GateSection
 from mlops.config.triggers import TriggerSection, apart
 from mlops.config.validation import Section, schema_of, validate
@@ -320,6 +321,9 @@ class ProjectSection(Section):
     gitops: GitOpsSection = Field(
         default=GitOpsSection(), description="where pins and release records live"
     )
+    forge: ForgeSection = Field(
+        default=ForgeSection(), description="the forge that is told of runs, and has pull requests"
+    )
     executor: Literal["local", "tekton"] = Field(
         default="local", description="where runs are carried out"
     )
@@ -381,6 +385,7 @@ class ProjectSection(Section):
             self.runtime,
             self.images,
             self.cluster.frozen(),
+            self.forge.frozen(),
             self.tags,
             self.watch.frozen(),
         )

@@ -194,6 +194,18 @@ def decisions(claims: Iterable[Claim]) -> dict[str, Decision]:
     return found
 
 
+def under_way(claims: Iterable[Claim], holder: Holder, now: datetime) -> tuple[str, ...]:
+    """The runs that began and, as far as is known, are not over. Of a cluster's the holder's death says nothing:
+    they go on without it."""
+    begun = (each for each in decisions(claims).values() if each.state in (CLAIMED, SUBMITTED))
+    return tuple(
+        each.run
+        for each in begun
+        if not each.expired(now)
+        and (each.claim.document.get("executor") == "tekton" or not holder.dead(each.holder))
+    )
+
+
 def queue(
     model: str,
     source: Commit,

@@ -369,3 +369,23 @@ def test_a_run_that_the_cluster_refuses_is_another_attempt_next_time(runner):
     with pytest.raises(ConfigError):
         replace(runner, executor=refusing).carry_out(order())
     assert runner.claims.outcome()["outcome"] == claiming.INTERRUPTED
+
+
+def test_runs_are_under_way_from_their_beginning_to_their_end():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    gone = Holder(lambda: ME, lambda holder: holder.get("pid") != 1)
+
+    def told(**claimed):
+        document = {"state": claiming.SUBMITTED, "holder": ME, "executor": "local", **claimed}
+        claims = [
+            Claim(f"refs/mlops/runs/spam-{'1' * 12}-1", "0", {"state": claiming.SUBMITTED}),
+            Claim(f"refs/mlops/runs/spam-{'1' * 12}-2", "1", document),
+        ]
+        return claiming.under_way(claims, gone, now)
+
+    assert told() == told(state=claiming.CLAIMED) == (f"spam-{'1' * 12}-2",)
+    assert told(state=claiming.QUEUED) == told(state=claiming.SETTLED) == ()
+    assert told(expires="2025-12-31T00:00:00+00:00") == ()
+    dead = {"host": "here", "pid": 2}
+    assert told(holder=dead) == ()
+    assert told(holder=dead, executor="tekton") == (f"spam-{'1' * 12}-2",)
