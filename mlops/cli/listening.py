@@ -143,7 +143,12 @@ def listening(state: Path, options: Options, registry: CollectorRegistry) -> Ite
         metrics = intake.IntakeMetrics(registry, journal)
         app = intake.Application(journal, secrets, metrics, Telling(render.note), intake.Limits())
         listener = intake.Listener(
-            bound, app, metrics.refuse_connection, encryption=encryption, proxies=proxies
+            bound,
+            app,
+            metrics.refuse_connection,
+            encryption=encryption,
+            proxies=proxies,
+            say=render.fail,
         )
         listener.start()
         stack.callback(listener.stop)
