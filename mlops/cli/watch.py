@@ -69,6 +69,8 @@ def watch(
     ending = _end_when_asked(daemon)
     with listening.heeded(state, asked, daemon, listed, metrics):
         left = daemon.once() if once else daemon.run()
+    for each in listed:
+        each.resign()
     for each in listed if once else ():
         each.finish()
     if ending:
