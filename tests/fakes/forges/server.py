@@ -196,8 +196,8 @@ class FakeForge:
         return [each for each in self.pulls if each.state == "open"]
 
     def open_of(self, branch: str, into: str) -> Pull | None:
-        found = (each for each in self.open_pulls() if (each.branch, each.into) == (branch, into))
-        return next(found, None)
+        ours = (each for each in self.open_pulls() if not each.fork)
+        return next((each for each in ours if (each.branch, each.into) == (branch, into)), None)
 
 
 class _Quiet(ThreadingHTTPServer):
