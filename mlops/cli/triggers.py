@@ -41,6 +41,15 @@ def ask(opened: Opened, branches: Sequence[str]) -> tuple[Asked, ...]:
         return (Asked("", "", f"no trigger is looked at: {exc}", failed=True),)
 
 
+def has_any(opened: Opened, branches: Sequence[str]) -> bool:
+    """Whether there is anything to ask; so where that cannot be told."""
+    try:
+        found = wiring_triggers.trunk(opened, branches)
+    except MlopsError:
+        return True
+    return found is not None and any(model.triggers for model in found[0].models)
+
+
 def troubles(asked: Sequence[Asked]) -> Iterator[Outcome]:
     """Those that could not be looked at."""
     for each in asked:

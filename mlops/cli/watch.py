@@ -138,22 +138,24 @@ class _Told:
     once: bool
     outcomes: list[Outcome] = field(default_factory=list)
     code: int = 0
-    _said: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _said: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def looked(self, name: str, found: Looked | MlopsError, seconds: float) -> None:
+        said: dict[str, bool] = {}  # text → whether it is of a failure
         if isinstance(found, MlopsError):
-            said: tuple[str, ...] = (str(found),)
+            said[str(found)] = True
             self.code = max(self.code, found.exit_code)
         elif found.leader:
             then = "leaving it to that" if self.once else "standing by, to take over when it ends"
-            said = (f"{found.leader} watches already: {then}",)
+            said[f"{found.leader} watches already: {then}"] = False
         else:
-            said = tuple(f"{each.model}: {each.note}".removeprefix(": ") for each in found.outcomes)
+            for each in found.outcomes:
+                said[f"{each.model}: {each.note}".removeprefix(": ")] = each.failed
             self._keep(found.outcomes)
-        for text in said:
+        for text, failed in said.items():
             if text not in self._said.get(name, ()):
-                render.fail(self._about(name) + text)
-        self._said[name] = said
+                (render.fail if failed else render.note)(self._about(name) + text)
+        self._said[name] = frozenset(said)
 
     def began(self, queued: Queued, child: Child) -> None:
         render.note(

@@ -43,6 +43,7 @@ class WatchedProject:
     once: bool = False
     _opened: tuple[Opened, Watcher, FileLeader] | None = None
     _seen: tuple[Seen, ...] = ()
+    _triggered: bool = True  # whether triggers are to be asked
     _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
     _ending: dict[str, int] = field(default_factory=dict)  # run → how often to ask it to end
     _forges: Forges = field(default_factory=Forges)
@@ -80,7 +81,8 @@ class WatchedProject:
             if seen != self._seen:
                 self._heed(opened, watcher)
             self._seen = seen
-            asked = triggers.ask(opened, watcher.tracked.branches)
+            branches = watcher.tracked.branches
+            asked = triggers.ask(opened, branches) if self._triggered else ()
             if any(not each.failed for each in asked):
                 self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
@@ -109,11 +111,12 @@ class WatchedProject:
         branches = self.watched.branches or fresh.tracked.branches
         fresh.tracked = replace(fresh.tracked, branches=branches)
         watcher.heed(fresh)
+        self._triggered = triggers.has_any(opened, branches)
 
     def _give_way(self, opened: Opened, watcher: Watcher) -> None:
         """End older runs for newer tips of their ref, where the project wants it so."""
-        waiting = [self._queued(each) for each in watcher.waiting()]
-        working = [self._queued(each) for each in watcher.working()]
+        waiting = [self._queued(each, watcher) for each in watcher.waiting()]
+        working = [self._queued(each, watcher) for each in watcher.working()]
         limits = {self.name: _limits(opened)}
         found = lineup.superseded(waiting, working, limits)
         reasons = {each.queued.run: f"superseded by {each.by.short}" for each in found}
@@ -143,15 +146,18 @@ class WatchedProject:
         outcomes = [*troubles, *_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
         dues = [(each.due - opened.now()).total_seconds() for each in waiting if each.due]
         return Looked(
-            tuple(self._queued(each) for each in waiting if each.due is None),
-            tuple(self._queued(each) for each in watcher.working()),
+            tuple(self._queued(each, watcher) for each in waiting if each.due is None),
+            tuple(self._queued(each, watcher) for each in watcher.working()),
             _limits(opened),
             tuple(outcomes),
             again=min([*dues, *(_AGAIN for _ in self._ending)], default=None),
         )
 
-    def _queued(self, each: Waiting) -> Queued:
-        return Queued(self.name, each.run, each.model, each.source, each.tip.ref, each.since)
+    def _queued(self, each: Waiting, watcher: Watcher) -> Queued:
+        decision = watcher.decision(each)
+        asked = decision is not None and bool(decision.trigger)
+        ref = "" if asked else each.tip.ref  # what was asked for is no newer tip, nor an older one
+        return Queued(self.name, each.run, each.model, each.source, ref, each.since)
 
     def begin(self, queued: Queued) -> FiledChild:
         argv = [sys.executable, "-m", "mlops", "run", queued.source.sha, "--model", queued.model]
