@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -12,19 +13,21 @@ from typing import TYPE_CHECKING
 from mlops.adapters.forge.tokens import NoToken, Token
 from mlops.adapters.forge.tokens import find as find_token
 from mlops.cli import render
+from mlops.cli.wiring import read_file
 from mlops.domain.forge import ForgeConfig, NoPlace, Place, place
 from mlops.engine import doctor, proposing, telling
 from mlops.engine.claiming import Decision
 from mlops.engine.doctor import Finding
 from mlops.engine.proposing import Brought, Proposer
 from mlops.engine.telling import Told
-from mlops.errors import ConfigError, ForgeError, GitError
+from mlops.errors import ConfigError, ForgeError, GitError, MlopsError
 
 if TYPE_CHECKING:
     from mlops.adapters.forge.tokens import Token
     from mlops.cli.wiring import Opened
     from mlops.ports.forge import Forge
 
+_TOLD = ".mlops/watch/told.json"
 _PATIENCE = 60.0  # seconds that the end waits for a forge
 Job = Callable[[], object]
 
@@ -33,7 +36,7 @@ Job = Callable[[], object]
 class Forges:
     """The forges of one project, for one process. A thread of its own speaks to them: a look waits for none."""
 
-    told: Told = field(default_factory=Told)
+    told: Told | None = None
     brought: Brought = field(default_factory=Brought)
     _known: dict[Place, tuple[Token, Forge]] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -54,8 +57,11 @@ class Forges:
         forge = self.of_source(opened)
         if forge is not None:
             link = opened.project.forge.link
+            about = f"{forge.place.api} {forge.place.repository} {link}"
+            if self.told is None:
+                self.told = Told.load(read_file(opened.root, _TOLD) or b"", about)
             said = telling.wanted(decisions, opened.gitops, link, self.told)
-            job = partial(telling.tell, said, forge, self.told, render.warn)
+            job = partial(_say, said, forge, self.told, partial(_keep, opened, about))
             self._soon("statuses", job if said else None)
 
     def _propose(self, opened: Opened) -> None:
@@ -102,13 +108,19 @@ class Forges:
                 self._thread.start()
 
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._jobs:
-                    self._thread = None
-                    return
-                job = self._jobs.pop(next(iter(self._jobs)))
-            job()
+        while (job := self._next()) is not None:
+            try:
+                job()
+            except BaseException:  # a bug of ours: it is shown, and the next look begins anew
+                self._thread = None
+                raise
+
+    def _next(self) -> Job | None:
+        with self._lock:
+            if self._jobs:
+                return self._jobs.pop(next(iter(self._jobs)))
+            self._thread = None
+            return None
 
     # -- which forge
 
@@ -183,6 +195,20 @@ class Forges:
         if when and text not in self._said:
             self._said.add(text)
             render.warn(f"the forge is not told: {text}")
+
+
+def _say(
+    said: tuple[telling.Said, ...], forge: Forge, told: Told, keep: Callable[[Told], None]
+) -> None:
+    telling.tell(said, forge, told, render.warn)
+    keep(told)
+
+
+def _keep(opened: Opened, about: str, told: Told) -> None:
+    """For the next process; without it the forge is asked again."""
+    with contextlib.suppress(MlopsError):
+        (opened.root / _TOLD).parent.mkdir(parents=True, exist_ok=True)
+        opened.write(_TOLD, told.dump(about))
 
 
 def _bring(proposer: Proposer, wanted: tuple[proposing.Offer, ...]) -> None:

@@ -59,7 +59,7 @@ class Brought:
 
 def offers(gitops: GitOps) -> tuple[Offer, ...]:
     """What waits on the remote of the GitOps branch. Raises GitError."""
-    tip = gitops.tip()
+    tip = gitops.refresh()
     found = gitops.proposed()
     return tuple(
         Offer(
@@ -220,18 +220,24 @@ def _standing(gitops: GitOps, commit: Commit | None, environment: str, model: st
 
 
 def _title(message: str) -> str:
-    subject = message.lstrip("\n").partition("\n\n")[0]
+    subject = _readable(message).lstrip("\n").partition("\n\n")[0]
     return shortened(" ".join(subject.split()), _LONGEST_TITLE)
 
 
 def _body(message: str) -> str:
     """What the commit says, as text: nothing in it is markup, nor calls anybody."""
-    rest = message.lstrip("\n").partition("\n\n")[2].strip()
+    rest = _readable(message).lstrip("\n").partition("\n\n")[2].strip()
     text = shortened(rest, _LONGEST_BODY)
     longest = max((len(each) for each in _FENCE.findall(text)), default=2)
     fence = "`" * (longest + 1)
     ending = "mlops keeps this branch: it makes it anew where something newer is proposed."
     return f"{fence}text\n{text}\n{fence}\n\n{ending}"
+
+
+def _readable(message: str) -> str:
+    """Without what UTF-8 cannot carry, and nothing that steers a terminal."""
+    kept = (char if char.isprintable() or char == "\n" else " " for char in message)
+    return "".join(kept).encode("utf-8", "replace").decode()
 
 
 def _same(text: str) -> str:

@@ -220,7 +220,7 @@ def test_a_forge_that_is_away_has_them_at_the_next_look(world: World):
 
 
 def test_words_of_a_commit_are_no_markup(world: World):
-    order = RollbackOrder("dev", ("spam",), reason="````` [x](http://evil) @everyone <script>")
+    order = RollbackOrder("dev", ("spam",), reason="````` [x](http://evil) @everyone <script>\x1b")
     Roller(world.publisher(), Preflight(deadline=5)).roll_back(order)
     world.bring()
     (pull,) = world.forge.pulls

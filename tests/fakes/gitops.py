@@ -73,7 +73,7 @@ class MemoryGitOps:
     shallow: set[Commit] = field(default_factory=set)
     proposals: dict[str, tuple[Commit, dict[str, bytes], Commit]] = field(default_factory=dict)
 
-    _messages: dict[Commit, tuple[str, datetime]] = field(default_factory=dict)
+    _worded: dict[Commit, tuple[str, datetime]] = field(default_factory=dict)
 
     def refresh(self) -> Commit | None:
         return self._tip
@@ -117,12 +117,12 @@ class MemoryGitOps:
             return Proposed(branch, standing[2])
         sha = hashlib.sha1(f"{len(self._commits)} {message} {topic}".encode()).hexdigest()  # noqa: S324
         self.proposals[branch] = (base, files, Commit(sha))
-        self._messages[Commit(sha)] = (message, self.clock())
+        self._worded[Commit(sha)] = (message, self.clock())
         return Proposed(branch, Commit(sha))
 
     def proposed(self) -> tuple[Proposal, ...]:
         return tuple(
-            Proposal(branch, commit, base, self._messages[commit][1], self._messages[commit][0])
+            Proposal(branch, commit, base, self._worded[commit][1], self._worded[commit][0])
             for branch, (base, files, commit) in sorted(self.proposals.items())
             if self._tip is None or self._commits[self._tip].files != files
         )
