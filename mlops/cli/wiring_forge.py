@@ -23,9 +23,9 @@ from mlops.engine.telling import Told
 from mlops.errors import ConfigError, ForgeError, GitError, MlopsError
 
 if TYPE_CHECKING:
-    from mlops.adapters.forge.tokens import Token
     from mlops.cli.wiring import Opened
     from mlops.ports.forge import Forge
+    from mlops.ports.pulls import Conversations
 
 _TOLD = ".mlops/watch/told.json"
 _PATIENCE = 60.0  # seconds that the end waits for a forge
@@ -39,6 +39,7 @@ class Forges:
     told: Told | None = None
     brought: Brought = field(default_factory=Brought)
     _known: dict[Place, tuple[Token, Forge]] = field(default_factory=dict)
+    _talks: dict[tuple[Place, Token], Conversations] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
     _jobs: dict[str, Job] = field(default_factory=dict)  # of each kind the last
     _thread: threading.Thread | None = None
@@ -145,28 +146,24 @@ class Forges:
             return at
         return replace(at, remote=own.remote if isinstance(own, Place) else "")
 
-    def _connect(self, at: Place | NoPlace, opened: Opened) -> Forge | None:
-        asked = (
-            opened.project.forge != ForgeConfig()
-        )  # somebody wants it: silence would be no answer
-        if isinstance(at, NoPlace):
-            self._note(f"{at.reason}. {at.hint}", when=asked)
+    def talk(self, opened: Opened) -> Conversations | None:
+        """The pull requests of the source's repository; None as for `of_source`."""
+        at = place(opened.repository.remote_url() or "", opened.project.forge)
+        found = self._access(at, opened)
+        if found is None:
             return None
-        try:
-            found = self._at(at)
-        except ConfigError as exc:
-            self._note(str(exc))
-            return None
-        if isinstance(found, NoToken):
-            self._note(f"{found.reason}. {found.hint}", when=asked or not found.lacking)
-            return None
-        return found
+        from mlops.adapters.forge.talk import converse  # noqa: PLC0415 - a heavy library
 
-    def _at(self, at: Place) -> Forge | NoToken:
-        """What speaks to a forge; the same as long as the token is. Raises ConfigError."""
-        token = find_token(at, os.environ)
-        if isinstance(token, NoToken):
-            return token
+        if found not in self._talks:
+            self._talks[found] = converse(*found)
+        return self._talks[found]
+
+    def _connect(self, at: Place | NoPlace, opened: Opened) -> Forge | None:
+        found = self._access(at, opened)
+        return self._forge(*found) if found is not None else None
+
+    def _forge(self, at: Place, token: Token) -> Forge:
+        """What speaks to a forge; the same as long as the token is."""
         known = self._known.get(at)
         if known is None or known[0] != token:
             from mlops.adapters.forge import connect  # noqa: PLC0415 - a heavy library
@@ -174,21 +171,35 @@ class Forges:
             self._known[at] = known = (token, connect(at, token))
         return known[1]
 
+    def _access(self, at: Place | NoPlace, opened: Opened) -> tuple[Place, Token] | None:
+        asked = opened.project.forge != ForgeConfig()  # somebody wants it: silence is no answer
+        if isinstance(at, NoPlace):
+            self._note(f"{at.reason}. {at.hint}", when=asked)
+            return None
+        try:
+            token = find_token(at, os.environ)
+        except ConfigError as exc:
+            self._note(str(exc))
+            return None
+        if isinstance(token, NoToken):
+            self._note(f"{token.reason}. {token.hint}", when=asked or not token.lacking)
+            return None
+        return at, token
+
     def examined(self, opened: Opened) -> Iterator[Finding]:
         """What `mlops doctor` finds of the forge: asked with reads alone. Never fails."""
         at = self.at_gitops(opened)
         wanted = opened.project.forge != ForgeConfig() or opened.project.gitops.proposes
         try:
-            found = self._at(at) if isinstance(at, Place) else at
+            found = find_token(at, os.environ) if isinstance(at, Place) else at
         except ConfigError as exc:
             yield Finding("forge", False, False, exc.message, exc.hint)
             return
-        if isinstance(found, NoPlace | NoToken):
-            if wanted or isinstance(found, NoToken):
-                told = f"{found.reason}: no commit statuses and no pull requests are written"
-                yield Finding("forge", False, False, told, found.hint)
-            return
-        yield doctor.access(found)
+        if isinstance(at, Place) and isinstance(found, Token):
+            yield doctor.access(self._forge(at, found))
+        elif isinstance(found, NoPlace | NoToken) and (wanted or isinstance(found, NoToken)):
+            told = f"{found.reason}: no commit statuses and no pull requests are written"
+            yield Finding("forge", False, False, told, found.hint)
 
     def _note(self, text: str, *, when: bool = True) -> None:
         """Say it once."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlops.domain.source import Commit
-from mlops.domain.watching import Choice, Seen, Tip, Tracked, Waiting
+from mlops.domain.watching import HEADS, TAGS, Choice, Seen, Tip, Tracked, Waiting
 from mlops.engine import claiming
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.judging import Judge, Judged, Known, Verdict
@@ -199,7 +199,8 @@ class Watcher:
         moved: dict[str, tuple[Commit, Tip]] = {}
         for each in self._known.values():
             idle = each.queued or each.outcome == claiming.INTERRUPTED
-            if idle and each.source and each.tip and at.get(each.tip.ref) != each.tip:
+            tracked = each.tip is not None and each.tip.ref.startswith((HEADS, TAGS))
+            if idle and each.source and each.tip and tracked and at.get(each.tip.ref) != each.tip:
                 moved[each.run] = each.source, each.tip
         commits = {tip.commit for tip in tips}
         gone = self.judge.history.unreached([source for source, _ in moved.values()], commits)
