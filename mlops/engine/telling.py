@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from mlops.domain.digest import ReleaseId
 from mlops.domain.forge import State, Status
+from mlops.domain.pulls import PULLS
 from mlops.domain.release import ReleaseRecord, record_path
 from mlops.domain.source import Commit
 from mlops.engine import claiming
@@ -125,9 +126,18 @@ def _about(decision: Decision) -> tuple[Commit, str] | None:
         commit = Commit.parse(source)
     except MlopsError:
         return None
-    ours = decision.run == claiming.run_name(model, commit, decision.attempt)
-    ours = ours and decision.run.startswith(f"{model}-")  # a name that was cut short is none
-    return (commit, CONTEXT + model) if ours else None
+    named = claiming.run_name(model, commit, decision.attempt)
+    if decision.run != named or not named.startswith(f"{model}-"):  # a name cut short is none
+        return None
+    if decision.tip is not None and decision.tip.ref.startswith(PULLS):
+        return decision.tip.commit, _context(decision)  # what is run is no commit of anybody's
+    return commit, _context(decision)
+
+
+def _context(decision: Decision) -> str:
+    """`mlops/spam`; `mlops/spam/pull-request` where the run is one of a pull request."""
+    pulled = decision.tip is not None and decision.tip.ref.startswith(PULLS)
+    return f"{CONTEXT}{decision.claim.document.get('model', '')}{'/pull-request' if pulled else ''}"
 
 
 def _records(releases: Iterable[str], gitops: GitOps) -> Mapping[str, ReleaseRecord]:
@@ -175,7 +185,7 @@ def status_of(decision: Decision, record: ReleaseRecord | None, link: str) -> St
         "commit": str(document.get("source", "")),
         "release": decision.release,
     }
-    return Status(CONTEXT + values["model"], state, _line(text), _link(link, values))
+    return Status(_context(decision), state, _line(text), _link(link, values))
 
 
 def _outcome(decision: Decision, record: ReleaseRecord | None) -> str:
