@@ -118,3 +118,7 @@ class CommandError(BuildError):
 
 class PackageIndexError(BuildError):
     """A package index could not be asked, lets us not in, or lacks what was asked of it."""
+
+
+class ForgeError(OutsideError):
+    """A forge (GitHub, GitLab, Gitea, Forgejo) refused, failed, or answered what cannot be."""

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -33,6 +33,9 @@ _GIVEN_AT_ONCE = 2_000
 _OTHERS = 1.0  # seconds between two questions for what another process wrote
 _PRUNE = 60.0  # seconds between two prunings
 
+_PENDING = """
+SELECT number, document FROM deliveries WHERE outcome IS NULL AND number > ? ORDER BY number LIMIT ?
+"""
 _ADD = """
 INSERT INTO deliveries (provider, id, digest, received, document) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (provider, id) DO NOTHING
@@ -105,10 +108,11 @@ class Journal:
             self._came.wait(min(left, _OTHERS))
         return True
 
-    def pending(self) -> tuple[Pending, ...]:
+    def pending(self, after: int = 0) -> tuple[Pending, ...]:
         self._came.clear()
         rows = self._file.read(
-            "SELECT number, document FROM deliveries WHERE outcome IS NULL ORDER BY number LIMIT ?",
+            _PENDING,
+            after,
             _GIVEN_AT_ONCE,
         )
         self._given = rows[-1][0] if rows else self._given
@@ -161,13 +165,15 @@ class Journal:
             self.failures += 1
             self.trouble = exc.message
             for job in added:
-                job.answer.set_exception(exc)
+                with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
+                    job.answer.set_exception(exc)
             return
         self.trouble = ""
         if Kept.NEW in kept:
             self._came.set()
         for job, answer in zip(added, kept, strict=True):
-            job.answer.set_result(answer)
+            with contextlib.suppress(InvalidStateError):
+                job.answer.set_result(answer)
 
     def _commit(self, jobs: Sequence[_Add | _Finish]) -> list[Kept]:
         """What became of each that was to be added, all of it on the disk."""

@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "run"),
     "runs": ("runs", "app"),
     "watch": ("watch", "watch"),
+    "trigger": ("trigger", "trigger"),
+    "triggers": ("triggers", "triggers"),
     "promote": ("promote", "promote"),
     "rollback": ("rollback", "rollback"),
     "hold": ("hold", "hold"),

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from mlops.adapters.kustomize import Kustomize
-from mlops.cli import completion, opening, options, pins, render, wiring_cluster
+from mlops.cli import completion, opening, options, pins, render, wiring, wiring_cluster
 from mlops.config.fields import seconds
 from mlops.domain.cluster import Access
 from mlops.engine.deploy import Answer, Deploying, DeployOrder
-from mlops.errors import UsageError
+from mlops.errors import GitError, UsageError
 
 Context = Annotated[
     str,
@@ -89,9 +89,22 @@ def deploy(
         output,
         lambda: _print(answer, dry_run=dry_run, awaited=bool(patience)),
     )
+    if environment == opened.project.environments[0]:
+        _tell_of_runs(opened, environment)
     for late in answer.late:
         render.fail(late)
     return int(bool(answer.late))
+
+
+def _tell_of_runs(opened: wiring.Opened, environment: str) -> None:
+    """Say which runs have yet to pin what they make: it is not among what was deployed."""
+    try:
+        for run in opened.under_way():
+            render.note(
+                f"run {run} goes on: what it releases is deployed by mlops deploy {environment} once it is over"
+            )
+    except GitError as exc:
+        render.note(f"whether a run goes on is not known: {exc.message}")
 
 
 def _json(answer: Answer, *, dry_run: bool) -> dict[str, Any]:

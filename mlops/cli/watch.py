@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import opening, options, render, wiring_cluster
+from mlops.cli import listening, opening, options, render, wiring_cluster
 from mlops.cli.watched import WatchedProject
 from mlops.config.watchlist import parse_watchlist
 from mlops.domain.lineup import Queued
@@ -37,6 +37,11 @@ def watch(
     executor: Annotated[
         str, typer.Option(help="Where runs are carried out: local, or tekton.")
     ] = "",
+    listen: listening.Listen = "",
+    secret_file: listening.SecretFile = None,
+    tls_cert: listening.TlsCert = None,
+    tls_key: listening.TlsKey = None,
+    proxy: listening.Proxy = None,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
@@ -45,21 +50,26 @@ def watch(
 
     Each run is carried out by a process of its own, which goes on where the watcher ends.
 
-    Examples:  mlops watch --once    mlops watch --interval 10    mlops watch --config watcher.yaml
+    Examples:  mlops watch --once    mlops watch --config watcher.yaml    mlops watch --listen 127.0.0.1:8080
     """
     wiring_cluster.require_executor(executor)
+    asked = listening.Options(listen, secret_file, tls_cert, tls_key, tuple(proxy or ()))
+    asked.check(once=once)
     quiet = () if verbose else ("--quiet",)
     if config is None:
         root = opening.open_project(repo).root
         here = Watched(root.name, interval=interval)
         listed = [WatchedProject(here, root, executor, quiet, once)]
-        total = 0
+        total, state = 0, root / ".mlops" / "watch"
     else:
-        listed, total = _listed(config, executor, quiet, once=once)
+        listed, total, state = _listed(config, executor, quiet, once=once)
     told = _Told(several=len(listed) > 1, once=once)
     daemon = Daemon(listed, told, total)
     ending = _end_when_asked(daemon)
-    left = daemon.once() if once else daemon.run()
+    with listening.heeded(state, asked, daemon, listed):
+        left = daemon.once() if once else daemon.run()
+    for each in listed if once else ():
+        each.finish()
     if ending:
         return _ended(ending[0], left)
     if once:
@@ -71,24 +81,31 @@ def watch(
 
 def _listed(
     file: Path, executor: str, options: tuple[str, ...], *, once: bool
-) -> tuple[list[WatchedProject], int]:
-    """The repositories of a watcher.yaml, and how many runs at once. Raises ConfigError, UsageError."""
+) -> tuple[list[WatchedProject], int, Path]:
+    """The repositories of a watcher.yaml, how many runs at once, and its directory of state.
+
+    Raises ConfigError, UsageError.
+    """
     try:
         found = parse_watchlist(file.read_bytes(), str(file))
     except OSError as exc:
         raise UsageError(f"cannot read {file}: {exc.strerror}") from exc
     here = file.resolve().parent
     state = here / found.state
-    return [
-        WatchedProject(
-            each,
-            here / each.path if each.path else state / f"{each.name}.git",
-            executor,
-            options,
-            once,
-        )
-        for each in found.repositories
-    ], found.runs
+    return (
+        [
+            WatchedProject(
+                each,
+                here / each.path if each.path else state / f"{each.name}.git",
+                executor,
+                options,
+                once,
+            )
+            for each in found.repositories
+        ],
+        found.runs,
+        state,
+    )
 
 
 def _end_when_asked(daemon: Daemon) -> list[int]:
@@ -121,22 +138,24 @@ class _Told:
     once: bool
     outcomes: list[Outcome] = field(default_factory=list)
     code: int = 0
-    _said: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _said: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def looked(self, name: str, found: Looked | MlopsError, seconds: float) -> None:
+        said: dict[str, bool] = {}  # text → whether it is of a failure
         if isinstance(found, MlopsError):
-            said: tuple[str, ...] = (str(found),)
+            said[str(found)] = True
             self.code = max(self.code, found.exit_code)
         elif found.leader:
             then = "leaving it to that" if self.once else "standing by, to take over when it ends"
-            said = (f"{found.leader} watches already: {then}",)
+            said[f"{found.leader} watches already: {then}"] = False
         else:
-            said = tuple(f"{each.model}: {each.note}".removeprefix(": ") for each in found.outcomes)
+            for each in found.outcomes:
+                said[f"{each.model}: {each.note}".removeprefix(": ")] = each.failed
             self._keep(found.outcomes)
-        for text in said:
+        for text, failed in said.items():
             if text not in self._said.get(name, ()):
-                render.fail(self._about(name) + text)
-        self._said[name] = said
+                (render.fail if failed else render.note)(self._about(name) + text)
+        self._said[name] = frozenset(said)
 
     def began(self, queued: Queued, child: Child) -> None:
         render.note(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 from mlops.adapters.children import FiledChild, Nursery
 from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
-from mlops.cli import opening, runs_place
+from mlops.cli import opening, runs_place, triggers
 from mlops.cli.wiring import Opened
+from mlops.cli.wiring_forge import Forges
 from mlops.domain.lineup import Limits, Queued
 from mlops.domain.run import Ending
 from mlops.domain.watching import Seen, Waiting
@@ -42,8 +43,10 @@ class WatchedProject:
     once: bool = False
     _opened: tuple[Opened, Watcher, FileLeader] | None = None
     _seen: tuple[Seen, ...] = ()
+    _triggered: bool = True  # whether triggers are to be asked
     _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
     _ending: dict[str, int] = field(default_factory=dict)  # run → how often to ask it to end
+    _forges: Forges = field(default_factory=Forges)
 
     @property
     def name(self) -> str:
@@ -78,10 +81,19 @@ class WatchedProject:
             if seen != self._seen:
                 self._heed(opened, watcher)
             self._seen = seen
+            branches = watcher.tracked.branches
+            asked = triggers.ask(opened, branches) if self._triggered else ()
+            if any(not each.failed for each in asked):
+                self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
-            return self._looked(opened, watcher)
+            self._forges.tell(opened, watcher.decisions())
+            return self._looked(opened, watcher, triggers.troubles(asked))
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
+
+    def finish(self) -> None:
+        """Wait for what speaks to others, not for long."""
+        self._forges.finish()
 
     def _open(self) -> tuple[Opened, Watcher, FileLeader]:
         if self.watched.url:
@@ -99,11 +111,12 @@ class WatchedProject:
         branches = self.watched.branches or fresh.tracked.branches
         fresh.tracked = replace(fresh.tracked, branches=branches)
         watcher.heed(fresh)
+        self._triggered = triggers.has_any(opened, branches)
 
     def _give_way(self, opened: Opened, watcher: Watcher) -> None:
         """End older runs for newer tips of their ref, where the project wants it so."""
-        waiting = [self._queued(each) for each in watcher.waiting()]
-        working = [self._queued(each) for each in watcher.working()]
+        waiting = [self._queued(each, watcher) for each in watcher.waiting()]
+        working = [self._queued(each, watcher) for each in watcher.working()]
         limits = {self.name: _limits(opened)}
         found = lineup.superseded(waiting, working, limits)
         reasons = {each.queued.run: f"superseded by {each.by.short}" for each in found}
@@ -127,21 +140,24 @@ class WatchedProject:
             return False
         return True
 
-    def _looked(self, opened: Opened, watcher: Watcher) -> Looked:
+    def _looked(self, opened: Opened, watcher: Watcher, troubles: Iterable[Outcome]) -> Looked:
         waiting = watcher.waiting()
         left = {each.run for each in waiting}
-        outcomes = [*_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
+        outcomes = [*troubles, *_standing(self._seen, left), *_put_off(opened, watcher, waiting)]
         dues = [(each.due - opened.now()).total_seconds() for each in waiting if each.due]
         return Looked(
-            tuple(self._queued(each) for each in waiting if each.due is None),
-            tuple(self._queued(each) for each in watcher.working()),
+            tuple(self._queued(each, watcher) for each in waiting if each.due is None),
+            tuple(self._queued(each, watcher) for each in watcher.working()),
             _limits(opened),
             tuple(outcomes),
             again=min([*dues, *(_AGAIN for _ in self._ending)], default=None),
         )
 
-    def _queued(self, each: Waiting) -> Queued:
-        return Queued(self.name, each.run, each.model, each.source, each.tip.ref, each.since)
+    def _queued(self, each: Waiting, watcher: Watcher) -> Queued:
+        decision = watcher.decision(each)
+        asked = decision is not None and bool(decision.trigger)
+        ref = "" if asked else each.tip.ref  # what was asked for is no newer tip, nor an older one
+        return Queued(self.name, each.run, each.model, each.source, ref, each.since)
 
     def begin(self, queued: Queued) -> FiledChild:
         argv = [sys.executable, "-m", "mlops", "run", queued.source.sha, "--model", queued.model]

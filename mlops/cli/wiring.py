@@ -94,7 +94,9 @@ class Opened:
     @cached_property
     def gitops(self) -> GitOpsBranch:
         home = self.deployment
-        return ToldBranch(home, self.branch, self.project.gitops.path, home.remote_name())
+        project = self.project
+        path, forge = project.gitops.path, project.forge_of_gitops
+        return ToldBranch(home, self.branch, path, home.remote_name(), forge)
 
     @cached_property
     def deployment(self) -> Repository:
@@ -267,6 +269,13 @@ class Opened:
             observer=observer,
             say=render.note,
         )
+
+    def under_way(self) -> tuple[str, ...]:
+        """The runs of this project that began and are not over, whoever carries them out. Raises GitError."""
+        from mlops.engine import claiming  # noqa: PLC0415
+
+        known = claiming.Holder(holder.me, holder.dead)
+        return claiming.under_way(self.claims.list(), known, self.now())
 
     def source(self, rev: str) -> Commit:
         """The source of a revision: its nearest ancestor that changes more than environments."""

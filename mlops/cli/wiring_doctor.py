@@ -63,7 +63,7 @@ def _logins(opened: Opened) -> Logins:
         return Logins(
             tuple(Place(url, found.result(), urls[url]) for url, found in read.items()),
             (Place(pushed, push.result(), urls[pushed]),),
-            Place(project.registry, images.result()),
+            Place(project.registry, images.result(), unheard=_unheard(project.registry)),
             tuple(_settings(project.registry)),
         )
 
@@ -72,6 +72,15 @@ def _git(url: str, service: str) -> bool | None:
     from mlops.adapters import logins  # noqa: PLC0415 - a heavy library
 
     return True if giturl.by_ssh(url) else logins.of_git(url, service)
+
+
+def _unheard(registry: str) -> str:
+    """What to do where a registry gives no answer to TLS; empty where it is not asked by it."""
+    host = registry.partition("/")[0]
+    with contextlib.suppress(MlopsError):
+        if not settings.find(host).tls:
+            return ""
+    return settings.plain_advice(host)
 
 
 def _settings(registry: str) -> Iterator[Setting]:

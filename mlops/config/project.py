@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from mlops.config.fields import (
     BaseImage,
@@ -31,7 +31,9 @@ from mlops.config.fields import (
     Variable,
     seconds,
 )
+from mlops.config.forge import ForgeSection
 from mlops.config.gate import GateSection
+from mlops.config.triggers import TriggerSection, apart
 from mlops.config.validation import Section, schema_of, validate
 from mlops.config.watch import WatchSection
 from mlops.documents import load
@@ -237,6 +239,9 @@ class ModelSection(Section):
     workspace: WorkspaceSection = Field(
         default=WorkspaceSection(), description="the volume that tasks share on a cluster"
     )
+    triggers: Annotated[tuple[TriggerSection, ...], AfterValidator(apart)] = Field(
+        default=(), description="what asks for a run without a push, such as `cron: 0 3 * * 1`"
+    )
     compatibility: dict[Name, Contract] = Field(
         default={},
         description="what callers rely on, such as `input-schema: 3`; kept in the record, and compared"
@@ -262,6 +267,7 @@ class ModelSection(Section):
             ServeConfig(self.serve.command, self.serve.port),
             tuple(sorted(self.compatibility.items())),
             self.workspace.frozen(),
+            tuple(trigger.frozen() for trigger in self.triggers),
         )
 
 
@@ -314,6 +320,9 @@ class ProjectSection(Section):
     )
     gitops: GitOpsSection = Field(
         default=GitOpsSection(), description="where pins and release records live"
+    )
+    forge: ForgeSection = Field(
+        default=ForgeSection(), description="the forge that is told of runs, and has pull requests"
     )
     executor: Literal["local", "tekton"] = Field(
         default="local", description="where runs are carried out"
@@ -376,6 +385,7 @@ class ProjectSection(Section):
             self.runtime,
             self.images,
             self.cluster.frozen(),
+            self.forge.frozen(),
             self.tags,
             self.watch.frozen(),
         )

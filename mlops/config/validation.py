@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -14,6 +15,7 @@ from mlops.documents import Document, Kind, Node, Path
 from mlops.errors import ConfigError
 
 API_VERSION = "mlops/v1"
+_SURE = 0.75  # a key that is so alike is that key, mistyped
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of a URL: it may be a password
 
 
@@ -133,11 +135,31 @@ def _near(node: Node, expected: str) -> str:
 
 
 def _unknown(section: type[Section], path: Path) -> str:
-    names = sorted(_fields(_section_at(section, path[:-1])))
-    near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
+    key, names = str(path[-1]), sorted(_fields(_section_at(section, path[:-1])))
+    same = difflib.get_close_matches(key, names, n=1, cutoff=_SURE)
+    places = [] if same else [place for place, keys in _mappings(section) if key in keys]
+    if places:
+        depth = min(place.count(".") for place in places)
+        nearest = [place for place in places if place.count(".") == depth]
+        return f"unknown key; it belongs to {' or '.join(nearest)}"
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     if near:
         return f"unknown key; did you mean {near[0]!r}?"
     return f"unknown key; expected one of {', '.join(names)}"
+
+
+def _mappings(section: type[Section], place: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Each mapping of a file, as the path to it with NAME where a name stands, with the keys it may have."""
+    yield place or "the top level", set(_fields(section))
+    for name, field in section.model_fields.items():
+        inner, below = (
+            _plain(field.annotation),
+            ".".join(filter(None, (place, field.alias or name))),
+        )
+        if get_origin(inner) is dict:
+            inner, below = _plain(get_args(inner)[1]), f"{below}.NAME"
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from _mappings(inner, below)
 
 
 def _fields(section: type[Section]) -> dict[str, str]:

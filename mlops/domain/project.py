@@ -12,7 +12,9 @@ from pathlib import PurePosixPath
 
 from mlops.domain.cluster import SIZE, ClusterConfig
 from mlops.domain.environment import GateRule
+from mlops.domain.forge import ForgeConfig
 from mlops.domain.run import Resources
+from mlops.domain.trigger import Trigger
 from mlops.domain.watching import WatchConfig
 from mlops.errors import UsageError
 
@@ -116,6 +118,7 @@ class ModelConfig:
     serve: ServeConfig = ServeConfig()
     compatibility: tuple[tuple[str, str], ...] = ()
     workspace: WorkspaceConfig = WorkspaceConfig()
+    triggers: tuple[Trigger, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,7 @@ class Project:
     runtime: str = "auto"
     images: tuple[str, ...] = ()
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    forge: ForgeConfig = field(default_factory=ForgeConfig)
     tags: tuple[str, ...] = ()
     watch: WatchConfig = field(default_factory=WatchConfig)
 
@@ -142,6 +146,11 @@ class Project:
         """The directory of the embedded OCI layout, None where a registry is used."""
         scheme, colon, directory = self.registry.partition(":")
         return directory if colon and scheme == "oci" else None
+
+    @property
+    def forge_of_gitops(self) -> ForgeConfig:
+        """`forge:` as it holds for the repository of the GitOps branch."""
+        return self.forge.elsewhere(self.gitops.url) if self.gitops.url else self.forge
 
     @property
     def names(self) -> tuple[str, ...]:

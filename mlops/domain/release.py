@@ -31,6 +31,16 @@ class GateVerdict:
     def passed(self) -> bool:
         return self.verdict.startswith("pass")
 
+    @property
+    def told(self) -> str:
+        """`accuracy ≥ 0.9: 0.84`; the reason where the number alone does not tell."""
+        reason = self.verdict.partition(": ")[2]
+        if self.value is None:
+            return f"{self.rule}: {reason}"
+        if not reason or reason.startswith(f"{self.value:.6g} is "):
+            return f"{self.rule}: {self.value:.6g}"
+        return f"{self.rule}: {self.value:.6g}, {reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
@@ -103,6 +113,23 @@ class ReleaseRecord:
         entries = found if isinstance(found, list) else []
         names = (entry.get("platform") for entry in entries if isinstance(entry, Mapping))
         return frozenset(str(name) for name in names if name)
+
+    @property
+    def gates(self) -> tuple[GateVerdict, ...]:
+        """What the gates said of it before it was released, as far as that can be read."""
+        found = self.document.get("gates")
+        entries = (
+            [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+        )
+        numbers = [each.get("value") for each in entries]
+        return tuple(
+            GateVerdict(
+                str(each.get("rule", "")),
+                value if isinstance(value, int | float) else None,
+                str(each.get("verdict", "")),
+            )
+            for each, value in zip(entries, numbers, strict=True)
+        )
 
     @property
     def objects(self) -> tuple[DataObject, ...]:

@@ -76,6 +76,7 @@ class RunSpec:
     since: str = ""
     train: bool = True
     rebuild: bool = False  # do not reuse a built environment image
+    retrain: bool = False  # train also what DVC does not find stale
     pin: bool = True
     actor: str = ""
     plan: str = ""  # the plan's summary, kept in the record

@@ -68,6 +68,11 @@ class Decision:
         return self.state == QUEUED
 
     @property
+    def trigger(self) -> str:
+        """What asked for another attempt at a commit that ran already, in words; else empty."""
+        return str(self.claim.document.get("trigger") or "")
+
+    @property
     def stands(self) -> str:
         """The state, or once it has one the outcome: what people are told."""
         return self.outcome or self.state
@@ -189,13 +194,31 @@ def decisions(claims: Iterable[Claim]) -> dict[str, Decision]:
     return found
 
 
+def under_way(claims: Iterable[Claim], holder: Holder, now: datetime) -> tuple[str, ...]:
+    """The runs that began and, as far as is known, are not over. Of a cluster's the holder's death says nothing:
+    they go on without it."""
+    begun = (each for each in decisions(claims).values() if each.state in (CLAIMED, SUBMITTED))
+    return tuple(
+        each.run
+        for each in begun
+        if not each.expired(now)
+        and (each.claim.document.get("executor") == "tekton" or not holder.dead(each.holder))
+    )
+
+
 def queue(
-    model: str, source: Commit, tip: Tip, why: str, actor: str, since: datetime
+    model: str,
+    source: Commit,
+    tip: Tip,
+    why: str,
+    actor: str,
+    since: datetime,
+    attempt: int = 1,
 ) -> dict[str, Any]:
-    """The claim of the first run of a model at a source, in state `queued`: decided because a ref stood at `tip`,
+    """The claim of a run of a model at a source, in state `queued`: decided because a ref stood at `tip`,
     `why` in words. It has a token of its own, and no holder."""
     return {
-        "run": run_name(model, source, 1),
+        "run": run_name(model, source, attempt),
         "model": model,
         "source": source.sha,
         "ref": tip.ref,
@@ -209,10 +232,11 @@ def queue(
 
 
 def inherited(last: Decision | None) -> dict[str, Any]:
-    """What the claim of a run keeps of the decision that was queued: for which ref and tip, why, and since when."""
+    """What the claim of a run keeps of the decision that was queued: for which ref and tip, why, since when, and
+    of one that is still to be carried out the trigger."""
     if last is None or not last.claim.document.get("ref"):
         return {}
-    kept = ("ref", "tip", "floor", "why", "decided")
+    kept = ("ref", "tip", "floor", "why", "decided", *(["trigger"] if last.open else []))
     found = {key: last.claim.document[key] for key in kept if key in last.claim.document}
     return {"decided": last.claim.document.get("since"), **found}
 

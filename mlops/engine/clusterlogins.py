@@ -28,12 +28,13 @@ _ENTER = "kubectl create secret generic"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A git server or registry that tasks use: its URL, whether it asks who one is (None: not known), and the key
-    of mlops.yaml that says where it is."""
+    """A git server or registry that tasks use: its URL, whether it asks who one is (None: not known), the key
+    of mlops.yaml that says where it is, and a sentence on what may let it answer where it did not."""
 
     url: str
     login: bool | None
     key: str = ""
+    unheard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,7 @@ def findings(found: ClusterState, wanted: Logins, apply: str, *, runs: bool) -> 
             said = f"you may not see the ConfigMap {SETTINGS}"
             yield Finding("settings", False, False, said, "ask whoever runs the cluster")
         return
-    for setting in wanted.settings:
-        yield _setting(setting, found.settings, found.namespace, runs=runs)
+    yield from _settings(wanted.settings, found.settings, found.namespace, runs=runs)
 
 
 def _uses(wanted: Logins) -> Iterator[_Use]:
@@ -118,6 +118,8 @@ def _of(use: _Use, kept: Kept | None, found: ClusterState, apply: str, *, runs: 
         others = _others(use, found)
         if others:
             said += f"; unless {', '.join(others)} holds it, which an account of these tasks lists"
+        if use.place.login is None and use.place.unheard:
+            said += f". {use.place.unheard}"
         return Finding("secrets", False, needed and not others, said, _create(use, found.namespace))
     types = (_BASIC,) if git else _DOCKER
     if kept.type not in types:
@@ -180,21 +182,38 @@ def _annotate(use: _Use, namespace: str, kept: Kept | None) -> str:
     return f"kubectl annotate secret {use.name} -n {namespace} {annotation}"
 
 
-def _setting(wanted: Setting, there: Mapping[str, str], namespace: str, *, runs: bool) -> Finding:
-    if wanted.name in there and wanted.value in _parts(there[wanted.name], wanted.value):
-        said = f"{SETTINGS} tells pods of {wanted.name}"
-        return Finding("settings", True, False, said)
-    kept = there.get(wanted.name, "").split(",") if wanted.value else ()
-    value = ",".join(dict.fromkeys([*filter(None, kept), wanted.value or "VALUE"]))
-    patch = json.dumps({"data": {wanted.name: value}}, separators=(",", ":"))
-    literal = shlex.quote(f"--from-literal={wanted.name}={value}")
-    command = (
-        f"kubectl patch configmap {SETTINGS} -n {namespace} --type merge -p {shlex.quote(patch)}"
-        if there
-        else f"kubectl create configmap {SETTINGS} -n {namespace} {literal}"
-    )
-    said = f"{wanted.why}, and the ConfigMap {SETTINGS} does not tell pods so ({wanted.name})"
-    return Finding("settings", False, runs and wanted.needed, said, command)
+def _settings(
+    wanted: Sequence[Setting], there: Mapping[str, str], namespace: str, *, runs: bool
+) -> Iterator[Finding]:
+    """What pods are told, each for itself, and what they lack, together: one command writes all of it."""
+    lacking = []
+    for each in wanted:
+        if each.name in there and each.value in _parts(there[each.name], each.value):
+            yield Finding("settings", True, False, f"{SETTINGS} tells pods of {each.name}")
+        else:
+            lacking.append(each)
+    if not lacking:
+        return
+    why, names = ", ".join(each.why for each in lacking), ", ".join(each.name for each in lacking)
+    said = f"{why}, and the ConfigMap {SETTINGS} does not tell pods so ({names})"
+    needed = runs and any(each.needed for each in lacking)
+    yield Finding("settings", False, needed, said, _written(lacking, there, namespace))
+
+
+def _written(lacking: Sequence[Setting], there: Mapping[str, str], namespace: str) -> str:
+    """The command that writes what is lacking: one, since what is created a second time is refused."""
+    values = {each.name: _value(each, there.get(each.name, "")) for each in lacking}
+    if there:
+        patch = shlex.quote(json.dumps({"data": values}, separators=(",", ":")))
+        return f"kubectl patch configmap {SETTINGS} -n {namespace} --type merge -p {patch}"
+    literals = (shlex.quote(f"--from-literal={name}={value}") for name, value in values.items())
+    return f"kubectl create configmap {SETTINGS} -n {namespace} {' '.join(literals)}"
+
+
+def _value(wanted: Setting, there: str) -> str:
+    """What a variable is to hold: what it does already, and what is lacking."""
+    kept = there.split(",") if wanted.value else ()
+    return ",".join(dict.fromkeys([*filter(None, kept), wanted.value or "VALUE"]))
 
 
 def _parts(text: str, value: str) -> Sequence[str]:

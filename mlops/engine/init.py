@@ -125,7 +125,7 @@ def plan(tree: Checkout, templates: Templates, order: Order) -> Scaffold:
         ignored=ignored,
         fetch=remote if remote and TAGS not in tree.fetches(remote) else "",
         assumed=assumed,
-        missing=(*found.missing, *_missing(tree, files, url)),
+        missing=(*found.missing, *_missing(tree, files, url), *_unplaced(project, tree, wanted)),
         commands=tuple(_commands(project, new, ignored, branch, remote, order)),
     )
 
@@ -204,6 +204,19 @@ def _missing(tree: Checkout, files: Mapping[str, str], url: str) -> Iterator[str
         yield "no git remote: releases are recorded in this clone alone (git remote add origin URL)"
     if _elsewhere(files, url):
         yield "no CI workflow for this forge: let it call `mlops watch --once` at each push"
+
+
+def _unplaced(project: Project, tree: Checkout, wanted: Mapping[str, str]) -> Iterator[str]:
+    """What tells runs on a cluster to go where tekton/install is for: else the kubeconfig decides."""
+    if project.executor != "tekton" or project.cluster.namespace:
+        return
+    text = tree.text(install.KUSTOMIZATION) or wanted[install.KUSTOMIZATION]
+    place = install.namespace(text.encode())
+    if place:
+        yield (
+            f"no namespace for runs: {install.PATH} is for {place}, and the kubeconfig may name another "
+            f"(write cluster: {{namespace: {place}}} into {PROJECT_FILE})"
+        )
 
 
 def _commands(

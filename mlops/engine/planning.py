@@ -59,6 +59,12 @@ class Planned:
     needs: tuple[str, ...] | None  # DVC-tracked paths that training reads; None: all of them
 
 
+def retrained(planned: Planned, why: str) -> Planned:
+    """The plan with training in it, whatever the impact; `why` is the reason."""
+    made = plan.retrained(planned.plan, why, environment=planned.project.environments[0])
+    return replace(planned, plan=made)
+
+
 def project_at(reader: SourceReader, source: Commit) -> Project:
     """mlops.yaml at a source. Raises UsageError where there is none, ConfigError where it is wrong."""
     content = reader.read(source, PROJECT_FILE)

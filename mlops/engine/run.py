@@ -15,7 +15,7 @@ from mlops.engine import baseline as baselines
 from mlops.engine import claiming, comparing, retrying
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.outcome import Complaints, Outcome, failed_outside
-from mlops.engine.planning import Planned, Planner
+from mlops.engine.planning import Planned, Planner, retrained
 from mlops.errors import ClusterError, GitError, MlopsError, RefusedError, RunInterruptedError
 from mlops.manifests.pipelinerun import generate
 from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
@@ -37,6 +37,12 @@ class Order:
     pin: bool = True
     actor: str = ""
     patient: bool = False  # nobody asks for it just now: attempts after failures wait their time
+    trigger: str = ""  # what asked for another attempt, as its queued claim says
+
+    @property
+    def anew(self) -> bool:
+        """Whether it is another attempt at what may have run already."""
+        return self.again or bool(self.trigger)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,10 @@ class Runner:
         tip = self.gitops.refresh()
         known = baselines.records(self.gitops, tip, order.model)
         last = self._newest(order)
+        if last is not None and last.open and not order.again:
+            order = replace(order, trigger=last.trigger)
         if not order.again:
-            answered = self._answered(order, known, last)
+            answered = None if order.trigger else self._answered(order, known, last)
             if answered is not None:
                 return answered
             waiting = retrying.kept_back(order.model, order.source, last, self.now())
@@ -69,6 +77,8 @@ class Runner:
                 return waiting
         attempt = self._attempt(order, last)
         planned = self.planner.plan(order.model, order.source, known)
+        if order.trigger:
+            planned = retrained(planned, order.trigger)
         if planned.plan.nothing and not order.again:
             return self._nothing(order, planned, attempt, last)
         if planned.plan.kept:
@@ -78,7 +88,7 @@ class Runner:
             self.planner.require_overlay(planned, self.gitops, tip)
         self.planner.require_data(planned)
         outcome = self._execute(order, planned, attempt, last)
-        return self._compared(order, known, outcome) if order.again else outcome
+        return self._compared(order, known, outcome) if order.anew else outcome
 
     def _compared(
         self, order: Order, known: tuple[ReleaseRecord, ...], outcome: Outcome
@@ -175,6 +185,7 @@ class Runner:
             pin=order.pin,
             actor=order.actor,
             rebuild=order.again,
+            retrain=bool(order.trigger),
         )
         document = generate(spec)
         lasts = max(spec.timeout, spec.train_timeout) + 2 * _SLACK

@@ -88,6 +88,10 @@ class Watcher:
         found = [self._waiting(each) for each in busy]
         return tuple(sorted(filter(None, found), key=lambda each: (each.since, each.run)))
 
+    def decisions(self) -> tuple[Decision, ...]:
+        """Every decision that the last look knew of: the last attempt at each commit and model."""
+        return tuple(self._known.values())
+
     def decision(self, waiting: Waiting) -> Decision | None:
         """What the last look knew of it."""
         return self._known.get(claiming.subject(waiting.model, waiting.source))

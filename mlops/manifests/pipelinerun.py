@@ -125,6 +125,7 @@ def _params(spec: RunSpec) -> dict[str, str]:
         "source": spec.source.sha,
         **{name: encode(value) for name, value in text.items()},
         "train": _flag(spec.train),
+        "retrain": _flag(spec.retrain),
         "rebuild": _flag(spec.rebuild),
         "pin": _flag(spec.pin),
         "document": "",

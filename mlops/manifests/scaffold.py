@@ -89,7 +89,12 @@ def project(
     if gitops:
         lines += ["gitops:", *(line for k, v in gitops.items() for line in _entry(1, k, v))]
     lines += [
-        *_entry(0, "executor", "local", "or tekton: on a cluster, which has tekton/install"),
+        *_entry(
+            0,
+            "executor",
+            "local",
+            f"or tekton, with cluster: {{namespace: {name}}}, as tekton/install is",
+        ),
         *_entry(0, "runtime", "auto", "the sandbox where this machine has one"),
         "models:",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mlops.domain.plan import Impact, Kind, Plan, PlanStep
 from mlops.domain.source import Commit
@@ -39,6 +40,20 @@ def decide(
     if environment:
         steps.append(PlanStep("pin", f"{environment} receives every release"))
     return Plan(model, source, since, impact, tuple(steps), shortened(causes), kept)
+
+
+def retrained(plan: Plan, why: str, *, environment: str) -> Plan:
+    """The plan with training in it, for the reason `why`, where the impact does not call for it."""
+    if plan.has("train"):
+        return plan
+    if plan.nothing:
+        pin = PlanStep("pin", f"{environment} receives every release")
+        rest = (PlanStep("validate", "the model is trained anew"), PlanStep("package", why), pin)
+        return replace(plan, steps=(PlanStep("train", why), *rest), summary=why)
+    built = tuple(step for step in plan.steps if step.name == "build")
+    others = tuple(step for step in plan.steps if step.name != "build")
+    steps = (*built, PlanStep("train", why), *others)
+    return replace(plan, steps=steps, summary=shortened((why, plan.summary)), kept="")
 
 
 def _kept(impact: Impact, *, stages: bool) -> str:

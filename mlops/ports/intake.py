@@ -21,9 +21,9 @@ class Deliveries(Protocol):
     """The deliveries that came and were not looked for yet. None of these raises: where the journal
     cannot be read there are none, and the next look of the watcher, an interval later, sees what they told of.
 
-    The loop: `wait` in place of sleeping; `pending`; look at the repositories that they concern; `done` with
-    all of their numbers, once each tip that the look saw is decided. What a crash keeps from being done is
-    pending at the next start: looking twice decides nothing twice.
+    The loop: `wait` in place of sleeping; `pending` after the last that it gave; look at the repositories that
+    they concern; `done` with their numbers, once each tip that the look saw is decided. What a crash keeps from
+    being done is pending at the next start: looking twice decides nothing twice.
     """
 
     def wait(self, timeout: float) -> bool:
@@ -33,8 +33,8 @@ class Deliveries(Protocol):
         """
         ...
 
-    def pending(self) -> tuple[Pending, ...]:
-        """Oldest first, a few thousand at most: what is left comes with the next call, after `done`."""
+    def pending(self, after: int = 0) -> tuple[Pending, ...]:
+        """Those with a greater number than `after`, oldest first, a few thousand at most. Numbers only grow."""
         ...
 
     def done(self, numbers: Sequence[int], outcome: str) -> None:

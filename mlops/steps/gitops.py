@@ -41,6 +41,7 @@ def open_branch(source: Source) -> GitOpsBranch:
         inputs.text("gitops-branch"),
         inputs.text("gitops-path"),
         repository.remote_name(),
+        source.project.forge_of_gitops,
     )
 
 

@@ -31,7 +31,6 @@ from mlops.steps.images import copies_of
 from mlops.steps.sources import Source, open_source
 from mlops.steps.tags import Tag
 from mlops.steps.telling import say
-from mlops.steps.validate import told
 
 ACTION = "run"  # of Mlops-Action
 _TRIES = 60
@@ -236,7 +235,7 @@ def _pinned(
     trailers = [(message.ENVIRONMENT, environment)]
     if answer.previous is not None:
         trailers.append((message.PREVIOUS, str(ReleaseId(release.model, answer.previous))))
-    verdicts = "; ".join(f"gate {told(verdict)}" for verdict in answer.verdicts)
+    verdicts = "; ".join(f"gate {verdict.told}" for verdict in answer.verdicts)
     words = message.compose(
         f"Pin {_shown(release)} in {environment}",
         [*_trailers(source, release), *trailers],

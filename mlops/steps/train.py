@@ -70,6 +70,7 @@ def _repro(source: Source, exchange: Exchange, tree: Path) -> None:
         shell=exchange.shell,
         env=exchange.variables(tree),
         line=tell,
+        force=source.inputs.flag("retrain"),
     )
     took = exchange.took()
     if took:

@@ -42,20 +42,10 @@ def run(env: Mapping[str, str]) -> None:
     verdicts = judge(source, found)
     source.state.write("verdicts.json", [asdict(verdict) for verdict in verdicts])
     for verdict in verdicts:
-        say(f"gate {told(verdict)}{' (passed)' if verdict.passed else ''}")
+        say(f"gate {verdict.told}{' (passed)' if verdict.passed else ''}")
     failed = gates.refused(verdicts)
     if failed:
-        raise RefusedError("; ".join(f"gate {told(verdict)}" for verdict in failed))
-
-
-def told(verdict: GateVerdict) -> str:
-    """`accuracy ≥ 0.9: 0.84`; the reason where the number alone does not tell."""
-    reason = verdict.verdict.partition(": ")[2]
-    if verdict.value is None:
-        return f"{verdict.rule}: {reason}"
-    if not reason or reason.startswith(f"{verdict.value:.6g} is "):
-        return f"{verdict.rule}: {verdict.value:.6g}"
-    return f"{verdict.rule}: {verdict.value:.6g}, {reason}"
+        raise RefusedError("; ".join(f"gate {verdict.told}" for verdict in failed))
 
 
 def take_outputs(source: Source, tree: Path) -> tuple[outputs.Output, ...]:

@@ -14,6 +14,8 @@ from tests.cluster.layout import Layout
 from tests.cluster.requirements import program
 
 SOCKET = "/run/containerd/containerd.sock"
+# a listener writes each event down, and an event may have 5 MiB: what tests read stays in one file
+LOG = "256Mi"
 
 
 def containerd(layout: Layout, plugins: Path, pause: str) -> Path:
@@ -104,8 +106,7 @@ def kubelet(layout: Layout, authority: Authority, serving: Pair) -> Path:
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
             "maxPods": 250,
-            # a listener writes each event down, and an event may have 5 MiB: what tests read stays in one file
-            "containerLogMaxSize": "256Mi",
+            "containerLogMaxSize": LOG,
             "registryPullQPS": 0,
             "serializeImagePulls": False,
             "syncFrequency": "10s",

@@ -21,6 +21,7 @@ import yaml
 
 from tests.cluster import addresses, build, pins, registry, tekton
 from tests.cluster.build import say
+from tests.cluster.configuration import LOG
 from tests.cluster.layout import Layout
 from tests.cluster.requirements import program
 
@@ -31,6 +32,15 @@ _CONFIG = {
     "kind": "Cluster",
     "apiVersion": "kind.x-k8s.io/v1alpha4",
     "networking": {"podSubnet": addresses.PODS, "serviceSubnet": addresses.SERVICES},
+    "kubeadmConfigPatches": [
+        yaml.safe_dump(
+            {
+                "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                "kind": "KubeletConfiguration",
+                "containerLogMaxSize": LOG,
+            }
+        )
+    ],
     "containerdConfigPatches": [
         '[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/etc/containerd/certs.d"\n'
     ],

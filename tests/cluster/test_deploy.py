@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mlops.adapters.git.claims import RunClaims
+from mlops.adapters.git.command import discover
+from mlops.adapters.git.repository import Repository
 from tests.cluster import shop as shops
 from tests.cluster.conftest import Namespace
 from tests.cluster.shop import BASE, MORE, Shop
@@ -65,6 +68,22 @@ def test_an_environment_is_deployed_seen_live_pruned_and_deployed_again(
     pruned = shop.deploy()
     assert "removed: ConfigMap settings" in pruned.out
     assert "settings" not in shop.user.kubectl("get", "configmaps", "-o", "name")
+
+
+def test_a_run_that_goes_on_is_told_since_what_it_releases_is_not_deployed(
+    shop: Shop, digest: str
+) -> None:
+    shop.write(BASE, digest)
+    claims = RunClaims(Repository(discover(shop.root)), None)
+    run = f"plain-{shop.tip()[:12]}-1"
+    claimed = {"state": "submitted", "executor": "tekton", "expires": "9999-01-01T00:00:00+00:00"}
+    claim = claims.put(run, claimed, None)
+    said = shop.deploy()
+    assert said.code == 0, said.err
+    told = "what it releases is deployed by mlops deploy dev once it is over"
+    assert f"run {run} goes on: {told}" in said.err
+    assert claims.put(run, {"state": "outcome", "outcome": "succeeded"}, claim) is not None
+    assert "goes on" not in shop.deploy().err
 
 
 def test_what_cannot_be_pulled_is_late_and_says_why(shop: Shop) -> None:

@@ -207,12 +207,22 @@ def test_a_git_server_that_lets_everybody_in_and_one_that_cannot_be_asked_are_no
 def test_a_registry_without_tls_must_be_told_to_pods(
     asked: Asked, installed: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLOPS_REGISTRY_HTTP", "10.244.0.1:5000")
     registry = {"registry": "10.244.0.1:5000/ml"}
+    (unheard,) = (
+        each["said"]
+        for each in asked(installed.namespace, **registry)["secrets"]
+        if "mlops-registry" in each["said"]
+    )
+    assert unheard.endswith(
+        "cannot be known from here. "
+        "If it speaks plain HTTP, say so: export MLOPS_REGISTRY_HTTP=10.244.0.1:5000"
+    )
+    monkeypatch.setenv("MLOPS_REGISTRY_HTTP", "10.244.0.1:5000")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://packages.example.com/simple")
     found = asked(installed.namespace, **registry)
     ((subject, said, needed),) = wrong(found)
     assert (subject, needed) == ("settings", True)
-    assert said.startswith("the registry 10.244.0.1:5000 speaks plain HTTP, and the ConfigMap")
+    assert said.startswith("the registry 10.244.0.1:5000 speaks plain HTTP, UV_DEFAULT_INDEX here")
     open_ = "10.244.0.1:5000/ml asks for no login (mlops-registry)"
     assert open_ in [each["said"] for each in found["secrets"]]
     typed(found["settings"][0]["remedy"])

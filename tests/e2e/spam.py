@@ -179,7 +179,6 @@ def copy(made: Spam, base: Path) -> Spam:
     spam = Spam(base / "work", base / "remote.git", base / "data-remote", env)
     if spam.git("remote"):
         spam.git("remote", "set-url", "origin", str(spam.remote))
-    spam.run(
-        sys.executable, "-m", "dvc", "remote", "modify", "--local", "store", "url", str(spam.data)
-    )
+    # what `dvc remote modify --local store url` writes, without the half second that it takes
+    spam.write(".dvc/config.local", f"['remote \"store\"']\n    url = {spam.data}\n")
     return spam

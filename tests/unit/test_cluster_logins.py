@@ -225,6 +225,37 @@ def test_a_package_index_of_this_shell_is_a_note_that_shows_no_url():
     assert told(replace(GOOD, settings={"UV_DEFAULT_INDEX": "x"}), Logins(settings=(index,))) == []
 
 
+@pytest.mark.parametrize(
+    ("there", "values"),
+    [
+        (
+            {},
+            ["--from-literal=MLOPS_REGISTRY_HTTP=r:5000", "--from-literal=UV_DEFAULT_INDEX=VALUE"],
+        ),
+        (
+            {"MLOPS_REGISTRY_HTTP": "q:5000"},
+            ['{"data":{"MLOPS_REGISTRY_HTTP":"q:5000,r:5000","UV_DEFAULT_INDEX":"VALUE"}}'],
+        ),
+        ({"MLOPS_REGISTRY_HTTP": "r:5000"}, ['{"data":{"UV_DEFAULT_INDEX":"VALUE"}}']),
+    ],
+)
+def test_one_command_writes_all_settings_that_pods_lack(there, values):
+    index = Setting("UV_DEFAULT_INDEX", "", "UV_DEFAULT_INDEX here names an index", False)
+    (finding,) = told(replace(GOOD, settings=there), Logins(settings=(SETTING, index)))
+    assert shlex.split(finding.remedy)[-len(values) :] == values
+    lacks_registry = there != {"MLOPS_REGISTRY_HTTP": "r:5000"}
+    assert ("(MLOPS_REGISTRY_HTTP, UV_DEFAULT_INDEX)" in finding.said) is lacks_registry
+    assert finding.needed is lacks_registry
+
+
+@pytest.mark.parametrize("login", [None, True])
+def test_what_may_let_a_registry_answer_is_told_where_it_did_not(login):
+    advice = "If it speaks plain HTTP, say so: export MLOPS_REGISTRY_HTTP=r:5000"
+    images = Place("r:5000/ml", login, unheard=advice)
+    (finding,) = told(secrets(mlops_registry=None), Logins(registry=images))
+    assert finding.said.endswith(f". {advice}") is (login is None)
+
+
 def test_what_may_not_be_seen_is_said_and_is_no_fault():
     hidden = replace(GOOD, secrets=None, settings=None)
     (finding,) = told(hidden, replace(WANTED, settings=(SETTING,)))

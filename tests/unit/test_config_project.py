@@ -266,6 +266,12 @@ def test_what_is_no_project_is_refused(text, error):
         ("runtime: dokcer", "runtime: expected auto, sandbox, podman, docker or process; found 'dokcer'; did you mean 'docker'?"),
         ("enviroments: [a]", "enviroments: unknown key; did you mean 'environments'?"),
         ("on: 1", "on: unknown key; expected one of apiVersion, branches"),
+        ("train: {timeout: 2m}", "train: unknown key; it belongs to models.NAME"),
+        ("gates: []", "gates: unknown key; it belongs to models.NAME"),
+        ("base: host", "base: unknown key; it belongs to models.NAME.build"),
+        ("namespace: ml", "namespace: unknown key; it belongs to cluster"),
+        ("url: x", "url: unknown key; it belongs to gitops"),
+        ("models_: {}", "models_: unknown key; did you mean 'models'?"),
     ],
 )  # fmt: skip
 def test_project_errors(line, error):
@@ -293,6 +299,9 @@ def test_project_errors(line, error):
         ("{build: {base: 'python:3.12@sha256:12'}}", "models.spam.build.base: expected host"),
         ("{build: {base: 3.12}}", 'models.spam.build.base: expected a string; YAML reads 3.12 as a number: write "3.12"'),
         ("{paths: []}", "models.spam.paths: expected at least one"),
+        ("{path: [x]}", "models.spam.path: unknown key; did you mean 'paths'?"),
+        ("{registry: x}", "models.spam.registry: unknown key; it belongs to the top level"),
+        ("{train: {gpu: 1}}", "models.spam.train.gpu: unknown key; it belongs to models.NAME.train.resources"),
         ("{paths: [../x]}", "models.spam.paths[0]: expected a path inside"),
         ("{paths: [/x/**]}", "models.spam.paths[0]: expected a path relative"),
         ("{train: {timeout: 60}}", "models.spam.train.timeout: expected a string; YAML reads 60"),

@@ -388,3 +388,23 @@ def test_what_is_queued_is_taken_over_with_its_ref_and_reason(runner):
     document = runner.claims.outcome()
     assert (document["outcome"], document["ref"]) == ("succeeded", "refs/heads/main")
     assert (document["tip"], document["why"]) == (SOURCE.sha, "main is at 1111111")
+
+
+def test_runs_are_under_way_from_their_beginning_to_their_end():
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    gone = Holder(lambda: ME, lambda holder: holder.get("pid") != 1)
+
+    def told(**claimed):
+        document = {"state": claiming.SUBMITTED, "holder": ME, "executor": "local", **claimed}
+        claims = [
+            Claim(f"refs/mlops/runs/spam-{'1' * 12}-1", "0", {"state": claiming.SUBMITTED}),
+            Claim(f"refs/mlops/runs/spam-{'1' * 12}-2", "1", document),
+        ]
+        return claiming.under_way(claims, gone, now)
+
+    assert told() == told(state=claiming.CLAIMED) == (f"spam-{'1' * 12}-2",)
+    assert told(state=claiming.QUEUED) == told(state=claiming.SETTLED) == ()
+    assert told(expires="2025-12-31T00:00:00+00:00") == ()
+    dead = {"host": "here", "pid": 2}
+    assert told(holder=dead) == ()
+    assert told(holder=dead, executor="tekton") == (f"spam-{'1' * 12}-2",)

@@ -2,9 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
-from mlops.adapters.git.proposals import pull_request_url
 from mlops.domain.project import GitOpsConfig
 from mlops.engine.hold import HoldOrder, hold, resume
 from mlops.engine.preflight import Preflight
@@ -14,11 +11,6 @@ from mlops.engine.quarantine import lift, quarantine
 from mlops.engine.rollback import RollbackOrder, Roller
 from tests.fakes.estate import Estate, digest, release
 from tests.fakes.sources import MemorySources
-
-GITLAB = (
-    "https://gitlab.example.com/a/b/c/-/merge_requests/new?merge_request[source_branch]=mlops/x"
-    "&merge_request[target_branch]=main"
-)
 
 
 def publisher(estate: Estate, mode="pull-request", rollback="pull-request") -> Publisher:
@@ -99,25 +91,3 @@ def test_no_topic_stands_in_the_way_of_another():
     every = topic("hold", ["prod"], ["every-model"])
     assert every == ("hold", "prod", "every-model")
     assert topic("promote", ["eu", "us", "eu"], ["a", "b"]) == ("promote", "eu+us", "a+b")
-
-
-@pytest.mark.parametrize(
-    ("remote", "url"),
-    [
-        ("git@github.com:ada/ml.git", "https://github.com/ada/ml/compare/main...mlops/x?expand=1"),
-        (
-            "https://me:secret@github.com/ada/ml",
-            "https://github.com/ada/ml/compare/main...mlops/x?expand=1",
-        ),
-        (
-            "ssh://git@gitlab.example.com:2222/a/b/c.git",
-            GITLAB,
-        ),
-        ("https://codeberg.org/ada/ml.git", "https://codeberg.org/ada/ml/compare/main...mlops/x"),
-        ("/srv/git/ml.git", ""),
-        ("file:///srv/github/ml.git", ""),
-        ("https://git.example.com/ml", ""),
-    ],
-)
-def test_where_a_pull_request_is_opened(remote, url):
-    assert pull_request_url(remote, "main", "mlops/x") == url

@@ -236,6 +236,26 @@ def test_what_is_missing_is_said(change, said):
     assert any(said in line for line in (*found.missing, *found.assumed))
 
 
+def test_runs_on_a_cluster_are_told_the_namespace_that_the_installation_is_for():
+    tree = project_with()
+    fresh = planned(tree).files["mlops.yaml"]
+    (told,) = (line for line in fresh.splitlines() if line.startswith("executor: local"))
+    name = parse_project(fresh.encode()).name
+    assert told.endswith(f"# or tekton, with cluster: {{namespace: {name}}}, as tekton/install is")
+    tree.content["mlops.yaml"] = fresh.replace("executor: local", "executor: tekton")
+
+    def unplaced() -> list[str]:
+        return [line for line in planned(tree).missing if line.startswith("no namespace for runs")]
+
+    (line,) = unplaced()
+    assert f"(write cluster: {{namespace: {name}}} into mlops.yaml)" in line
+    tree.content["tekton/install/kustomization.yaml"] = "namespace: ml\n"
+    (line,) = unplaced()
+    assert "(write cluster: {namespace: ml} into mlops.yaml)" in line
+    tree.content["mlops.yaml"] += "cluster: {namespace: ml}\n"
+    assert unplaced() == []
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [(None, "no .dvc directory"), ("[core]\n", "no DVC remote"), ("['remote \"s\"']\n", None)],

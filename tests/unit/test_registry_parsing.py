@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops.adapters.registry import Repository, images, referrers, tokens, wire
+from mlops.adapters import retryafter
+from mlops.adapters.registry import Repository, images, referrers, tokens
 from mlops.domain.digest import Digest
 from mlops.errors import RegistryError, UsageError
 
@@ -48,13 +49,13 @@ def test_a_challenge_reads_back(params):
 
 @given(st.text(max_size=40))
 def test_any_retry_after(text):
-    assert wire._wait(text) >= 0
+    assert retryafter.seconds(text) >= 0
 
 
 def test_a_retry_after_in_words():
     later = datetime.now(UTC) + timedelta(hours=1)
-    assert 3000 < wire._wait(format_datetime(later)) <= 3600
-    assert wire._wait(format_datetime(later - timedelta(days=1))) == 0
+    assert 3000 < retryafter.seconds(format_datetime(later)) <= 3600
+    assert retryafter.seconds(format_datetime(later - timedelta(days=1))) == 0
 
 
 @given(ANY)

@@ -116,8 +116,10 @@ class Workspace:
         env: Mapping[str, str],
         line: Line,
         timeout: float | None = None,
+        force: bool = False,
     ) -> int:
-        """`dvc repro` of the targets (none: every pipeline), its output handed on line by line.
+        """`dvc repro` of the targets (none: every pipeline), its output handed on line by line; with `force`
+        what is not stale runs too.
 
         `shell` is what DVC starts each command with (`SHELL -c COMMAND`); `env` reaches DVC and
         through it the shell. Gives DVC's exit code; raises DvcError where it takes longer than
@@ -126,7 +128,7 @@ class Workspace:
         extra = {**env, **({"SHELL": str(shell)} if shell is not None else {})}
         wanted = ["--", *targets] if targets else ["--all-pipelines"]
         return program.follow(
-            ["repro", *wanted],
+            ["repro", *(["--force"] if force else []), *wanted],
             doing="training",
             cwd=self.tree,
             env=self.environment(extra),

@@ -18,6 +18,7 @@ from mlops.adapters.git.overwritten import overwritten
 from mlops.adapters.git.proposals import Proposals
 from mlops.adapters.git.remote import PushAnswer, RefUpdate, Remote, patiently, pause
 from mlops.adapters.git.repository import Repository
+from mlops.domain.forge import ForgeConfig
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
 from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposed, Published
@@ -25,6 +26,7 @@ from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposed, P
 _ATTEMPTS = 6
 _PATIENCE = 30.0  # seconds after which a push is not tried again
 _TURN = 5.0  # seconds to wait for others of this clone
+_BY_HOST = ForgeConfig()
 _NO_REFS: Mapping[str, Commit] = MappingProxyType({})
 
 
@@ -35,8 +37,16 @@ class GitOpsBranch:
     checked out ever moves. Without one (`remote` None) the local branch is; see `local.LocalBranch`.
     """
 
-    def __init__(self, repository: Repository, branch: str, path: str, remote: str | None) -> None:
-        """`path` is the GitOps directory below the root; `remote` a configured remote's name.
+    def __init__(
+        self,
+        repository: Repository,
+        branch: str,
+        path: str,
+        remote: str | None,
+        forge: ForgeConfig = _BY_HOST,
+    ) -> None:
+        """`path` is the GitOps directory below the root; `remote` a configured remote's name; `forge` says
+        where pull requests are opened.
 
         Finishes what a killed command left behind. Raises UsageError on impossible names.
         """
@@ -44,6 +54,7 @@ class GitOpsBranch:
         self.branch = check_ref(branch, "branch")
         self.path = check_path(path.strip("/"))
         self._remote = Remote(repository.git, remote) if remote is not None else None
+        self._forge = forge
         self._seen: Commit | None = None  # the tip before the last fetch
         self._local = LocalBranch(repository, branch)
         self._local.recover()
@@ -157,7 +168,8 @@ class GitOpsBranch:
         if commit is None or commit == base:
             raise UsageError("there is nothing to propose: the files stand as they are")
         full = {_full_ref(name): target for name, target in refs.items()}
-        return Proposals(self.repository, self._remote, self.branch).push(base, commit, topic, full)
+        proposals = Proposals(self.repository, self._remote, self.branch, self._forge)
+        return proposals.push(base, commit, topic, full)
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
 
 from mlops.adapters.git.command import check_ref
 from mlops.adapters.git.remote import RefUpdate, Remote
 from mlops.adapters.git.repository import Repository
+from mlops.domain.forge import ForgeConfig, Place, place
 from mlops.domain.message import ACTION
 from mlops.domain.source import Commit
 from mlops.errors import GitError
 from mlops.ports import LostRace, Proposed
 
 PREFIX = "mlops/"
-_SCP = re.compile(r"(?:[^@/\s]+@)?(?P<host>[^:/\s]+):(?P<path>[^\s]+)")
 
 
 class Proposals:
     """Pushes proposals to a remote, each on a branch of its own that nobody else commits to."""
 
-    def __init__(self, repository: Repository, remote: Remote, into: str) -> None:
-        """`into` is the branch that the pull requests are to be merged into."""
+    def __init__(
+        self, repository: Repository, remote: Remote, into: str, forge: ForgeConfig
+    ) -> None:
+        """`into` is the branch that the pull requests are to be merged into; `forge` says where a person
+        opens one."""
+        self._forge = forge
         self._repository = repository
         self._remote = remote
         self._into = into
@@ -69,39 +71,5 @@ class Proposals:
         text = self._repository.git.text(
             "remote", "get-url", "--", self._remote.name, doing="reading the remote's URL"
         )
-        return pull_request_url(text, self._into, branch)
-
-
-def pull_request_url(remote: str, into: str, branch: str) -> str:
-    """The page on which a person opens a pull request; empty where the forge is not known.
-
-    Told by the host's name: GitHub, GitLab, Gitea and Forgejo. Never with credentials.
-    """
-    host, path = _place(remote)
-    if not host:
-        return ""
-    base = f"https://{host}/{path}"
-    source, target = quote(branch, safe="/"), quote(into, safe="/")
-    if "github" in host:
-        return f"{base}/compare/{target}...{source}?expand=1"
-    if "gitlab" in host:
-        ends = f"merge_request[source_branch]={source}&merge_request[target_branch]={target}"
-        return f"{base}/-/merge_requests/new?{ends}"
-    if any(name in host for name in ("gitea", "forgejo", "codeberg")):
-        return f"{base}/compare/{target}...{source}"
-    return ""
-
-
-def _place(remote: str) -> tuple[str, str]:
-    """Host and path of a remote; empty texts for a directory."""
-    if "://" in remote:
-        parts = urlsplit(remote)
-        host, path = parts.hostname or "", parts.path
-        if parts.scheme == "file":
-            return "", ""
-    else:
-        match = _SCP.fullmatch(remote)
-        if match is None:
-            return "", ""
-        host, path = match["host"], match["path"]
-    return host, quote(path.strip("/").removesuffix(".git"), safe="/")
+        found = place(text, self._forge)
+        return found.new_pull(branch, self._into) if isinstance(found, Place) else ""

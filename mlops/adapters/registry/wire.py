@@ -14,10 +14,10 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 
 from mlops import __version__
+from mlops.adapters import retryafter
 from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry import settings
 from mlops.adapters.registry.names import hostname, loopback
@@ -134,7 +134,7 @@ class Wire:
                 answer.close()
             if answer.status_code not in _TRANSIENT or last:
                 raise self._refused(call, answer, words)
-            if _wait(answer.headers.get("Retry-After", "")) > _LONGEST_ASKED:
+            if retryafter.seconds(answer.headers.get("Retry-After", "")) > _LONGEST_ASKED:
                 raise self._refused(call, answer, words)
             pause(number, answer.headers.get("Retry-After", ""))
 
@@ -239,8 +239,8 @@ class Wire:
         error = UnreachableError if reads or code in _TRANSIENT or code >= 500 else RegistryError
         return error(
             f"{host} answers {code} {_plain(answer.reason_phrase)}".rstrip() + told,
-            hint=f"It asks to wait: try again in {_wait(waits):g} s"
-            if _wait(waits)
+            hint=f"It asks to wait: try again in {retryafter.seconds(waits):g} s"
+            if retryafter.seconds(waits)
             else "Try again, or ask who runs the registry",
             retryable=code in _TRANSIENT,
         )
@@ -273,22 +273,11 @@ def pause(number: int, retry_after: str = "") -> None:
     """Wait before another try: longer each time, by chance, at least what the registry asks for."""
     longest = min(_LONGEST_PAUSE, _PAUSE * 2.0**number)
     chance = random.uniform(0.5, 1.0)  # noqa: S311 - spreads rivals
-    _sleep(max(min(_LONGEST_ASKED, _wait(retry_after)), longest * chance))
+    _sleep(max(min(_LONGEST_ASKED, retryafter.seconds(retry_after)), longest * chance))
 
 
 def _sleep(seconds: float) -> None:
     time.sleep(seconds)
-
-
-def _wait(retry_after: str) -> float:
-    """Seconds that a Retry-After asks for (RFC 9110, 10.2.3); 0 where it says nothing."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 def _read(answer: httpx.Response, location: str, cap: int) -> bytes:
