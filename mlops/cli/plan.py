@@ -35,6 +35,9 @@ def plan(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the comment for the pull request.")
     ] = False,
+    comment: Annotated[
+        bool, typer.Option("--comment", help="Write it as the comment on the pull request, too.")
+    ] = False,
     repo: options.Repo = options.HERE,
     output: options.Out = options.Output.TEXT,
     verbose: options.Verbose = False,
@@ -45,9 +48,11 @@ def plan(
     """
     opened = opening.open_project(repo)
     if pull_request:
-        return pulls.tell(opened, pull_request, since, model, output, markdown=markdown)
-    if markdown:
-        raise UsageError("--markdown is for a pull request: add --pull-request N")
+        return pulls.tell(
+            opened, pull_request, since, model, output, markdown=markdown, comment=comment
+        )
+    if markdown or comment:
+        raise UsageError("--markdown and --comment are for a pull request: add --pull-request N")
     source = opened.source(rev)
     tell(opened, source, output, model, opened.source(since) if since else None)
     return 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mlops.adapters.git.pulls import fetch_pull, fetch_target, merge_base
+from mlops.adapters.git.pulls import PullRefs
 from mlops.cli import options, plans, render, wiring
+from mlops.cli.wiring_forge import Forges
 from mlops.config.project import parse_project
 from mlops.domain.source import Commit
+from mlops.engine.commenting import Commenter
 from mlops.engine.pullrequests import Change, Reviewer
 from mlops.errors import UsageError
+from mlops.manifests.pullcomment import marker
 
 
 def tell(
@@ -20,6 +23,7 @@ def tell(
     output: options.Output,
     *,
     markdown: bool,
+    comment: bool,
 ) -> int:
     """Print the plan of a pull request, read from git alone; 1 where a model of it cannot be planned."""
     if output is options.Output.YAML:
@@ -29,12 +33,17 @@ def tell(
         )
     found = change(opened, number, since)
     render.note(f"pull request {number} at {found.head.short}, against {found.base.short}")
+    opened = by(opened, found.base)
     opened.gitops.refresh()
-    review = reviewer(opened, found.base)
-    if markdown:
-        render.raw(review.text(found, model))
-        return 0
+    review = reviewer(opened)
     told = review.told(found, model)
+    body = review.text(found, told)
+    if markdown:
+        render.raw(body)
+    if comment:
+        _put(review, opened, number, body)
+    if markdown:
+        return 0
     for each in told:
         if each.fault:
             render.fail(f"{each.model}: {each.fault}")
@@ -44,19 +53,38 @@ def tell(
     return int(any(each.fault for each in told))
 
 
+def _put(review: Reviewer, opened: wiring.Opened, number: int, body: str) -> None:
+    """Let the comment on a pull request say this. Raises UsageError where no forge can be spoken to."""
+    talk = Forges().talk(opened)
+    if talk is None:
+        raise UsageError(
+            f"the comment on pull request {number} cannot be written: no forge to speak to",
+            hint="Say which it is, and give a token: docs/how-to/forges.md",
+        )
+    written = Commenter(talk, marker(review.project)).put(number, body)
+    render.note(
+        f"the comment on pull request {number} {'is written' if written else 'says so already'}"
+    )
+
+
 def change(opened: wiring.Opened, number: int, since: str = "") -> Change:
     """A pull request, fetched, and where it left its target: `since`, or the project's main branch."""
-    repository = opened.repository
-    head = fetch_pull(repository, number)
-    tip = repository.resolve(since) if since else fetch_target(repository, opened.main)
-    return Change(head, merge_base(repository, tip, head))
+    refs = PullRefs(opened.repository)
+    head = refs.fetch(number)
+    tip = opened.repository.resolve(since) if since else refs.target(opened.main)
+    return Change(head, refs.merge_base(tip, head))
 
 
-def reviewer(opened: wiring.Opened, base: Commit) -> Reviewer:
-    """What plans pull requests. The project is as `base` has it: no pull request says where we look."""
+def by(opened: wiring.Opened, base: Commit) -> wiring.Opened:
+    """The project as a commit has it: no pull request, which may be checked out, says where we look."""
     content = opened.repository.read(base, wiring.PROJECT_FILE)
-    if content is not None:
-        opened = replace(opened, project=parse_project(content, wiring.PROJECT_FILE))
+    if content is None:
+        return opened
+    return replace(opened, project=parse_project(content, wiring.PROJECT_FILE))
+
+
+def reviewer(opened: wiring.Opened) -> Reviewer:
+    """What plans pull requests of a project."""
     planner = replace(opened.planner, data=opened.strangers_data)
     gitops = opened.gitops
     transparent = "" if opened.project.gitops.url else opened.project.gitops.path

@@ -15,6 +15,7 @@ from mlops.adapters.leading import FileLeader
 from mlops.cli import opening, runs_place, triggers
 from mlops.cli.wiring import Opened
 from mlops.cli.wiring_forge import Forges
+from mlops.cli.wiring_pulls import WatchedPulls
 from mlops.domain.lineup import Limits, Queued
 from mlops.domain.run import Ending
 from mlops.domain.watching import Seen, Waiting
@@ -47,6 +48,10 @@ class WatchedProject:
     _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
     _ending: dict[str, int] = field(default_factory=dict)  # run → how often to ask it to end
     _forges: Forges = field(default_factory=Forges)
+    _pulls: WatchedPulls = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pulls = WatchedPulls(self.place, self.watched.branches)
 
     @property
     def name(self) -> str:
@@ -87,6 +92,7 @@ class WatchedProject:
                 self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
             self._forges.tell(opened, watcher.decisions())
+            self._pulls.look(opened)
             return self._looked(opened, watcher, triggers.troubles(asked))
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
@@ -94,6 +100,7 @@ class WatchedProject:
     def finish(self) -> None:
         """Wait for what speaks to others, not for long."""
         self._forges.finish()
+        self._pulls.finish()
 
     def _open(self) -> tuple[Opened, Watcher, FileLeader]:
         if self.watched.url:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlops.adapters.forge.tokens import Token
     from mlops.cli.wiring import Opened
     from mlops.ports.forge import Forge
+    from mlops.ports.pulls import Conversations
 
 _PATIENCE = 60.0  # seconds that the end waits for a forge
 
@@ -29,6 +30,7 @@ class Forges:
 
     told: Told = field(default_factory=Told)
     _known: dict[Place, tuple[Token, Forge]] = field(default_factory=dict)
+    _talks: dict[tuple[Place, Token], Conversations] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
     _left: tuple[Forge, tuple[Said, ...]] | None = None
     _thread: threading.Thread | None = None
@@ -71,13 +73,36 @@ class Forges:
         """The forge of the repository that the models are in; None where none is known or may be asked."""
         return self._connect(opened.repository.remote_url() or "", opened.project.forge)
 
+    def talk(self, opened: Opened) -> Conversations | None:
+        """The pull requests of the source's repository; None as for `of_source`."""
+        found = self._access(opened.repository.remote_url() or "", opened.project.forge)
+        if found is None:
+            return None
+        from mlops.adapters.forge.talk import converse  # noqa: PLC0415 - a heavy library
+
+        if found not in self._talks:
+            self._talks[found] = converse(*found)
+        return self._talks[found]
+
     def _connect(self, remote: str, config: ForgeConfig) -> Forge | None:
+        found = self._access(remote, config)
+        if found is None:
+            return None
+        from mlops.adapters.forge import connect  # noqa: PLC0415 - a heavy library
+
+        at, token = found
+        known = self._known.get(at)
+        if known is None or known[0] != token:
+            self._known[at] = known = (token, connect(at, token))
+        return known[1]
+
+    def _access(self, remote: str, config: ForgeConfig) -> tuple[Place, Token] | None:
         at = place(remote, config)
         asked = config != ForgeConfig()  # somebody wants it: silence would be no answer
         if isinstance(at, NoPlace):
             self._note(f"{at.reason}. {at.hint}", when=asked)
             return None
-        from mlops.adapters.forge import connect, tokens  # noqa: PLC0415 - a heavy library
+        from mlops.adapters.forge import tokens  # noqa: PLC0415 - a heavy library
 
         try:
             token = tokens.find(at, os.environ)
@@ -87,10 +112,7 @@ class Forges:
         if isinstance(token, tokens.NoToken):
             self._note(f"{token.reason}. {token.hint}", when=asked or not token.lacking)
             return None
-        known = self._known.get(at)
-        if known is None or known[0] != token:
-            self._known[at] = known = (token, connect(at, token))
-        return known[1]
+        return at, token
 
     def _note(self, text: str, *, when: bool = True) -> None:
         """Say it once."""

@@ -33,6 +33,7 @@ from mlops.config.fields import (
 )
 from mlops.config.forge import ForgeSection
 from mlops.config.gate import GateSection
+from mlops.config.pulls import PullRequestsSection
 from mlops.config.triggers import TriggerSection, apart
 from mlops.config.validation import Section, schema_of, validate
 from mlops.config.watch import WatchSection
@@ -321,6 +322,11 @@ class ProjectSection(Section):
     gitops: GitOpsSection = Field(
         default=GitOpsSection(), description="where pins and release records live"
     )
+    pull_requests: PullRequestsSection = Field(
+        default=PullRequestsSection(),
+        alias="pull-requests",
+        description="what `mlops watch` does with pull requests into the tracked branches",
+    )
     forge: ForgeSection = Field(
         default=ForgeSection(), description="the forge that is told of runs, and has pull requests"
     )
@@ -388,6 +394,7 @@ class ProjectSection(Section):
             self.forge.frozen(),
             self.tags,
             self.watch.frozen(),
+            self.pull_requests.frozen(),
         )
 
 

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from mlops.domain.cluster import SIZE, ClusterConfig
 from mlops.domain.environment import GateRule
 from mlops.domain.forge import ForgeConfig
+from mlops.domain.pulls import PullsConfig
 from mlops.domain.run import Resources
 from mlops.domain.trigger import Trigger
 from mlops.domain.watching import WatchConfig
@@ -140,6 +141,7 @@ class Project:
     forge: ForgeConfig = field(default_factory=ForgeConfig)
     tags: tuple[str, ...] = ()
     watch: WatchConfig = field(default_factory=WatchConfig)
+    pull_requests: PullsConfig = field(default_factory=PullsConfig)
 
     @property
     def layout(self) -> str | None:

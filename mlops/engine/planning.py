@@ -104,11 +104,14 @@ class Planner:
         source: Commit,
         known: Sequence[ReleaseRecord],
         since: Commit | None = None,
+        *,
+        from_release: bool = False,
     ) -> Planned:
         """The plan for one model at one source.
 
         `known` are the model's release records; `since` overrides the last release as what the impact is
-        taken against.
+        taken against. With `from_release` DVC goes on all the same from what that release recorded, as a run
+        would.
         """
         project = self.project(source)
         config = project.model(model)
@@ -117,6 +120,8 @@ class Planner:
         tree = self._tree(source)
         old = self._tree(against) if against is not None else None
         laid = sides.overlay(tree, old, self._recorded(record) if since is None else {})
+        if from_release and since is not None and record is not None:
+            laid = sides.overlay(tree, self._tree(record.source), self._recorded(record))
         pipeline = self._pipeline(source, laid, config)
         view = SourceView(
             model=model,

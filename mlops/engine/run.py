@@ -16,6 +16,7 @@ from mlops.engine import claiming, comparing, retrying
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.outcome import Complaints, Outcome, failed_outside
 from mlops.engine.planning import Planned, Planner, retrained
+from mlops.engine.pullruns import of_pull
 from mlops.errors import ClusterError, GitError, MlopsError, RefusedError, RunInterruptedError
 from mlops.manifests.pipelinerun import generate
 from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
@@ -63,6 +64,8 @@ class Runner:
 
         Raises RefusedError where data is missing on the remote or somebody else is at it.
         """
+        if order.pin and of_pull(self.planner.reader, order.source):
+            order = replace(order, pin=False)
         tip = self.gitops.refresh()
         known = baselines.records(self.gitops, tip, order.model)
         last = self._newest(order)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mlops.domain.source import Commit
-from mlops.domain.watching import Choice, Seen, Tip, Tracked, Waiting
+from mlops.domain.watching import HEADS, TAGS, Choice, Seen, Tip, Tracked, Waiting
 from mlops.engine import claiming
 from mlops.engine.claiming import Decision, Holder
 from mlops.engine.judging import Judge, Judged, Known, Verdict
@@ -202,7 +202,8 @@ class Watcher:
             if source is None or tip is None or at.get(tip.ref) == tip or not self._left(each):
                 continue
             begun = each.state in (claiming.CLAIMED, claiming.SUBMITTED)
-            if not begun or not self.reader.has(source):  # else it is taken over, and ended
+            taken_over = begun and self.reader.has(source)
+            if tip.ref.startswith((HEADS, TAGS)) and not taken_over:
                 moved[each.run] = source, tip
         commits = {tip.commit for tip in tips}
         gone = self.judge.history.unreached([source for source, _ in moved.values()], commits)

@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlops.domain.pulls import PullRequest, Remark
+from mlops.domain.pulls import COMMAND, Contribution, Remark
 
-COMMAND = "/ok-to-test"
 # the whole comment and nothing else: no quotation, no line in a text, no look-alike; the whole id, which nobody
 # can make a second commit for
 _APPROVAL = re.compile(rf"[ \t\r\n]*{COMMAND} ([0-9a-f]{{40}}|[0-9a-f]{{64}})[ \t\r\n]*", re.ASCII)
@@ -36,7 +35,7 @@ class Waits:
     command: str
 
 
-def decide(pull: PullRequest, remarks: Iterable[Remark]) -> Allowed | Waits:
+def decide(pull: Contribution, remarks: Iterable[Remark]) -> Allowed | Waits:
     """Whether the head of a pull request may run."""
     if not pull.fork:
         return Allowed(pull.head, "it is a branch of the repository itself")

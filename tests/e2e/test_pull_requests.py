@@ -8,6 +8,9 @@ import shutil
 
 import pytest
 
+from tests.fakes.forges.server import TOKEN, Fault
+from tests.fakes.forges.talk import TalkingGitea
+
 TRAIN = "src/train.py"
 
 
@@ -85,3 +88,142 @@ def test_the_remote_of_a_fork_is_not_asked(project):
     propose(project, 7, {TRAIN: "1\n", ".dvc/config": "[core]\n    remote = gone\n"})
     shutil.rmtree(project.data)
     project.mlops("plan", "--pull-request", "7")
+
+
+@pytest.fixture
+def forge(live):
+    """A forge that has the project's remote, and comments on its pull requests."""
+    with TalkingGitea() as fake:
+        text = (live.path / "mlops.yaml").read_text()
+        place = f"forge: {{kind: gitea, url: '{fake.api}', repository: ada/ml}}\n"
+        live.write("mlops.yaml", f"{text}{place}pull-requests: {{plan: true}}\n")
+        live.env.update(MLOPS_FORGE_TOKEN=TOKEN, MLOPS_FORGE_HOST=fake.host)
+        live.commit("Comment on pull requests")
+        yield fake
+
+
+def bodies(forge, number: int = 1) -> list[str]:
+    return [html.unescape(each.body) for each in forge.comments.get(number, ())]
+
+
+def test_a_watcher_comments_before_the_merge_and_after_it(live, forge):
+    sha = propose(live, 1, {"params.yaml": "train: {accuracy: 0.8}\n"})
+    forge.propose("mallory", sha)
+    forge.faults += [Fault(503, path="/comments$")] * 40
+    done = live.mlops("watch", "--once")
+    assert "pull request 1 is told later" in done.stderr, done.stderr
+    assert bodies(forge) == []
+    forge.faults.clear()
+
+    live.mlops("watch", "--once")
+    (before,) = bodies(forge)
+    assert "what this pull request would do" in before
+    assert "params.yaml: train.accuracy 0.9 → 0.8" in before
+    written = len(forge.writes())
+    live.mlops("watch", "--once")
+    assert len(forge.writes()) == written
+
+    live.git("fetch", "-q", "origin", "refs/pull/1/head")
+    live.git("pull", "-q", "--rebase", "origin", "main")
+    live.git("merge", "-q", "--no-ff", "-m", "Merge it", sha)
+    live.git("push", "-q", "origin", "main")
+    forge.merge_at(1, live.git("rev-parse", "HEAD"))
+    live.mlops("watch", "--once")
+    live.mlops("watch", "--once")
+    (after,) = bodies(forge)
+    assert "### mlops: released" in after
+    assert f"<code>spam@{live.pinned('dev')}</code>" in after
+    assert (
+        "| <code>accuracy</code> | <code>0.9</code> | <code>0.8</code> | <code>-0.1</code> |"
+        in after
+    )
+    assert "| <code>accuracy ≥ 0.5</code> | <code>0.8</code> | ✅ <code>pass</code> |" in after
+
+
+def test_a_command_comments_once_and_again_only_where_it_differs(live, forge):
+    sha = propose(live, 1, {TRAIN: "print('other')\n"})
+    forge.propose("mallory", sha)
+    argv = ("plan", "--pull-request", "1", "--comment")
+    assert "is written" in live.mlops(*argv).stderr
+    assert "says so already" in live.mlops(*argv).stderr
+    (body,) = bodies(forge)
+    assert f"{TRAIN} changed" in body
+    forge.faults += [Fault(503)] * 8
+    live.mlops(*argv, code=3)
+    done = live.mlops(*argv, code=2, MLOPS_FORGE_TOKEN="")
+    assert "no forge to speak to" in done.stderr
+
+
+def test_a_fork_leads_the_token_nowhere(live, forge):
+    """Where the forge is is said by the branch, also where the pull request itself is checked out."""
+    text = (live.path / "mlops.yaml").read_text()
+    with TalkingGitea() as other:
+        sha = propose(live, 1, {"mlops.yaml": text.replace(forge.api, other.api)})
+        forge.propose("mallory", sha)
+        live.git("checkout", "-q", sha)
+        live.mlops("plan", "--pull-request", "1", "--comment", MLOPS_FORGE_HOST=other.host, code=2)
+        assert other.asked == []
+        live.mlops("plan", "--pull-request", "1", "--comment")
+        assert other.asked == []
+        assert len(bodies(forge)) == 1
+
+
+def claims(project) -> dict[str, dict]:
+    """Run → the document of its claim, as the remote has it."""
+    project.git("fetch", "-q", "origin", "+refs/mlops/runs/*:refs/mlops/runs/*")
+    refs = project.git("for-each-ref", "--format=%(refname)", "refs/mlops/runs/").split()
+    return {
+        ref.rpartition("/")[2]: json.loads(project.git("cat-file", "blob", ref)) for ref in refs
+    }
+
+
+def of_pulls(project) -> list[dict]:
+    return [each for each in claims(project).values() if each.get("ref") == "refs/pull/1/head"]
+
+
+@pytest.mark.timeout(900)
+def test_a_fork_runs_once_it_is_approved_by_the_definition_of_the_branch_and_is_not_pinned(
+    live, forge
+):
+    settings = (live.path / "mlops.yaml").read_text()
+    live.write("mlops.yaml", settings.replace("{plan: true}", "{plan: true, run: approved}"))
+    live.commit("Run approved pull requests")
+    theirs = settings.replace("min: 0.5", "min: 0.0").replace("name: spam-filter", "name: evil")
+    files = {"mlops.yaml": theirs, "params.yaml": "train: {accuracy: 0.8}\n"}
+    sha = propose(live, 1, {**files, ".dvc/config": "[core]\n    remote = gone\n"})
+    forge.propose("mallory", sha)
+    live.mlops("watch", "--once")
+    pinned = live.pinned("dev")
+    forge.comment(1, "mallory", f"/ok-to-test {sha}")
+    live.mlops("watch", "--once")
+    live.mlops("watch", "--once")
+    assert of_pulls(live) == []
+    assert any(f"`/ok-to-test {sha}`" in each for each in bodies(forge))
+
+    forge.comment(1, "rosa", f"/ok-to-test {sha}")
+    live.mlops("watch", "--once")
+    live.mlops("watch", "--once")
+    (claim,) = of_pulls(live)
+    assert claim["outcome"] == "succeeded", claim
+    assert live.pinned("dev") == pinned
+    live.git("fetch", "-q", "origin", f"refs/mlops/approved/{sha}")
+    ran = live.git("rev-parse", "FETCH_HEAD")
+    assert claim["source"] == ran
+    assert live.git("rev-parse", f"{ran}^") == sha
+    for path in ("mlops.yaml", ".dvc/config", "mlops.lock"):
+        assert live.git("show", f"{ran}:{path}") == live.git("show", f"origin/main:{path}")
+    assert "0.8" in live.git("show", f"{ran}:params.yaml")
+    live.mlops("watch", "--once")
+    text = next(each for each in bodies(forge) if each.startswith("<!-- mlops"))
+    assert "### mlops: released" in text
+    assert "<code>-0.1</code>" in text
+
+    later = propose(live, 1, {"params.yaml": "train: {accuracy: 0.7}\n"})
+    forge.pulls[0].head = later
+    live.mlops("watch", "--once")
+    live.mlops("watch", "--once")
+    assert len(of_pulls(live)) == 1
+
+    again = live.mlops("run", ran, "--again", "--quiet")
+    assert again.stdout.startswith("spam@")
+    assert live.pinned("dev") == pinned

@@ -69,12 +69,18 @@ def test_the_template_has_the_guard_and_the_version_of_this_mlops() -> None:
     assert f"pip install --quiet mlops-gitops=={__version__}" in jobs[".mlops"]["before_script"]
 
 
-def test_the_scripts_are_bash() -> None:
-    for path in ACTION.glob("*.sh"):
-        subprocess.run(["bash", "-n", str(path)], check=True)
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
+    shellcheck = str(Path(sys.executable).with_name("shellcheck"))
+    scripts = [path.read_text() for path in ACTION.glob("*.sh")]
     for job in yaml.safe_load(GITLAB.read_text()).values():
-        for script in (*job.get("before_script", ()), *job.get("script", ())):
-            subprocess.run(["sh", "-n", "-c", script], check=True)
+        lines = [*job.get("before_script", ()), *job.get("script", ())]
+        scripts.append("\n".join(["#!/bin/sh", *lines]))
+    assert len(scripts) > 5
+    for script in scripts:
+        done = subprocess.run(
+            [shellcheck, "-"], input=script, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
 
 
 @dataclass
@@ -201,6 +207,8 @@ def test_guard_and_plan_take_what_the_event_says(runner):
     runner.step("run mlops", {"command": "plan"}, event=event, **say)
     arguments = (runner.temp / "arguments").read_text().split()
     assert arguments == ["plan", "--pull-request", "12", "--markdown"]
+    runner.step("run mlops", {"command": "plan", "comment": "true"}, event=event, **say)
+    assert (runner.temp / "arguments").read_text().split() == [*arguments, "--comment"]
     assert "<!-- mlops -->\n" in runner.summary
 
 
@@ -245,3 +253,28 @@ def test_the_action_needs_nothing_that_a_script_cannot_see() -> None:
                 re.findall(r"\$\{?(MLOPS_(?:INPUT|PULL|QUEUE)\w*)", (ACTION / name).read_text())
             )
             assert read <= set(step["env"]), json.dumps(sorted(read))
+
+
+def test_gitlabs_job_tells_git_the_token_and_no_file_holds_it(tmp_path: Path) -> None:
+    token = "glpat-of-tests"
+    env = {**os.environ, "MLOPS_GIT_TOKEN": token, "CI_PROJECT_URL": "https://git.example.com/a/b"}
+    env |= {
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+    def run(*argv: str, given: str = "") -> str:
+        done = subprocess.run(
+            argv, cwd=tmp_path, env=env, input=given, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    run("git", "init", "-q", ".")
+    run("git", "remote", "add", "origin", "https://gitlab-ci-token:x@git.example.com/a/b.git")
+    scripts = yaml.safe_load(GITLAB.read_text())[".mlops"]["before_script"]
+    run("sh", "-e", "-c", next(each for each in scripts if "MLOPS_GIT_TOKEN" in each))
+    assert run("git", "remote", "get-url", "origin") == "https://git.example.com/a/b.git\n"
+    asked = "protocol=https\nhost=git.example.com\n\n"
+    assert f"password={token}\n" in run("git", "credential", "fill", given=asked)
+    assert token not in (tmp_path / ".git/config").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from mlops.domain.digest import Digest, ImageRef
 from mlops.domain.plan import Impact, Plan, PlanStep
+from mlops.domain.pulls import MARK, mark
 from mlops.domain.run import Phase, RunResult, RunSpec, StepState, TaskState
 from mlops.domain.source import Commit
 from mlops.engine import claiming
@@ -19,6 +20,7 @@ from mlops.errors import ClusterError, ConfigError, ExecutorError, GitError, Ref
 from mlops.ports import Claim
 
 SOURCE = Commit("1" * 40)
+PARENT = Commit("9" * 40)
 RELEASE = f"spam@sha256:{'a' * 64}"
 ME = {"host": "here", "pid": 1}
 
@@ -61,6 +63,7 @@ class Executor:
     living: bool = False
     lasting: bool = False
     there: dict[str, RunResult] = field(default_factory=dict)
+    documents: list[dict] = field(default_factory=list)
 
     def status(self, run):
         return self.there.get(run)
@@ -71,6 +74,7 @@ class Executor:
     def run(self, document, observer):
         name = document["metadata"]["name"]
         self.ran.append(name)
+        self.documents.append(document)
         if self.fails:
             raise self.fails
         when = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,6 +90,19 @@ class Executor:
 
 
 @dataclass
+class Files:
+    """The files of the source, whose parent is PARENT."""
+
+    there: dict[str, bytes] = field(default_factory=dict)
+
+    def read(self, commit, path):
+        return self.there.get(path)
+
+    def ancestors(self, commit):
+        return iter((commit, PARENT))
+
+
+@dataclass
 class Planner:
     """Plans one step, or none."""
 
@@ -93,6 +110,7 @@ class Planner:
     missing: bool = False
     unpushed: bool = False
     kept: str = ""
+    reader: Files = field(default_factory=Files)
 
     def plan(self, model, source, known, since=None):
         steps = () if self.nothing else (PlanStep("package", "code"),)
@@ -141,6 +159,26 @@ def runner():
         observer=SimpleNamespace(task=said.count, log=lambda *_: None),
         say=said.append,
     )
+
+
+def pins(runner) -> str:
+    """The parameter `pin` of the document that was carried out."""
+    (document,) = runner.executor.documents
+    return next(each["value"] for each in document["spec"]["params"] if each["name"] == "pin")
+
+
+def test_what_is_run_of_a_pull_request_is_pinned_nowhere_whoever_carries_it_out(runner):
+    marked = Planner(reader=Files({MARK: mark(PARENT.sha)}))
+    ours = replace(runner, planner=marked)
+    ours.carry_out(order(again=True))
+    assert pins(ours) == "false"
+
+
+@pytest.mark.parametrize("there", [{}, {MARK: mark("f" * 40)}, {MARK: b"x"}])
+def test_any_other_commit_is_pinned(runner, there):
+    ours = replace(runner, planner=Planner(reader=Files(there)))
+    ours.carry_out(order())
+    assert pins(ours) == "true"
 
 
 def order(**more) -> Order:

@@ -9,15 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from mlops.domain.pulls import PullRequest, Remark
+from mlops.domain.pulls import Contribution, Remark
 from mlops.policy.forks import Allowed, Waits, approved, decide
 
 SHA, LATER = "a1" * 20, "b2" * 20
-FORK = PullRequest(7, SHA, "main", fork=True, author="mallory")
+FORK = Contribution(7, SHA, "main", fork=True, author="mallory")
 
 
 def said(body: str, **more: object) -> Remark:
-    return replace(Remark(1, "rosa", body, trusted=True), **more)
+    return replace(Remark(7, 1, "rosa", body, trusted=True), **more)
 
 
 def test_a_branch_of_the_repository_runs_and_so_does_a_members_fork() -> None:
@@ -103,7 +103,7 @@ class Forge(RuleBasedStateMachine):
     def approve(self, data: st.DataObject) -> None:
         sha = data.draw(st.sampled_from(self._commits()))
         self.spoken += 1
-        remark = Remark(self.spoken, "rosa", f"/ok-to-test {sha}", trusted=True)
+        remark = Remark(7, self.spoken, "rosa", f"/ok-to-test {sha}", trusted=True)
         self.remarks.append(remark)
         self.meant[remark.ident] = sha
 
@@ -113,7 +113,7 @@ class Forge(RuleBasedStateMachine):
         member = frame != "{}" and data.draw(st.booleans())
         body = frame.format(f"/ok-to-test {sha}")
         self.spoken += 1
-        self.remarks.append(Remark(self.spoken, "mallory", body, trusted=member))
+        self.remarks.append(Remark(7, self.spoken, "mallory", body, trusted=member))
 
     @rule(data=st.data())
     def edit(self, data: st.DataObject) -> None:

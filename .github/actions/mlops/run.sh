@@ -24,6 +24,7 @@ plan)
         exit 2
     fi
     words+=(--pull-request "$MLOPS_PULL_REQUEST" --markdown)
+    if [ "${MLOPS_INPUT_COMMENT:-}" = true ]; then words+=(--comment); fi
     ;;
 esac
 

@@ -3,7 +3,11 @@ they come from (`refs/pull/N/head` on GitHub, Gitea and Forgejo, `refs/merge-req
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from mlops.adapters.git.remote import RefUpdate
 from mlops.adapters.git.repository import Repository
+from mlops.domain.pulls import APPROVED, DEFINITION, MARK, mark
 from mlops.domain.source import Commit
 from mlops.errors import GitError, GitUsageError
 
@@ -11,51 +15,88 @@ _PLACES = ("refs/pull/{}/head", "refs/merge-requests/{}/head")
 _KEPT = "refs/mlops/pulls/{}"  # in this clone alone: what is fetched is not collected as garbage
 
 
-def fetch_pull(repository: Repository, number: int) -> Commit:
-    """The head of a pull request, freshly fetched. Raises GitUsageError where there is none."""
-    name = repository.remote_name()
-    if name is None:
+class PullRefs:
+    """Meets `ports.pulls.PullRefs`."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    def fetch(self, number: int) -> Commit:
+        name = self._repository.remote_name()
+        if name is None:
+            raise GitUsageError(
+                "the repository has no remote, and so no pull requests",
+                hint="Add one: git remote add origin URL",
+            )
+        remote = self._repository.remote(name)
+        kept = _KEPT.format(number)
+        for place in _PLACES:
+            doing = f"fetching pull request {number} from {name}"
+            if remote.fetch([f"+{place.format(number)}:{kept}"], doing=doing):
+                return self._repository.resolve(kept)
         raise GitUsageError(
-            "the repository has no remote, and so no pull requests",
-            hint="Add one: git remote add origin URL",
+            f"{name} has no pull request {number}",
+            hint="It needs refs/pull/N/head or refs/merge-requests/N/head: GitHub, GitLab and Gitea have them",
         )
-    remote = repository.remote(name)
-    kept = _KEPT.format(number)
-    for place in _PLACES:
-        doing = f"fetching pull request {number} from {name}"
-        if remote.fetch([f"+{place.format(number)}:{kept}"], doing=doing):
-            return repository.resolve(kept)
-    raise GitUsageError(
-        f"{name} has no pull request {number}",
-        hint="It needs refs/pull/N/head or refs/merge-requests/N/head, as GitHub, GitLab and Gitea have",
-    )
 
+    def target(self, branch: str) -> Commit:
+        name = self._repository.remote_name()
+        if name is None or not self._repository.remote(name).fetch_branch(branch):
+            raise GitUsageError(f"there is no branch {branch} on the remote to compare with")
+        return self._repository.resolve(self._repository.remote(name).tracking(branch))
 
-def forget_pulls(repository: Repository, numbers: frozenset[int]) -> None:
-    """Let go of what was fetched of other pull requests than these."""
-    listing = ("for-each-ref", "--format=%(refname)", _KEPT.format(""))
-    refs = repository.git.text(*listing, doing="listing pull requests").splitlines()
-    kept = {_KEPT.format(number) for number in numbers}
-    for ref in refs:
-        if ref not in kept:
-            repository.git.run("update-ref", "-d", ref, doing=f"removing {ref}")
+    def merge_base(self, a: Commit, b: Commit) -> Commit:
+        doing = f"comparing {a.short} with {b.short}"
+        done = self._repository.git.run("merge-base", a.sha, b.sha, doing=doing, ok=(0, 1))
+        if found := done.text.strip():
+            return Commit.parse(found)
+        if self._repository.is_shallow():
+            raise self._repository.cut_off(doing)
+        raise GitError(f"{a.short} and {b.short} have no commit in common")
 
+    def before(self, merged: Commit) -> Commit:
+        parents = self._repository.commit(merged).parents
+        return Commit(parents[0]) if parents else merged
 
-def merge_base(repository: Repository, a: Commit, b: Commit) -> Commit:
-    """The commit that two lines of work share. Raises GitError where there is none, or a shallow
-    clone cannot tell."""
-    doing = f"comparing {a.short} with {b.short}"
-    done = repository.git.run("merge-base", a.sha, b.sha, doing=doing, ok=(0, 1))
-    if found := done.text.strip():
+    def settle(self, head: Commit, tip: Commit) -> Commit:
+        name = self._repository.remote_name()
+        if name is None:
+            raise GitUsageError("the repository has no remote, and so no pull requests")
+        remote, ref = self._repository.remote(name), f"{APPROVED}{head.sha}"
+        found = remote.refs(ref).get(ref)
+        if found is None:
+            made = self._made(head, tip)
+            update = RefUpdate(ref, made.sha, None)
+            answer = remote.push([update], doing=f"pushing what is run of {head.short} to {name}")
+            found = remote.refs(ref).get(ref)  # ours, or that of who was quicker
+            if found is None:
+                raise answer.error or GitError(f"{name} has no {ref} after the push")
+        remote.fetch([f"+{ref}:{ref}"], doing=f"fetching what is run of {head.short}")
         return Commit.parse(found)
-    if repository.is_shallow():
-        raise repository.cut_off(doing)
-    raise GitError(f"{a.short} and {b.short} have no commit in common")
 
+    def _made(self, head: Commit, tip: Commit) -> Commit:
+        """The files of `head`, the definition of `tip`, and a mark. Raises GitError where something else than
+        a file is in their place."""
+        entries = {each.path: each for each in self._repository.files(head)}
+        files: dict[str, bytes | None] = {}
+        for path in DEFINITION:
+            entry = entries.get(path)
+            if any(each.startswith(f"{path}/") for each in entries):
+                raise GitError(f"{path} of {head.short} is a directory: it is not run")
+            theirs = self._repository.read(tip, path)
+            if theirs is not None or entry is not None:
+                files[path] = theirs
+        if any(each == MARK or each.startswith(f"{MARK}/") for each in entries):
+            raise GitError(f"{head.short} has a file {MARK} of its own: it is not run")
+        files[MARK] = mark(head.sha)
+        when = self._repository.info(head).committed
+        message = f"Run {head.short} with the definition of {tip.short}\n"
+        return self._repository.write_commit(head, files, message, when=when)
 
-def fetch_target(repository: Repository, branch: str) -> Commit:
-    """The tip of the branch that pull requests are for, freshly fetched."""
-    name = repository.remote_name()
-    if name is None or not repository.remote(name).fetch_branch(branch):
-        raise GitUsageError(f"there is no branch {branch} on the remote to compare with")
-    return repository.resolve(repository.remote(name).tracking(branch))
+    def forget(self, numbers: Collection[int]) -> None:
+        listing = ("for-each-ref", "--format=%(refname)", _KEPT.format(""))
+        refs = self._repository.git.text(*listing, doing="listing pull requests").splitlines()
+        kept = {_KEPT.format(number) for number in numbers}
+        for ref in refs:
+            if ref not in kept:
+                self._repository.git.run("update-ref", "-d", ref, doing=f"removing {ref}")
