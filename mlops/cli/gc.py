@@ -43,6 +43,11 @@ def gc(
     gone = old if dry_run else tuple(opened.claims.remove(old))
     names = runs(gone)
     rows = [{"run": name, "removed": not dry_run} for name in names]
-    render.answer(rows, output, lambda: [render.line(name) for name in names])
+    render.answer(rows, output, lambda: _print(names))
     many = "1 claim" if len(names) == 1 else f"{len(names)} claims"
     render.note(f"{many} older than {window} {'would be' if dry_run else 'were'} removed")
+
+
+def _print(names: tuple[str, ...]) -> None:
+    for name in names:
+        render.line(name)
