@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -23,6 +24,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from measure import compiled, write
@@ -138,41 +141,49 @@ def deliver(port: int, connections: int, seconds: float) -> tuple[float, list[fl
 
 @contextlib.contextmanager
 def beset(port: int) -> Iterator[Counter[str]]:
-    """Two clients that send 10 MB over and over, and twenty that send a byte a second."""
-    ending, seen = threading.Event(), Counter[str]()
-    body = b"x" * LARGE
-
-    def large() -> None:
-        while not ending.is_set():
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", port)) as each,
-            ):
-                each.settimeout(60)
-                each.sendall(request("large", body))
-                seen[each.recv(12).decode()] += 1
-
-    def slow() -> None:
-        while not ending.is_set():
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", port)) as each,
-            ):
-                for byte in request("slow", b"{}"):
-                    if ending.wait(1):
-                        return
-                    each.sendall(bytes([byte]))
-
-    threads = [threading.Thread(target=large) for _ in range(2)]
-    threads += [threading.Thread(target=slow) for _ in range(20)]
-    for each in threads:
-        each.start()
+    """Clients that send 10 MB over and over, and ones that send a byte a second, in a process of their own: what
+    they hear is counted in the end."""
+    apart = multiprocessing.get_context("spawn")
+    ending, heard, seen = apart.Event(), apart.Queue(), Counter[str]()
+    process = apart.Process(target=_beset, args=(port, ending, heard))
+    process.start()
+    heard.get()  # it has begun
     try:
         yield seen
     finally:
         ending.set()
-        for each in threads:
-            each.join()
+        seen.update(heard.get())
+        process.join()
+
+
+def _beset(port: int, ending: Event, heard: Queue[Counter[str]]) -> None:
+    seen = Counter[str]()
+    threads = [threading.Thread(target=_large, args=(port, ending, seen)) for _ in range(2)]
+    threads += [threading.Thread(target=_slow, args=(port, ending)) for _ in range(20)]
+    for each in threads:
+        each.start()
+    heard.put(Counter())
+    for each in threads:
+        each.join()
+    heard.put(seen)
+
+
+def _large(port: int, ending: Event, seen: Counter[str]) -> None:
+    raw = request("large", b"x" * LARGE)
+    while not ending.is_set():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as each:
+            each.settimeout(60)
+            each.sendall(raw)
+            seen[each.recv(12).decode()] += 1
+
+
+def _slow(port: int, ending: Event) -> None:
+    while not ending.is_set():
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as each:
+            for byte in request("slow", b"{}"):
+                if ending.wait(1):
+                    return
+                each.sendall(bytes([byte]))
 
 
 def resident(pid: int) -> float:

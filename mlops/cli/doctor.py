@@ -15,6 +15,7 @@ from mlops.adapters.git.command import discover
 from mlops.adapters.git.repository import Repository
 from mlops.adapters.git.standin import HERE
 from mlops.adapters.kustomize import Kustomize
+from mlops.adapters.leading import FileLeader
 from mlops.cli import options, render, wiring
 from mlops.cli.config import check_files
 from mlops.config.lockfile import parse_lock
@@ -53,7 +54,27 @@ def _examine(start: Path) -> Iterator[Finding]:
         yield Finding("repository", False, True, exc.message, "git init")
         return
     yield from engine.project(tree, _setup(start))
+    yield from _watcher(tree.root)
     yield from _cluster(start)
+
+
+def _watcher(root: Path) -> Iterator[Finding]:
+    """Whether somebody watches in this clone, where somebody once did."""
+    lock = root / ".mlops" / "watch" / "lock"
+    if not lock.is_file():
+        return
+    leader = FileLeader(lock, once=True)
+    try:
+        other = leader.other()
+    except MlopsError as exc:
+        yield Finding("mlops watch", False, False, exc.message, f"look at {lock.parent}")
+        return
+    leader.resign()
+    if other:
+        yield Finding("mlops watch", True, False, f"{other} watches")
+    else:
+        said = "nobody watches in this clone any more: no push begins a run, unless somebody watches elsewhere"
+        yield Finding("mlops watch", False, False, said, "mlops watch")
 
 
 def _cluster(start: Path) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ import typer
 
 from mlops.cli import render
 from mlops.cli.watched import WatchedProject
-from mlops.engine.daemon import Daemon
+from mlops.engine.daemon import Daemon, Listener
 from mlops.engine.relay import Relay
 from mlops.errors import UsageError
 from mlops.ports import Deliveries
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from mlops.adapters.intake import Encryption
+    from mlops.cli.watchmetrics import WatchMetrics
 
 JOURNAL = "deliveries.db"  # below the project's own directory of state
 
@@ -84,25 +85,34 @@ class Options:
             raise UsageError("--tls-cert and --tls-key belong together")
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """What a watcher has of its listener: the deliveries, and where its own metrics go."""
+def counted(options: Options, told: Listener) -> WatchMetrics | None:
+    """What counts for `/metrics` and tells `told`; None where there is no such page."""
+    if not options.listen:
+        return None
+    from mlops.cli.watchmetrics import WatchMetrics  # noqa: PLC0415
 
-    deliveries: Deliveries
-    registry: CollectorRegistry
+    return WatchMetrics(told)
 
 
 @contextlib.contextmanager
 def heeded(
-    state: Path, options: Options, daemon: Daemon, watched: Sequence[WatchedProject]
+    state: Path,
+    options: Options,
+    daemon: Daemon,
+    watched: Sequence[WatchedProject],
+    metrics: WatchMetrics | None,
 ) -> Iterator[None]:
     """During the block, have the daemon look where deliveries say so. Raises as `listening` does."""
-    with listening(state, options) as heard:
-        if heard is None:
-            yield
-            return
+    if metrics is None:
+        yield
+        return
+    with listening(state, options, metrics.registry) as deliveries:
         relay = Relay(
-            heard.deliveries, daemon.ask, lambda: {each.name: each.urls for each in watched}
+            deliveries,
+            daemon.ask,
+            lambda: {each.name: each.urls for each in watched},
+            metrics.delivered,
+            metrics.leads,
         )
         relay.start()
         try:
@@ -112,16 +122,11 @@ def heeded(
 
 
 @contextlib.contextmanager
-def listening(state: Path, options: Options) -> Iterator[Listening | None]:
-    """Listen during the block, with the journal in the directory `state`; None where nobody asked for it.
+def listening(state: Path, options: Options, registry: CollectorRegistry) -> Iterator[Deliveries]:
+    """Listen during the block, with the journal in the directory `state`; `/metrics` shows the registry.
 
     Raises UsageError, ConfigError (no secret, no certificate), OutsideError (no journal).
     """
-    if not options.listen:
-        yield None
-        return
-    from prometheus_client import CollectorRegistry  # noqa: PLC0415
-
     from mlops.adapters import intake  # noqa: PLC0415
     from mlops.adapters.intake.telling import Telling  # noqa: PLC0415
     from mlops.adapters.journal import Journal  # noqa: PLC0415
@@ -135,11 +140,15 @@ def listening(state: Path, options: Options) -> Iterator[Listening | None]:
         stack.callback(bound.close)
         journal = Journal(state / JOURNAL, render.warn)
         stack.callback(journal.close)
-        registry = CollectorRegistry()
         metrics = intake.IntakeMetrics(registry, journal)
         app = intake.Application(journal, secrets, metrics, Telling(render.note), intake.Limits())
         listener = intake.Listener(
-            bound, app, metrics.refuse_connection, encryption=encryption, proxies=proxies
+            bound,
+            app,
+            metrics.refuse_connection,
+            encryption=encryption,
+            proxies=proxies,
+            say=render.fail,
         )
         listener.start()
         stack.callback(listener.stop)
@@ -148,7 +157,7 @@ def listening(state: Path, options: Options) -> Iterator[Listening | None]:
             render.warn(
                 "others on the way can read what is sent: use --tls-cert and --tls-key, or a proxy with TLS"
             )
-        yield Listening(journal, registry)
+        yield journal
 
 
 def _encryption(options: Options) -> Encryption | None:

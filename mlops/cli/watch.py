@@ -64,10 +64,13 @@ def watch(
     else:
         listed, total, state = _listed(config, executor, quiet, once=once)
     told = _Told(several=len(listed) > 1, once=once)
-    daemon = Daemon(listed, told, total)
+    metrics = listening.counted(asked, told)
+    daemon = Daemon(listed, metrics or told, total)
     ending = _end_when_asked(daemon)
-    with listening.heeded(state, asked, daemon, listed):
+    with listening.heeded(state, asked, daemon, listed, metrics):
         left = daemon.once() if once else daemon.run()
+    for each in listed:
+        each.resign()
     for each in listed if once else ():
         each.finish()
     if ending:

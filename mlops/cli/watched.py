@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -9,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from mlops.adapters import pods
 from mlops.adapters.children import FiledChild, Nursery
 from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
-from mlops.cli import opening, runs_place, triggers
+from mlops.cli import opening, runs_place, triggers, wiring_cluster
 from mlops.cli.wiring import Opened
 from mlops.cli.wiring_forge import Forges
 from mlops.cli.wiring_pulls import WatchedPulls
@@ -26,10 +28,11 @@ from mlops.engine.outcome import Outcome
 from mlops.engine.watch import Watcher
 from mlops.errors import MlopsError, RefusedError
 from mlops.policy import lineup
-from mlops.ports.children import Child
+from mlops.ports.children import Child, Leader
 
 _TRIES = 60
 _AGAIN = 1.0  # seconds until a run that has not begun is asked to end again
+_LEASE = 60.0  # seconds that a lease lasts at least
 _STANDBY = 5.0  # seconds until who does not lead tries again
 
 
@@ -42,7 +45,7 @@ class WatchedProject:
     executor: str = ""
     options: tuple[str, ...] = ()
     once: bool = False
-    _opened: tuple[Opened, Watcher, FileLeader] | None = None
+    _opened: tuple[Opened, Watcher, Leader] | None = None
     _seen: tuple[Seen, ...] = ()
     _triggered: bool = True  # whether triggers are to be asked
     _gone: dict[str, str] = field(default_factory=dict)  # run → what superseded it
@@ -97,19 +100,34 @@ class WatchedProject:
         finally:
             opened.repository.close()  # a process that waits for the next look is one too many
 
+    def resign(self) -> None:
+        """Let another watcher lead."""
+        if self._opened is not None:
+            with contextlib.suppress(MlopsError):  # then it waits until the lease is over
+                self._opened[2].resign()
+
     def finish(self) -> None:
         """Wait for what speaks to others, not for long."""
         self._forges.finish()
         self._pulls.finish()
 
-    def _open(self) -> tuple[Opened, Watcher, FileLeader]:
+    def _open(self) -> tuple[Opened, Watcher, Leader]:
         if self.watched.url:
             mirror.settle(self.watched.url, self.place)
         opened = replace(opening.open_project(self.place), chosen=self.executor)
         watcher = opened.watcher()
         if self.watched.branches:
             watcher.tracked = replace(watcher.tracked, branches=self.watched.branches)
-        return opened, watcher, FileLeader(self._state / "lock", once=self.once)
+        return opened, watcher, self._leads(opened)
+
+    def _leads(self, opened: Opened) -> Leader:
+        """By a Lease in a cluster, where a clone is each pod's own, and else by a lock file."""
+        if opened.on_cluster and pods.inside():
+            lasts = max(3 * self.interval, _LEASE)
+            return wiring_cluster.leader(
+                opened.project, f"mlops-watch-{opened.project.name}", lasts
+            )
+        return FileLeader(self._state / "lock", once=self.once)
 
     def _heed(self, opened: Opened, watcher: Watcher) -> None:
         """Go by the mlops.yaml that is there now."""

@@ -16,6 +16,7 @@ from mlops.manifests import install
 if TYPE_CHECKING:
     from mlops.adapters.cluster.cluster import Cluster
     from mlops.adapters.cluster.deploying import Deployer
+    from mlops.adapters.cluster.lease import LeaseLeader
     from mlops.adapters.executors.tekton import TektonExecutor
     from mlops.cli.wiring import Opened
     from mlops.engine.live import Live
@@ -58,6 +59,13 @@ def deployer(access: Access, patience: float = LASTING) -> Deployer:
     from mlops.adapters.cluster.deploying import Deployer  # noqa: PLC0415
 
     return Deployer(_connected(access, patience), render.warn)
+
+
+def leader(project: Project, name: str, lasts: float) -> LeaseLeader:
+    """What leads by the lease `name` of the project's namespace, which lasts so many seconds."""
+    from mlops.adapters.cluster.lease import LeaseLeader  # noqa: PLC0415 - a heavy library
+
+    return LeaseLeader(_connected(access(project), QUESTION), name, lasts, render.warn)
 
 
 def _connected(access: Access, patience: float) -> Cluster:

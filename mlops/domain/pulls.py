@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COMMAND = "/ok-to-test"  # what a comment says to let a commit of a fork run, before the commit's id
+PULLS = "refs/pull/"  # begins the ref that a claim of such a run is for, on every forge
 APPROVED = "refs/mlops/approved/"  # before the commit's id: what is run of it
 MARK = ".mlops-pull-request"  # the file that such a commit has beyond the pull request's own
 # what says how a project is built, and where its data and images are: never a pull request's own

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
-from mlops.domain.pulls import MARK, Contribution, Remark, mark
+from mlops.domain.pulls import MARK, PULLS, Contribution, Remark, mark
 from mlops.domain.source import Commit
 from mlops.domain.watching import Tip
 from mlops.engine import claiming
@@ -44,8 +44,9 @@ class PullRuns:
         return self._queue(pull, allowed, tip)
 
     def _queue(self, pull: Contribution, allowed: Allowed, tip: Commit) -> Commit:
-        commit = self.refs.settle(Commit.parse(allowed.sha), tip)
-        at = Tip(f"refs/pull/{pull.number}/head", commit)
+        head = Commit.parse(allowed.sha)
+        commit = self.refs.settle(head, tip)
+        at = Tip(f"{PULLS}{pull.number}/head", head)
         why = f"pull request {pull.number} is at {allowed.sha[:7]}: {allowed.why}"
         for model in self.planner.project(tip).names:
             if claiming.newest(self.claims, model, commit) is None:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from mlops.domain.digest import ReleaseId
 from mlops.domain.forge import State, Status
+from mlops.domain.pulls import PULLS
 from mlops.domain.release import ReleaseRecord, record_path
 from mlops.domain.source import Commit
 from mlops.engine import claiming
@@ -106,8 +107,17 @@ def _about(decision: Decision) -> tuple[Commit, str] | None:
         commit = Commit.parse(source)
     except MlopsError:
         return None
-    ours = decision.run == claiming.run_name(model, commit, decision.attempt)
-    return (commit, CONTEXT + model) if ours else None
+    if decision.run != claiming.run_name(model, commit, decision.attempt):
+        return None
+    if decision.tip is not None and decision.tip.ref.startswith(PULLS):
+        return decision.tip.commit, _context(decision)  # what is run is no commit of anybody's
+    return commit, _context(decision)
+
+
+def _context(decision: Decision) -> str:
+    """`mlops/spam`; `mlops/spam/pull-request` where the run is one of a pull request."""
+    pulled = decision.tip is not None and decision.tip.ref.startswith(PULLS)
+    return f"{CONTEXT}{decision.claim.document.get('model', '')}{'/pull-request' if pulled else ''}"
 
 
 def _records(releases: Iterable[str], gitops: GitOps) -> Mapping[str, ReleaseRecord]:
@@ -155,7 +165,7 @@ def status_of(decision: Decision, record: ReleaseRecord | None, link: str) -> St
         "commit": str(document.get("source", "")),
         "release": decision.release,
     }
-    return Status(CONTEXT + values["model"], state, _line(text), _link(link, values))
+    return Status(_context(decision), state, _line(text), _link(link, values))
 
 
 def _outcome(decision: Decision, record: ReleaseRecord | None) -> str:

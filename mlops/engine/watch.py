@@ -76,14 +76,17 @@ class Watcher:
 
         Ask after every look: what somebody else began, or ended, shows only then.
         """
-        found = [self._waiting(each) for each in self._known.values() if self._left(each)]
+        left = [each for each in self._known.values() if self._left(each) or self._goes_on(each)]
+        found = [self._waiting(each) for each in left]
         return tuple(sorted(filter(None, found), key=lambda each: (each.since, each.run)))
 
     def working(self) -> tuple[Waiting, ...]:
         """The decisions of the last look that somebody carries out, as far as is known, oldest first."""
         begun = (claiming.CLAIMED, claiming.SUBMITTED)
         busy = [
-            each for each in self._known.values() if each.state in begun and not self._left(each)
+            each
+            for each in self._known.values()
+            if each.state in begun and not self._left(each) and not self._goes_on(each)
         ]
         found = [self._waiting(each) for each in busy]
         return tuple(sorted(filter(None, found), key=lambda each: (each.since, each.run)))
@@ -221,6 +224,13 @@ class Watcher:
             return True
         begun = decision.state in (claiming.CLAIMED, claiming.SUBMITTED)
         return begun and (self.holder.dead(decision.holder) or decision.expired(self.now()))
+
+    def _goes_on(self, decision: Decision) -> bool:
+        """Whether a run is on a cluster, begun from another machine or pod: of that nothing is known, and the run
+        needs no one. Whoever follows it, one or several, writes down how it ended."""
+        on_cluster = decision.claim.document.get("executor") == "tekton"
+        there = decision.state == claiming.SUBMITTED and on_cluster
+        return there and decision.holder.get("host") != self.holder.me().get("host")
 
     def _waiting(self, decision: Decision) -> Waiting | None:
         """None where the claim does not say enough to be carried out, or nobody watches for it."""

@@ -28,3 +28,16 @@ class Nursery(Protocol):
 
     def start(self, name: str, argv: Sequence[str]) -> Child:
         """Start one. Raises OutsideError."""
+
+
+class Leader(Protocol):
+    """Of several watchers of one project, one leads."""
+
+    def other(self) -> str:
+        """Who leads, where that is another; empty where it is this one, from now on. Raises OutsideError."""
+
+    def succeed(self) -> str:
+        """The same, once a leader that came for one look has ended."""
+
+    def resign(self) -> None:
+        """Let another one lead."""

@@ -217,8 +217,10 @@ def test_references_that_cannot_be(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> tuple[OciLayout, Digest]:
-    store = OciLayout(tmp_path_factory.mktemp("foreign"))
+def foreign(
+    tmp_path_factory: pytest.TempPathFactory, host_store: Callable[[Path], OciLayout]
+) -> tuple[OciLayout, Digest]:
+    store = host_store(tmp_path_factory.mktemp("foreign"))
     digest, _ = host.pack(store, Uv())
     packed = image.load(store, digest)
     link = {"usr/local/bin/python3": Link(str(host.interpreter()))}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,9 +54,11 @@ def wheel(directory: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[OciLayout, PinnedBase]:
+def packed(
+    tmp_path_factory: pytest.TempPathFactory, host_store: Callable[[Path], OciLayout]
+) -> tuple[OciLayout, PinnedBase]:
     """A layout with this machine's interpreter as a base."""
-    store = OciLayout(tmp_path_factory.mktemp("base"))
+    store = host_store(tmp_path_factory.mktemp("base"))
     digest, platform = host.pack(store, Uv())
     return store, PinnedBase("host", digest, digest, platform)
 

@@ -136,6 +136,7 @@ def test_each_model_of_the_target_is_queued() -> None:
     documents = [claim.document for claim in machine.claims.there.values()]
     assert [each["model"] for each in documents] == ["spam", "ham"]
     assert documents[0]["why"].endswith("rosa approved it")
+    assert documents[0]["tip"] == machine.pull.head
 
 
 def test_a_fork_that_waits_says_so_in_its_comment() -> None:

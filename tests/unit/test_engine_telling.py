@@ -156,6 +156,20 @@ def test_the_last_attempt_counts(world: World):
     assert world.status().description.endswith("no 10")
 
 
+def test_a_run_of_a_pull_request_is_told_on_its_head_and_apart_from_its_branch(world: World):
+    head = source("B")
+    world.claims.put(
+        A, "queued", ref="refs/pull/7/head", tip=head.sha, plan="", why="rosa approved it"
+    )
+    world.claims.put(
+        head, "queued", ref="refs/heads/main", tip=head.sha, plan="", why="main is at B"
+    )
+    assert world.tell() == 2
+    assert "rosa approved it" in world.status(head, "spam/pull-request").description
+    assert "main is at B" in world.status(head).description
+    assert not any(commit == A.sha for commit, _ in world.forge.said)
+
+
 def test_only_differences_are_written_and_nothing_is_asked_twice(world: World):
     world.claims.put(A, "submitted")
     world.claims.put(A, "submitted", model="ham")

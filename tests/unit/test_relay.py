@@ -128,3 +128,21 @@ def test_a_project_that_is_never_looked_at_does_not_fill_the_journal(monkeypatch
     assert kept.outcomes[number] == relay.LOOKED
     asked.answer("other")
     assert set(kept.outcomes) == {*stuck, number}
+
+
+def test_who_stands_by_leaves_deliveries_to_who_leads_and_takes_them_over():
+    kept, asked = Kept(), Asked()
+    leads = []
+    handing = Relay(kept, asked, lambda: URLS, leads=lambda name: name in leads)
+    number = kept.add("team/other")
+    handing.hand_on()
+    asked.answer("other")
+    assert kept.outcomes == {}
+    leads.append("other")
+    later = kept.add("team/other")
+    handing.hand_on()
+    asked.answer("other")
+    assert kept.outcomes == {later: relay.LOOKED}
+    handing.hand_on()
+    asked.answer("other")
+    assert kept.outcomes == {number: relay.LOOKED, later: relay.LOOKED}

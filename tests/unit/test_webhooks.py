@@ -314,3 +314,11 @@ def test_verifying_never_raises_and_never_believes_chance(headers, body, now):
     if not isinstance(known, Refused):
         known = webhooks.verify(known, body, (SECRET,), now)
     assert isinstance(known, Refused)
+
+
+def test_a_token_beyond_ascii_is_compared_as_it_came():
+    secret = "geheimer-schlüssel-für-den-laden"
+    body = body_of("gitlab")
+    headers = headers_of("gitlab", body, secret.encode().decode("latin-1"))
+    assert isinstance(asked(headers, body, (secret,)), Verified)
+    assert isinstance(asked(headers, body, (secret.upper(),)), Refused)

@@ -66,8 +66,10 @@ class Listener:
         encryption: Encryption | None = None,
         proxies: Sequence[str] = (),
         connections: int = CONNECTIONS,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`proxies` are addresses or networks whose X-Forwarded-For is believed."""
+        """`proxies` are addresses or networks whose X-Forwarded-For is believed; `say` hears where it ends unasked."""
+        self._say = say
         self._bound = bound
         self._failure: BaseException | None = None
         config = uvicorn.Config(
@@ -107,14 +109,11 @@ class Listener:
         self._server.should_exit = True
         self._thread.join(_DRAIN + 5)
 
-    @property
-    def alive(self) -> bool:
-        """Whether it serves still."""
-        return self._thread.is_alive()
-
     def _serve(self) -> None:
         try:
             with asyncio.Runner(loop_factory=_Loop) as runner:
                 runner.run(self._server.serve(sockets=[self._bound.socket]))
-        except BaseException as exc:  # noqa: BLE001 - the thread's end is told by `start` and `alive`
+        except BaseException as exc:  # noqa: BLE001 - the thread's end is told here or by `start`
             self._failure = exc
+            if self._server.started:
+                self._say(f"nobody listens for webhooks any more: {type(exc).__name__}: {exc}")

@@ -44,8 +44,10 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[OciLayout, Digest]:
-    store = OciLayout(tmp_path_factory.mktemp("packed"))
+def packed(
+    tmp_path_factory: pytest.TempPathFactory, host_store: Callable[[Path], OciLayout]
+) -> tuple[OciLayout, Digest]:
+    store = host_store(tmp_path_factory.mktemp("packed"))
     return store, host.pack(store, Uv())[0]
 
 

@@ -38,6 +38,10 @@ def test_a_delivery_makes_a_sleeping_watcher_look(tmp_path):
         answer = send(address(watcher), path=str(tmp_path / "shop.git").strip("/"))
         assert (answer.status_code, answer.json()) == (202, {"status": "accepted"})
         watcher.wait(f"shop-{tip[:12]}-1 begins")
+        url = f"{address(watcher)}/metrics"
+        wait_for(url, r"mlops_watch_delivered_to_looked_seconds_count 1\.0")
+        seen = wait_for(url, r"mlops_watch_decided_to_begun_seconds_count 2\.0")
+        assert re.search(r'mlops_watch_looks_total\{outcome="looked",project="\S+"\} \d', seen)
         assert watcher.end(signal.SIGTERM) == 128 + signal.SIGTERM
 
 
@@ -56,6 +60,19 @@ def test_of_several_repositories_the_one_that_is_named_is_looked_at(tmp_path):
         assert send(address(watcher), path=path).status_code == 202
         watcher.wait(f"prices-{tips['prices'][:12]}-1 begins")
         assert f"shop-{tips['shop'][:12]}" not in watcher.said
+
+
+def test_what_comes_to_a_watcher_that_stands_by_makes_the_other_look(tmp_path):
+    work, bare = watchers.repository(tmp_path, "shop")
+    listen = ("--repo", str(work), "--listen", "127.0.0.1:0", *HOUR)
+    with watchers.Watcher(*listen, **ENV) as first:
+        first.wait(r"shop-\w+-1 begins")
+        with watchers.Watcher(*listen, **ENV) as second:
+            second.wait("watches already: standing by")
+            tip = watchers.commit(work, "Second")
+            path = str(bare).strip("/").removesuffix(".git")
+            assert send(address(second), path=path).status_code == 202
+            first.wait(f"shop-{tip[:12]}-1 begins")
 
 
 def test_what_was_taken_before_a_kill_is_there_at_the_next_start(tmp_path):

@@ -43,9 +43,11 @@ def locked() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[OciLayout, ReleaseRequest]:
+def release(
+    tmp_path_factory: pytest.TempPathFactory, host_store: Callable[[Path], OciLayout]
+) -> tuple[OciLayout, ReleaseRequest]:
     root = tmp_path_factory.mktemp("well")
-    store = OciLayout(root / "registry")
+    store = host_store(root / "registry")
     digest, platform = host.pack(store, Uv())
     base = PinnedBase("host", digest, digest, platform)
     asked = EnvironmentRequest("well", base, locked(), root, bytecode=False)

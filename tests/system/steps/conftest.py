@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -85,9 +86,11 @@ def sh(*argv: str, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def store_with_base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Digest]:
+def store_with_base(
+    tmp_path_factory: pytest.TempPathFactory, host_store: Callable[[Path], OciLayout]
+) -> tuple[Path, Digest]:
     root = tmp_path_factory.mktemp("registry")
-    digest, _ = host.pack(OciLayout(root), Uv(root))
+    digest, _ = host.pack(host_store(root), Uv(root))
     return root, digest
 
 

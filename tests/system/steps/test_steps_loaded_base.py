@@ -1,6 +1,7 @@
 """A base whose programs run without a sandbox, as in a pod: the same answers and the same bytes."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +26,10 @@ PROGRAM = "/usr/bin/python3"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> OciLayout:
-    return OciLayout(tmp_path_factory.mktemp("store"))
+def store(
+    tmp_path_factory: pytest.TempPathFactory, host_store: Callable[[Path], OciLayout]
+) -> OciLayout:
+    return host_store(tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mlops.adapters import process
+from mlops.domain.source import Commit
 from mlops.domain.watching import Tracked
+from mlops.engine import claiming
 from tests.system.watch.watching import claims
 
 
@@ -103,3 +105,26 @@ def test_tags_by_pattern_and_never_our_own(watched, user, sandbox, annotated):
     assert one.decided() == [("spam", tip, "queued")]
     assert claims(sandbox)[f"spam-{tip[:12]}-1"]["ref"] == "refs/tags/v1"
     assert sandbox.git(one.where, "tag") == ""  # nobody's tags are moved here
+
+
+@pytest.mark.parametrize(
+    ("executor", "host", "followed"),
+    [("tekton", "a-pod-that-is-gone", True), ("tekton", "here", False), ("local", "there", False)],
+)
+def test_a_run_that_goes_on_without_its_watcher_is_followed(
+    watched, user, sandbox, executor, host, followed
+):
+    one = watched("a")
+    one.look()
+    tip = sandbox.git(user, "rev-parse", "HEAD")
+    name = claiming.run_name("spam", Commit(tip), 1)
+    claim = one.claims.read(name)
+    document = claiming.moved(
+        claim, "submitted", executor=executor, holder={"host": host, "pid": 1},
+        expires="2027-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    assert one.claims.put(name, document, claim)
+    again = watched("b")
+    again.look()
+    assert again.waiting() == ([tip] if followed else [])
+    assert len(again.watcher.working()) == int(not followed)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 
 from tests.system.watch import watchers
 
@@ -59,6 +62,52 @@ def test_one_of_two_watchers_leads_and_the_other_takes_over_when_it_is_killed(tm
             first.end(signal.SIGKILL)
             third = watchers.commit(work, "Third")
             second.wait(f"shop-{third[:12]}-1 begins")
+
+
+def findings(work) -> list[dict]:
+    command = [sys.executable, "-m", "mlops", "doctor", "--repo", str(work), "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [each for each in json.loads(done.stdout) if each["subject"] == "mlops watch"]
+
+
+def test_doctor_names_a_watcher_that_does_not_run(tmp_path):
+    work, _ = watchers.repository(tmp_path, "shop")
+    assert findings(work) == []
+    with watchers.Watcher("--repo", str(work)) as watcher:
+        watcher.wait("begins")
+        (found,) = findings(work)
+        assert found["fine"]
+        assert f"process {watcher.process.pid} " in found["said"]
+    (found,) = findings(work)
+    assert (found["fine"], found["remedy"]) == (False, "mlops watch")
+
+
+def test_fifty_repositories_in_one_watcher(tmp_path):
+    work, bare = watchers.repository(tmp_path, "shop")
+    watchers.git(work, "commit", "-q", "--amend", "-m", "Begin [skip ci]")
+    watchers.git(work, "push", "-q", "-f", "origin", "HEAD:main")
+    tip = watchers.git(work, "rev-parse", "HEAD")
+    for number in range(50):
+        shutil.copytree(bare, tmp_path / f"r{number}.git")
+    file = config(
+        tmp_path,
+        *(f"{{url: {tmp_path}/r{number}.git}}" for number in range(50)),
+        head="interval: 2s\n",
+    )
+    with watchers.Watcher("--config", file) as watcher:
+        for number in range(50):
+            watcher.wait(rf"\br{number}: shop: {tip[:7]} skipped")
+
+
+def test_a_run_that_cannot_begin_is_told_and_tried_again_later(tmp_path):
+    work, _ = watchers.repository(tmp_path, "shop")
+    logs = work / ".mlops" / "watch" / "logs"
+    logs.parent.mkdir(parents=True)
+    logs.touch()  # as good as a full disk: nothing can be written there
+    with watchers.Watcher("--repo", str(work), "--interval", "1") as watcher:
+        watcher.wait(r"cannot start shop-\w+-1: .*logs")
+        logs.unlink()
+        watcher.wait(r"shop-\w+-1 begins")
 
 
 def test_wrong_configuration_is_refused_with_file_and_line(tmp_path):
