@@ -264,6 +264,10 @@ class Claims(Protocol):
         few exchanges, each for itself: run → the claim, None where somebody else was first."""
         ...
 
+    def remove(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Remove claims that nobody moved meanwhile, each for itself; those that are gone."""
+        ...
+
     def settle(self) -> None:
         """Bring to the remote what it refused to take before, if it takes it now."""
         ...
