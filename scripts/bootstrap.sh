@@ -209,6 +209,12 @@ bring_node() {
     [ -z "$missing" ] || packages $missing
 }
 
+# The fakes of forges are held against the API documents that those publish; npm carries GitHub's.
+bring_documents() {
+    has npm || packages npm
+    "$venv/bin/python" scripts/openapi.py || die "the tests need it. The lines above say why; then repeat"
+}
+
 bring_kustomize() {
     PATH=$tools:$PATH
     export PATH
@@ -240,5 +246,5 @@ if [ "$want" != "$(cat "$ready" 2>/dev/null || true)" ]; then
     printf '%s\n' "$want" >"$ready"
 fi
 compile
-[ "$purpose" != test ] || { bring_servers && bring_kustomize; }
+[ "$purpose" != test ] || { bring_servers && bring_kustomize && bring_documents; }
 [ "$purpose" != cluster ] || bring_node

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("diff", "diff"),
     "image": ("image", "app"),
     "deploy": ("deploy", "deploy"),
+    "gc": ("gc", "gc"),
     "doctor": ("doctor", "doctor"),
     "step": ("step", "step"),
 }

@@ -16,7 +16,7 @@ from mlops.adapters.git.repository import Repository
 from mlops.adapters.git.standin import HERE
 from mlops.adapters.kustomize import Kustomize
 from mlops.adapters.leading import FileLeader
-from mlops.cli import options, render, wiring
+from mlops.cli import options, render, wiring, wiring_forge
 from mlops.cli.config import check_files
 from mlops.config.lockfile import parse_lock
 from mlops.config.project import parse_project
@@ -55,7 +55,10 @@ def _examine(start: Path) -> Iterator[Finding]:
         return
     yield from engine.project(tree, _setup(start))
     yield from _watcher(tree.root)
-    yield from _cluster(start)
+    opened = _opened(start)
+    if opened is not None:
+        yield from wiring_forge.examined(opened)
+        yield from _cluster(opened)
 
 
 def _watcher(root: Path) -> Iterator[Finding]:
@@ -77,21 +80,26 @@ def _watcher(root: Path) -> Iterator[Finding]:
         yield Finding("mlops watch", False, False, said, "mlops watch")
 
 
-def _cluster(start: Path) -> Iterator[Finding]:
-    """What the cluster lacks, where the project says that it uses one."""
+def _opened(start: Path) -> wiring.Opened | None:
+    """The project as its files stand; None where there is none that can be read, which is told already."""
     repository = Repository(discover(start))
     content = wiring.read_file(repository.root, wiring.PROJECT_FILE)
     if content is None:
-        return
+        return None
     try:
         project = parse_project(content, wiring.PROJECT_FILE)
-    except ConfigError:  # told already
-        return
+    except ConfigError:
+        return None
+    return wiring.Opened(repository.root, repository, project)
+
+
+def _cluster(opened: wiring.Opened) -> Iterator[Finding]:
+    """What the cluster lacks, where the project says that it uses one."""
+    project = opened.project
     if project.executor == "tekton" or project.cluster != ClusterConfig():
-        opened = wiring.Opened(repository.root, repository, project)
         from mlops.cli import wiring_doctor  # noqa: PLC0415 - heavy libraries
 
-        yield from wiring_doctor.examined(opened, _tool(repository.root))
+        yield from wiring_doctor.examined(opened, _tool(opened.root))
 
 
 def _tool(root: Path) -> str:

@@ -47,7 +47,9 @@ def hold(
     )
     publisher = pins.publisher(opened)
     done = {
-        name: hold_it(publisher, replace(order, environment=name), dry_run=dry_run)
+        name: pins.brought(
+            opened, hold_it(publisher, replace(order, environment=name), dry_run=dry_run)
+        )
         for name in _each(publisher.project, environment)
     }
     answers = [
@@ -90,7 +92,7 @@ def resume(
     opened = opening.open_project(repo)
     publisher = pins.publisher(opened)
     done = {
-        name: resume_it(publisher, name, model or EVERY, dry_run=dry_run)
+        name: pins.brought(opened, resume_it(publisher, name, model or EVERY, dry_run=dry_run))
         for name in _each(publisher.project, environment)
     }
     answers = [

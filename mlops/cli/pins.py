@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import tzinfo
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from mlops.cli import completion, render, wiring
+from mlops.cli.wiring_forge import Forges
 from mlops.domain.digest import Digest, ReleaseId
 from mlops.domain.environment import Hold
 from mlops.domain.reference import parse_zone
@@ -16,6 +18,7 @@ from mlops.domain.source import Commit
 from mlops.engine.publishing import Publisher, Settled
 from mlops.engine.state import Environments
 
+T = TypeVar("T")
 Environment = Annotated[
     str,
     typer.Argument(
@@ -104,9 +107,27 @@ def with_outcome(
 ) -> list[dict[str, Any]]:
     """The answers say on which branch the change is only proposed; those of a dry run what it would
     have changed."""
-    branch = settled.proposed.branch if settled.proposed else None
-    more = {"proposed": branch} | ({"diff": settled.diff} if dry_run else {})
+    proposed = settled.proposed
+    branch = proposed.branch if proposed else None
+    pull = proposed.url if proposed and proposed.number else None
+    more = {"proposed": branch, "pull_request": pull} | ({"diff": settled.diff} if dry_run else {})
     return [each | more for each in answers]
+
+
+def brought(opened: wiring.Opened, settled: Settled[T]) -> Settled[T]:
+    """The same with the pull request of what was proposed, where a forge opened one for us."""
+    proposed = settled.proposed
+    if proposed is None:
+        return settled
+    forges = Forges()
+    said = forges.bring(opened)
+    pull = forges.brought.pulls.get(proposed.branch)
+    for text in said:
+        if pull is None or not text.startswith(f"pull request #{pull.number} "):
+            render.note(text)
+    if pull is None:
+        return settled
+    return replace(settled, proposed=replace(proposed, url=pull.url, number=pull.number))
 
 
 def pending(settled: Settled[Any]) -> bool:
@@ -114,9 +135,10 @@ def pending(settled: Settled[Any]) -> bool:
 
     The note that nothing was written goes to stderr."""
     if settled.proposed:
-        url = settled.proposed.url
-        where = f": open a pull request: {url}" if url else ": open a pull request for it"
-        render.line(f"proposed on branch {settled.proposed.branch}{where}")
+        url, number = settled.proposed.url, settled.proposed.number
+        where = f"open a pull request: {url}" if url else "open a pull request for it"
+        where = f"pull request #{number}: {url}" if number else where
+        render.line(f"proposed on branch {settled.proposed.branch}: {where}")
         return True
     if settled.diff:
         render.diff(settled.diff)

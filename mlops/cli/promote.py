@@ -67,6 +67,7 @@ def promote(
             tuple(refs or ()), to, despite_hold=despite_hold, reason=reason, zone=pins.zone(tz)
         )
         settled = (promoter.promote(order, dry_run=dry_run),)
+    settled = tuple(pins.brought(opened, each) for each in settled)
     render.answer(
         [*_moved(settled, dry_run), *(_left(each) for each in left)],
         output,

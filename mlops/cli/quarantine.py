@@ -52,10 +52,11 @@ def quarantine(
     publisher = pins.publisher(opened)
     settled: Settled[Quarantined] | Settled[Quarantined | NotIn]
     if lifted:
-        settled = lift(publisher, lifted, dry_run=dry_run)
+        settled = pins.brought(opened, lift(publisher, lifted, dry_run=dry_run))
     else:
         text = reason or render.ask_text(f"Why is {ref} quarantined?")
         settled = put_in(publisher, ref, text, digest_only=digest_only, dry_run=dry_run)
+        settled = pins.brought(opened, settled)
     answers = pins.with_outcome(_json(settled), settled, dry_run=dry_run)
     render.answer(answers, output, lambda: _print(settled, bool(lifted), lifted or ref))
 

@@ -78,7 +78,7 @@ def rollback(
     )
     preflight = Preflight(opened.reader, Kustomize(), lambda: opened.data, own=_own(opened))
     roller = Roller(pins.publisher(opened), preflight, lambda found: _approve(found, yes=yes))
-    settled = roller.roll_back(order, dry_run=dry_run)
+    settled = pins.brought(opened, roller.roll_back(order, dry_run=dry_run))
     if dry_run:
         _tell(settled.decision)
     pins.print_notes(settled.decision.notes)

@@ -12,6 +12,7 @@ from mlops.adapters import process
 from mlops.cli import opening, options, plan, render, wiring, wiring_cluster
 from mlops.cli.livetree import LiveTree, live
 from mlops.cli.progress import Progress
+from mlops.cli.wiring_forge import Forges
 from mlops.engine.outcome import Outcome, outcome_json
 from mlops.engine.run import Order
 from mlops.errors import MlopsError, OutsideError
@@ -86,6 +87,11 @@ def run(
             outcome = Outcome(name, "", "", str(exc), failed=True)
         _tell(outcome)
         outcomes.append(outcome)
+    if opened.project.gitops.mode == "pull-request" and any(
+        o.release and o.fresh for o in outcomes
+    ):
+        for text in Forges().bring(opened):
+            render.note(text)
     render.answer([outcome_json(o) for o in outcomes], output, lambda: _print(outcomes))
     outside = any(outcome.outside for outcome in outcomes)
     return (

@@ -19,6 +19,7 @@ def settle(opened: wiring.Opened, output: Output, *, check: bool, dry_run: bool)
     dry_run = dry_run or check
     if opened.apart:
         settled = publish(pins.publisher(opened), answers, dry_run=dry_run)
+        settled = pins.brought(opened, settled)
     else:
         settled = write(wiring_lock.overlays(opened), answers, opened.write, dry_run=dry_run)
     found = settled.decision

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
     from mlops.adapters.layout import OciLayout
     from mlops.adapters.registry.store import RegistryStore
+    from mlops.engine.collect import Collector
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
     from mlops.engine.watch import Watcher
@@ -370,6 +371,14 @@ class Opened:
         """The models of mlops.yaml at a source, or the one named. Raises UsageError on a wrong name."""
         project = self.planner.project(source)
         return (project.model(model).name,) if model else project.names
+
+    def collecting(self) -> tuple[RemoteTips, Collector]:
+        """What `mlops gc` looks at, and by what it chooses."""
+        from mlops.engine.collect import Collector  # noqa: PLC0415
+
+        tips = RemoteTips(self.repository, self.repository.remote_name(), self.claims)
+        transparent = "" if self.project.gitops.url else self.project.gitops.path
+        return tips, Collector(self.repository, FirstParents(self.repository), transparent)
 
     def watcher(self) -> Watcher:
         """What looks at this project's remote; to be kept from look to look."""

@@ -69,9 +69,15 @@ class GitOpsSection(Section):
     rollback: _Way | None = Field(
         default=None, description="how rollbacks reach it; default: as `mode`"
     )
+    auto_merge: bool = Field(
+        default=False,
+        alias="auto-merge",
+        description="whether the forge is asked to merge pull requests of ours once it may",
+    )
 
     def frozen(self) -> GitOpsConfig:
-        return GitOpsConfig(self.url, self.branch, self.path, self.mode, self.rollback or self.mode)
+        rollback = self.rollback or self.mode
+        return GitOpsConfig(self.url, self.branch, self.path, self.mode, rollback, self.auto_merge)
 
 
 class BuildSection(Section):

@@ -35,6 +35,12 @@ class GitOpsConfig:
     path: str = "environments"
     mode: str = "push"
     rollback: str = "push"
+    auto_merge: bool = False
+
+    @property
+    def proposes(self) -> bool:
+        """Whether anything goes by pull requests."""
+        return "pull-request" in (self.mode, self.rollback)
 
 
 @dataclass(frozen=True, slots=True)

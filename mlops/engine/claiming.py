@@ -180,6 +180,17 @@ def subject(model: str, source: Commit) -> str:
     return run_name(model, source, 0)[: -len("-0")]
 
 
+def subject_of(claim: Claim) -> str:
+    """The `subject` that a claim is about; empty where its name says none."""
+    match = _RUN.match(claim.ref)
+    return match["subject"] if match is not None else ""
+
+
+def tried(decision: Decision) -> bool:
+    """Whether a run was, or will be, made of it; what others were to try never was, and counts with the next push."""
+    return decision.outcome not in (SKIPPED, SUPERSEDED, GIVEN_UP)
+
+
 def decisions(claims: Iterable[Claim]) -> dict[str, Decision]:
     """Of all claims, by `subject`, the one of the last attempt."""
     found: dict[str, Decision] = {}

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlops.engine.init import TAGS
+from mlops.errors import ForgeError
 from mlops.ports import Checkout
+from mlops.ports.forge import Forge
 
 _RENOVATE = re.compile(r"(?:^|/)(?:renovate\.json5?|\.renovaterc(?:\.json5?)?)$")
 _WRITERS = {
@@ -93,6 +95,20 @@ def project(tree: Checkout, setup: Setup | None) -> Iterator[Finding]:
     yield from _remotes(tree, setup)
     yield from _data(tree)
     yield from _writers(tree)
+
+
+def access(forge: Forge) -> Finding:
+    """What the token may do on a forge, as far as the forge tells."""
+    where = f"{forge.place.kind} at {forge.place.host}, {forge.place.repository}"
+    try:
+        found = forge.access()
+    except ForgeError as exc:
+        return Finding("forge", False, False, exc.message, exc.hint)
+    who = f"as {found.login}" if found.login else "with a token that is nobody's"
+    if found.writes is False:
+        remedy = "give the token the rights that docs/how-to/forges.md lists"
+        return Finding("forge", False, False, f"{where}: {who}, who may not write there", remedy)
+    return Finding("forge", True, False, f"{where}: {who}")
 
 
 def _configuration(tree: Checkout, setup: Setup) -> Iterator[Finding]:

@@ -17,8 +17,6 @@ from mlops.ports import History, SourceReader, Step
 
 _FAR = 100_000  # commits, behind which nothing is looked for
 _DIGITS = 12  # of a source in a run's name
-# what was to be tried by such decisions never was: what they brought counts with the next push
-_PASSED_OVER = (claiming.SKIPPED, claiming.SUPERSEDED, claiming.GIVEN_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class Known:
     @cached_property
     def tried(self) -> Mapping[str, set[str]]:
         """Model → the sources that runs were, or will be, made of: what a push is compared with."""
-        return self._sources(lambda each: each.outcome not in _PASSED_OVER)
+        return self._sources(claiming.tried)
 
     @cached_property
     def floors(self) -> Mapping[str, Mapping[str, str]]:

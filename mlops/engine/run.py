@@ -22,6 +22,9 @@ from mlops.manifests.pipelinerun import generate
 from mlops.ports import Claim, Claims, Clock, Executor, GitOps, RunObserver
 
 Say = Callable[[str], None]
+_ANSWERS = ("failed", "nothing")
+# what nobody asked for is not made again, whatever became of its release
+_FINAL = (*_ANSWERS, "succeeded", claiming.SKIPPED, claiming.SUPERSEDED)
 _SLACK = 1800.0  # seconds that a run may take beside what its timeouts allow
 
 
@@ -147,8 +150,7 @@ class Runner:
             self._settle(last, "succeeded", str(record.release))
             note = f"{order.source.short} ran already: {record.run}"
             return Outcome(order.model, record.run, str(record.release), note, fresh=False)
-        passed = (claiming.SUPERSEDED, claiming.SKIPPED) if order.patient else ()
-        if last is None or last.outcome not in ("failed", "nothing", *passed):
+        if last is None or last.outcome not in (_FINAL if order.patient else _ANSWERS):
             return None
         name = claiming.run_name(order.model, order.source, last.attempt)
         failed = last.outcome == "failed"

@@ -7,6 +7,7 @@ nor when: what could not be said is said at the next look. Only differences are 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,19 +53,37 @@ class Told:
 
     claims: dict[tuple[str, str], str] = field(default_factory=dict)
 
+    def dump(self, about: str) -> bytes:
+        """As a file that `load` reads; `about` is where it was said, and how."""
+        entries = [[commit, context, claim] for (commit, context), claim in self.claims.items()]
+        return json.dumps({"about": about, "told": entries}, indent=1).encode() + b"\n"
+
+    @classmethod
+    def load(cls, content: bytes, about: str) -> Told:
+        """What a file says; nothing where it is about something else, or is none of ours."""
+        try:
+            found = json.loads(content)
+            entries = found["told"] if found["about"] == about else []
+            return cls({(str(sha), str(name)): str(claim) for sha, name, claim in entries})
+        except (ValueError, LookupError, TypeError, RecursionError):
+            return cls()
+
 
 def wanted(
     decisions: Iterable[Decision], gitops: GitOps, link: str, told: Told
 ) -> tuple[Said, ...]:
     """What is not known to be said, newest first. Raises GitError where records cannot be fetched."""
-    found = []
+    found, known = [], set()
     for decision in decisions:
         about = _about(decision)
         if about is None:
             continue
         commit, context = about
+        known.add((commit.sha, context))
         if told.claims.get((commit.sha, context)) != decision.claim.object_id:
             found.append((decision, commit))
+    for each in told.claims.keys() - known:  # their claims were pruned
+        del told.claims[each]
     records = _records([decision.release for decision, _ in found], gitops)
     found.sort(key=lambda each: each[0].since or _LONG_AGO, reverse=True)
     return tuple(
@@ -107,7 +126,8 @@ def _about(decision: Decision) -> tuple[Commit, str] | None:
         commit = Commit.parse(source)
     except MlopsError:
         return None
-    if decision.run != claiming.run_name(model, commit, decision.attempt):
+    named = claiming.run_name(model, commit, decision.attempt)
+    if decision.run != named or not named.startswith(f"{model}-"):  # a name cut short is none
         return None
     if decision.tip is not None and decision.tip.ref.startswith(PULLS):
         return decision.tip.commit, _context(decision)  # what is run is no commit of anybody's
@@ -200,4 +220,5 @@ def _line(text: str) -> str:
 
 def _link(template: str, values: Mapping[str, str]) -> str:
     """Each value is one part of the URL: nothing in it leads elsewhere."""
-    return template.format(**{name: quote(text, safe="") for name, text in values.items()})
+    parts = {name: text.encode("utf-8", "replace") for name, text in values.items()}
+    return template.format(**{name: quote(part, safe="") for name, part in parts.items()})

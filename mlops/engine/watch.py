@@ -201,10 +201,13 @@ class Watcher:
         at = {tip.ref: tip for tip in tips}
         moved: dict[str, tuple[Commit, Tip]] = {}
         for each in self._known.values():
-            idle = each.queued or each.outcome == claiming.INTERRUPTED
-            tracked = each.tip is not None and each.tip.ref.startswith((HEADS, TAGS))
-            if idle and each.source and each.tip and tracked and at.get(each.tip.ref) != each.tip:
-                moved[each.run] = each.source, each.tip
+            source, tip = each.source, each.tip
+            if source is None or tip is None or at.get(tip.ref) == tip or not self._left(each):
+                continue
+            begun = each.state in (claiming.CLAIMED, claiming.SUBMITTED)
+            taken_over = begun and self.reader.has(source)
+            if tip.ref.startswith((HEADS, TAGS)) and not taken_over:
+                moved[each.run] = source, tip
         commits = {tip.commit for tip in tips}
         gone = self.judge.history.unreached([source for source, _ in moved.values()], commits)
         reasons = {

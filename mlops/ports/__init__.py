@@ -138,11 +138,24 @@ class Published:
 @dataclass(frozen=True, slots=True)
 class Proposed:
     """The change waits on `branch` for a pull request; `url` is where a person opens one, empty
-    where that is not known."""
+    where that is not known; where one is open, its number and its page."""
 
     branch: str
     commit: Commit
     url: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A branch of ours on the remote that waits to be merged: `base` is what its commit was made on, `message`
+    the whole one."""
+
+    branch: str
+    commit: Commit
+    base: Commit
+    made: datetime
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +200,10 @@ class GitOps(Protocol):
     ) -> Proposed | LostRace:
         """The commit that `publish` would make, on the branch `mlops/<topic>` for a pull request. The
         same proposal again changes nothing; an older one of the topic is replaced."""
+        ...
+
+    def proposed(self) -> tuple[Proposal, ...]:
+        """What waits on the remote for a pull request, by branch: made by us alone, and not in the branch yet."""
         ...
 
     def turn(self) -> AbstractContextManager[None]:
@@ -245,6 +262,10 @@ class Claims(Protocol):
     ) -> Mapping[str, Claim | None]:
         """Create or move claims (run → document; `previous` has those that are there), as many as they are in
         few exchanges, each for itself: run → the claim, None where somebody else was first."""
+        ...
+
+    def remove(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        """Remove claims that nobody moved meanwhile, each for itself; those that are gone."""
         ...
 
     def settle(self) -> None:

@@ -316,3 +316,14 @@ def test_nothing_changed_of_what_was_never_asked(forge: Forge, fake: FakeForge):
     fake.faults.append(Fault(304))
     with pytest.raises(ForgeError, match="no forge does"):
         forge.statuses(SHA)
+
+
+def test_a_proxy_or_certificates_that_cannot_be_used_are_an_error_with_words(fake, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "gopher://proxy")
+    with pytest.raises(ForgeError, match="ALL_PROXY"):
+        opened(fake).statuses(SHA)
+    monkeypatch.delenv("ALL_PROXY")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    secure = connect(replace(at(fake), api="https://127.0.0.1:1/api"), Token(TOKEN, "a test"))
+    with pytest.raises(ForgeError, match="SSL_CERT_FILE"):
+        secure.statuses(SHA)

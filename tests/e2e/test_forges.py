@@ -79,3 +79,23 @@ def test_a_token_that_may_not_go_there_is_said_once(live, forge):
     done = live.mlops("watch", "--once", MLOPS_FORGE_HOST="")
     assert "the token is not sent to 127.0.0.1" in done.stderr
     assert forge.asked == []
+
+
+def test_a_run_in_pull_request_mode_has_its_pull_request_once_the_forge_is_back(live, forge):
+    forge.heads = lambda branch: live.git("ls-remote", "origin", f"refs/heads/{branch}")[:40]
+    text = (live.path / "mlops.yaml").read_text()
+    live.write("mlops.yaml", f"{text}gitops: {{mode: pull-request}}\n")
+    live.write("params.yaml", "train: {accuracy: 0.8}\n")
+    live.commit("Train with another parameter, and let people look first")
+    forge.faults += [Fault(503, path="pulls")] * 40
+    done = live.mlops("watch", "--once")
+    assert "later" in done.stderr, done.stderr
+    assert forge.pulls == []
+
+    forge.faults.clear()
+    live.mlops("watch", "--once")
+    (pull,) = forge.pulls
+    assert (pull.branch, pull.into) == ("mlops/run/dev/spam", "main")
+    assert "gate accuracy ≥ 0.5: 0.8" in pull.body
+    live.mlops("watch", "--once")
+    assert len(forge.pulls) == 1

@@ -19,6 +19,8 @@ import pytest
 from mlops.domain.release import record_path
 from mlops.manifests import kustomization
 from tests.fakes.estate import digest, overlays, record, release
+from tests.fakes.forges import FakeGitHub, Fault
+from tests.fakes.forges.server import TOKEN
 
 PROJECT = b"""apiVersion: mlops/v1
 kind: Project
@@ -41,18 +43,22 @@ class Cli:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")}
         return {**kept, "MLOPS_ACTOR": "Ada", "GIT_CONFIG_GLOBAL": os.devnull}
 
-    def __call__(self, *args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *args: str, code: int | None = 0, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "mlops", *args]
         done = subprocess.run(
-            argv, cwd=self.clone, env=self.env, capture_output=True, text=True, check=False,
+            argv, cwd=self.clone, env={**self.env, **env}, capture_output=True, text=True, check=False,
             stdin=subprocess.DEVNULL, timeout=120,
         )  # fmt: skip
-        assert done.returncode == code, f"{args} → {done.returncode}\n{done.stdout}{done.stderr}"
+        assert code is None or done.returncode == code, (
+            f"{args} → {done.returncode}\n{done.stdout}{done.stderr}"
+        )
         assert "Traceback" not in done.stderr
         return done
 
-    def json(self, *args: str, code: int = 0) -> Any:
-        return json.loads(self(*args, "--output", "json", code=code).stdout)
+    def json(self, *args: str, code: int | None = 0, **env: str) -> Any:
+        return json.loads(self(*args, "--output", "json", code=code, **env).stdout)
 
     def git(self, *args: str) -> str:
         done = subprocess.run(
@@ -437,6 +443,54 @@ def test_pull_request_mode_proposes_and_rollback_push_goes_past_it(cli: Cli):
     (back,) = cli.json("rollback", "prod", "--reason", "bad", "--yes")
     assert (back["changed"], back["proposed"]) == (True, None)
     assert cli.json("history", "prod")[0]["action"] == "rollback"
+
+
+def test_where_a_forge_is_known_the_pull_request_is_opened_and_named(cli: Cli):
+    for environment in ("dev", "prod"):
+        cli.pin(environment, "A")
+        cli.pin(environment, "B")
+    with FakeGitHub() as forge:
+        at = f"forge: {{kind: github, url: '{forge.api}', repository: ada/ml}}\n"
+        mode = f"gitops: {{mode: pull-request, auto-merge: true}}\n{at}"
+        cli.write({"mlops.yaml": PROJECT + mode.encode()}, "let people look first")
+        cli.git("push", "-q", "origin", "HEAD:main")
+        forge.heads = lambda branch: cli.git("ls-remote", "origin", f"refs/heads/{branch}")[:40]
+        env = {"MLOPS_FORGE_TOKEN": TOKEN, "MLOPS_FORGE_HOST": forge.host}
+        page = f"{forge.web}/ada/ml/pull/1"
+        done = cli("promote", "spam@dev", "--to", "staging", **env)
+        proposed = "proposed on branch mlops/promote/staging/spam"
+        assert done.stdout == f"{proposed}: pull request #1: {page}\n"
+        (pull,) = forge.pulls
+        assert pull.title == f"Promote {release('B').short} to staging"
+        assert pull.waits
+        (again,) = cli.json("promote", "spam@dev", "--to", "staging", **env)
+        assert (again["proposed"], again["pull_request"]) == (pull.branch, page)
+        (back,) = cli.json("rollback", "prod", "--reason", "bad", "--yes", **env)
+        assert back["pull_request"] == f"{forge.web}/ada/ml/pull/2"
+        assert [each.branch for each in forge.open_pulls()] == [
+            "mlops/promote/staging/spam",
+            "mlops/rollback/prod/spam",
+        ]
+
+        forge.faults += [Fault(502)] * 4
+        done = cli("hold", "staging", "--reason", "freeze", **env)
+        assert "opened later" in done.stderr
+        assert "proposed on branch mlops/hold/staging/every-model" in done.stdout
+        assert len(forge.pulls) == 2
+        assert TOKEN not in done.stderr + done.stdout
+
+        (found,) = [
+            each for each in cli.json("doctor", code=None, **env) if each["subject"] == "forge"
+        ]
+        assert found["fine"]
+        assert "as ada" in found["said"]
+        forge.scopes = "repo:status, read:org"
+        (found,) = [
+            each for each in cli.json("doctor", code=None, **env) if each["subject"] == "forge"
+        ]
+        assert not found["fine"]
+        (found,) = [each for each in cli.json("doctor", code=None) if each["subject"] == "forge"]
+        assert "no token" in found["said"]
 
 
 def test_several_environments_go_back_together(cli: Cli):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mlops.domain.source import Commit
-from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposed, Published
+from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposal, Proposed, Published
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -73,6 +73,8 @@ class MemoryGitOps:
     shallow: set[Commit] = field(default_factory=set)
     proposals: dict[str, tuple[Commit, dict[str, bytes], Commit]] = field(default_factory=dict)
 
+    _worded: dict[Commit, tuple[str, datetime]] = field(default_factory=dict)
+
     def refresh(self) -> Commit | None:
         return self._tip
 
@@ -115,7 +117,15 @@ class MemoryGitOps:
             return Proposed(branch, standing[2])
         sha = hashlib.sha1(f"{len(self._commits)} {message} {topic}".encode()).hexdigest()  # noqa: S324
         self.proposals[branch] = (base, files, Commit(sha))
+        self._worded[Commit(sha)] = (message, self.clock())
         return Proposed(branch, Commit(sha))
+
+    def proposed(self) -> tuple[Proposal, ...]:
+        return tuple(
+            Proposal(branch, commit, base, self._worded[commit][1], self._worded[commit][0])
+            for branch, (base, files, commit) in sorted(self.proposals.items())
+            if self._tip is None or self._commits[self._tip].files != files
+        )
 
     def turn(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -409,6 +409,25 @@ def test_a_run_that_the_cluster_refuses_is_another_attempt_next_time(runner):
     assert runner.claims.outcome()["outcome"] == claiming.INTERRUPTED
 
 
+@pytest.mark.parametrize("outcome", ["superseded", "skipped", "succeeded"])
+def test_what_was_taken_back_is_run_for_a_person_and_not_by_itself(runner, outcome):
+    held(runner, "outcome", pid=1, outcome=outcome, reason="main no longer holds it")
+    told = runner.carry_out(order(patient=True))
+    assert (told.note, told.failed, told.fresh) == ("main no longer holds it", False, False)
+    assert runner.executor.ran == []
+    assert runner.carry_out(order()).release == RELEASE
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 2)]
+
+
+def test_what_is_queued_is_taken_over_with_its_ref_and_reason(runner):
+    held(runner, "queued", pid=1, ref="refs/heads/main", tip=SOURCE.sha, why="main is at 1111111")
+    runner.carry_out(order())
+    assert runner.executor.ran == [claiming.run_name("spam", SOURCE, 1)]
+    document = runner.claims.outcome()
+    assert (document["outcome"], document["ref"]) == ("succeeded", "refs/heads/main")
+    assert (document["tip"], document["why"]) == (SOURCE.sha, "main is at 1111111")
+
+
 def test_runs_are_under_way_from_their_beginning_to_their_end():
     now = datetime(2026, 1, 1, tzinfo=UTC)
     gone = Holder(lambda: ME, lambda holder: holder.get("pid") != 1)

@@ -233,16 +233,19 @@ def test_what_is_no_claim_of_ours_is_left_out(world: World):
         "c-d": {"model": "c", "source": A.sha},
     }.items():
         world.claims.kept[name] = Claim(f"refs/mlops/runs/{name}", name, document)
+    long = claiming.run_name("m" * 41 + "\ud800", A, 1)
+    document = {**good.document, "model": "m" * 41 + "\ud800", "run": long}
+    world.claims.kept[long] = Claim(f"refs/mlops/runs/{long}", long, document)
     assert world.tell() == 1
 
 
 def test_a_link_names_the_run_and_nothing_in_it_leads_elsewhere(world: World):
     world.link = "https://tekton.example.com/ns/{run}?m={model}&c={commit}&r={release}"
-    world.claims.put(A, "outcome", outcome="succeeded", release="a/../b?x=1&y #z")
+    world.claims.put(A, "outcome", outcome="succeeded", release="a/../b?x=1&y #z\ud800")
     world.tell()
     assert world.status().link == (
         f"https://tekton.example.com/ns/spam-{A.sha[:12]}-1?m=spam&c={A.sha}"
-        "&r=a%2F..%2Fb%3Fx%3D1%26y%20%23z"
+        "&r=a%2F..%2Fb%3Fx%3D1%26y%20%23z%3F"
     )
 
 
@@ -258,3 +261,23 @@ def test_gates_of_a_record_are_read_as_far_as_they_can_be():
         "A", gates=[{"rule": "loss ≤ 1", "value": None, "verdict": "fail: none"}]
     ).gates
     assert (gate.told, gate.passed) == ("loss ≤ 1: none", False)
+
+
+def test_what_was_told_outlives_the_process_and_may_be_lost(world: World):
+    world.claims.put(A, "submitted")
+    world.tell()
+    kept = world.told.dump("here")
+    world.told = Told.load(kept, "here")
+    assert world.tell() == 0
+    assert world.forge.reads == 1
+    for content in (kept, b"", b"[]", b"{", b'{"about": "there", "told": 7}', b"[" * 100_000):
+        world.told = Told.load(content, "there")
+        assert world.told == Told()
+
+
+def test_claims_that_were_pruned_are_forgotten(world: World):
+    world.claims.put(A, "submitted")
+    world.tell()
+    world.claims.kept.clear()
+    world.tell()
+    assert world.told == Told()

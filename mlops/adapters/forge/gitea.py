@@ -84,7 +84,7 @@ class Gitea:
         call = Call("POST", f"{self._base}/pulls", body=asked, good=frozenset((201, 409)))
         answer = self._wire.ask(call)
         if answer.status == 409:  # there is one: an answer was lost, or somebody was quicker
-            there = [each for each in self.pulls(branch) if each.state == "open"]
+            there = [p for p in self.pulls(branch) if (p.state, p.into) == ("open", into)]
             if not there:
                 raise self._wire.refused(call, answer)
             return self.edit_pull(there[0], title, body)

@@ -98,7 +98,7 @@ class GitHub:
         call = Call("POST", f"{self._base}/pulls", body=asked, good=frozenset((201, 422)))
         answer = self._wire.ask(call)
         if answer.status == 422:  # there is one: an answer was lost, or somebody was quicker
-            there = [each for each in self.pulls(branch) if each.state == "open"]
+            there = [p for p in self.pulls(branch) if (p.state, p.into) == ("open", into)]
             if not there:
                 raise self._wire.refused(call, answer)
             return self.edit_pull(there[0], title, body)

@@ -183,16 +183,22 @@ class Wire:
     @cached_property
     def _client(self) -> httpx.Client:
         plain = self._base.scheme == "http"  # which needs no list of authorities, long to read
-        client = httpx.Client(
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True,
-            timeout=httpx.Timeout(_READ, connect=_CONNECT),
-            headers={
-                "User-Agent": f"mlops/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                **self._dress(self._token),
-            },
-        )
+        try:
+            client = httpx.Client(
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True,
+                timeout=httpx.Timeout(_READ, connect=_CONNECT),
+                headers={
+                    "User-Agent": f"mlops/{__version__}",
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",
+                    **self._dress(self._token),
+                },
+            )
+        except (OSError, ValueError, httpx.InvalidURL) as exc:  # certificates, or a proxy's URL
+            raise ForgeError(
+                f"{self.host} cannot be asked: the settings of TLS or of a proxy: {_plain(str(exc))}",
+                hint="Look at SSL_CERT_FILE, HTTPS_PROXY and ALL_PROXY",
+            ) from exc
         weakref.finalize(self, client.close)
         return client
 

@@ -21,7 +21,7 @@ from mlops.adapters.git.repository import Repository
 from mlops.domain.forge import ForgeConfig
 from mlops.domain.source import Commit
 from mlops.errors import GitError, UsageError
-from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposed, Published
+from mlops.ports import CommitInfo, FileEntry, LineChange, LostRace, Proposal, Proposed, Published
 
 _ATTEMPTS = 6
 _PATIENCE = 30.0  # seconds after which a push is not tried again
@@ -168,8 +168,14 @@ class GitOpsBranch:
         if commit is None or commit == base:
             raise UsageError("there is nothing to propose: the files stand as they are")
         full = {_full_ref(name): target for name, target in refs.items()}
-        proposals = Proposals(self.repository, self._remote, self.branch, self._forge)
-        return proposals.push(base, commit, topic, full)
+        return self._proposals(self._remote).push(base, commit, topic, full)
+
+    def proposed(self) -> tuple[Proposal, ...]:
+        """See `proposals.Proposals.waiting`; none without a remote."""
+        return self._proposals(self._remote).waiting(self.tip()) if self._remote else ()
+
+    def _proposals(self, remote: Remote) -> Proposals:
+        return Proposals(self.repository, remote, self.branch, self._forge)
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from mlops.domain.forge import ForgeConfig, Place, place
 from mlops.domain.message import ACTION, ACTOR
 from mlops.domain.source import Commit
 from mlops.errors import GitError
-from mlops.ports import LostRace, Proposed
+from mlops.ports import LostRace, Proposal, Proposed
 
 PREFIX = "mlops/"
 
@@ -53,6 +53,29 @@ class Proposals:
         if now != old:
             return LostRace(base)
         raise answer.error
+
+    def waiting(self, tip: Commit | None) -> tuple[Proposal, ...]:
+        """The branches of ours that `tip` does not have yet, freshly asked for, by name."""
+        heads = "refs/heads/"
+        there = self._remote.refs(f"{heads}{PREFIX}*")
+        names = {ref.removeprefix(heads): sha for ref, sha in sorted(there.items())}
+        absent = [name for name, sha in names.items() if not self._repository.has(Commit(sha))]
+        if absent:
+            specs = [f"+{heads}{name}:{self._remote.tracking(name)}" for name in absent]
+            self._remote.fetch(specs, doing=f"fetching proposals from {self._remote.name}")
+        found = (self._proposal(name, Commit(sha), tip) for name, sha in names.items())
+        return tuple(each for each in found if each is not None)
+
+    def _proposal(self, branch: str, commit: Commit, tip: Commit | None) -> Proposal | None:
+        """None where it is merged, somebody else's, or went while it was fetched."""
+        if not self._repository.has(commit):
+            return None
+        found = self._repository.commit(commit)
+        ours = any(key == ACTION for key, _ in found.trailers) and len(found.parents) == 1
+        if not ours or (tip is not None and self._repository.is_ancestor(commit, tip)):
+            return None
+        made = self._repository.info(commit).committed
+        return Proposal(branch, commit, Commit(found.parents[0]), made, found.message)
 
     def _stands(self, branch: str, old: str, base: Commit, commit: Commit) -> bool:
         """Whether the branch proposes the same already. Raises GitError where it is not ours alone."""

@@ -92,7 +92,7 @@ class RemoteTips:
         try:
             complete = self._remote.fetch([*specs, *claims], doing=doing)
         except GitError as exc:
-            if exc.retryable:
+            if exc.retryable and "cannot lock ref" not in exc.message:
                 raise
             # a ref here stands in the way of one (`a` of `a/b`): what counts is that the commits come
             complete = self._remote.fetch([*tips, *claims], doing=doing)

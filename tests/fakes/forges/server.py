@@ -92,6 +92,7 @@ class FakeForge:
         self.pulls: list[Pull] = []
         self.heads: Callable[[str], str] = sha
         self.asked: list[Asked] = []
+        self.answered: list[tuple[Asked, Reply]] = []
         self.faults: list[Fault] = []
         self.remaining: int | None = None  # of the rate limit
         self.reset = 0
@@ -196,8 +197,8 @@ class FakeForge:
         return [each for each in self.pulls if each.state == "open"]
 
     def open_of(self, branch: str, into: str) -> Pull | None:
-        found = (each for each in self.open_pulls() if (each.branch, each.into) == (branch, into))
-        return next(found, None)
+        ours = (each for each in self.open_pulls() if not each.fork)
+        return next((each for each in ours if (each.branch, each.into) == (branch, into)), None)
 
 
 class _Quiet(ThreadingHTTPServer):
@@ -232,6 +233,7 @@ def _handler(forge: FakeForge) -> type[BaseHTTPRequestHandler]:
                 forge.asked.append(asked)
                 return fault.status, fault.body, fault.headers
             reply = forge.answer(asked)
+            forge.answered.append((asked, reply))
             fault = forge.fault(asked.path, after=True)
             if fault is not None:
                 return fault.status, fault.body, fault.headers

@@ -111,3 +111,35 @@ def test_turns_wait_for_the_living_and_not_for_the_dead(sandbox, monkeypatch):
         holder.kill()
     with gitops.turn():
         assert str(holder.pid) not in lock.read_text(), "the dead one's turn is over"
+
+
+def test_what_waits_is_seen_from_any_clone_until_it_is_merged(sandbox):
+    gitops = sandbox.gitops(sandbox.clone("a"))
+    proposed = propose(gitops, b"one\n")
+    other = sandbox.gitops(sandbox.clone("b"))
+    base = other.refresh()
+    (waiting,) = other.proposed()
+    assert (waiting.branch, waiting.commit, waiting.base) == (BRANCH, proposed.commit, base)
+    assert waiting.message == OURS
+    sandbox.git(sandbox.remote, "update-ref", "refs/heads/main", proposed.commit.sha)
+    other.refresh()
+    assert other.proposed() == ()
+
+
+def test_branches_of_others_below_our_prefix_do_not_wait(sandbox):
+    where = sandbox.clone("a")
+    sandbox.commit(where, "work of a person", {"src/x.py": "1\n"})
+    sandbox.git(where, "push", "-q", "origin", "HEAD:mlops/mine")
+    gitops = sandbox.gitops(where)
+    gitops.refresh()
+    assert gitops.proposed() == ()
+    propose(gitops, b"one\n")
+    sandbox.git(where, "fetch", "-q", "origin", BRANCH)
+    sandbox.git(where, "checkout", "-q", "FETCH_HEAD")
+    sandbox.commit(where, "somebody adds to it", {"src/y.py": "1\n"})
+    sandbox.git(where, "push", "-q", "origin", f"HEAD:{BRANCH}")
+    assert gitops.proposed() == ()
+
+
+def test_without_a_remote_nothing_waits(sandbox):
+    assert sandbox.gitops(sandbox.clone("a"), remote=None).proposed() == ()

@@ -60,11 +60,11 @@ class Watched:
             ),
             tracked=tracked or Tracked(("main",)),
             holder=Holder(lambda: ME, dead),
-            now=self._now,
+            now=self.now,
             actor="Ada",
         )
 
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         self.clock += timedelta(seconds=1)
         return self.clock
 
