@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from mlops.cli import opening, options, render
 from mlops.cli.runs_json import instant
 from mlops.engine import claiming
 from mlops.engine.claiming import Decision
+from mlops.engine.retrying import moment
 
 
 def decisions(
@@ -49,7 +51,7 @@ def _json(each: Decision) -> dict[str, Any]:
         "reason": each.reason or None,
         "release": each.release or None,
         "since": instant(each.since),
-        "due": instant(each.after) if each.outcome == claiming.INTERRUPTED else None,
+        "due": instant(_due(each)),
         "actor": str(each.claim.document.get("actor") or "") or None,
     }
 
@@ -61,8 +63,19 @@ def _table(found: list[Decision]) -> None:
             each.run,
             each.tip.name if each.tip else "",
             each.stands,
-            render.words(each.reason or each.why),
+            render.words(_said(each)),
         )
         for each in found
     ]
     render.table(("age", "run", "ref", "state", "why"), rows)
+
+
+def _due(each: Decision) -> datetime | None:
+    """When the next attempt is due; None where there is none, or nothing keeps it back."""
+    return each.after if each.queued or each.outcome == claiming.INTERRUPTED else None
+
+
+def _said(each: Decision) -> str:
+    due = _due(each)
+    next_one = f"; tried again at {moment(due)}" if due is not None else ""
+    return f"{each.reason or each.why}{next_one}"

@@ -113,7 +113,15 @@ class Decision:
     @property
     def failures(self) -> int:
         """How many attempts in a row outside systems failed."""
-        found = self.claim.document.get("failures")
+        return self._count("failures")
+
+    @property
+    def refusals(self) -> int:
+        """How often what is queued could not begin."""
+        return self._count("refusals")
+
+    def _count(self, key: str) -> int:
+        found = self.claim.document.get(key)
         return found if isinstance(found, int) and found > 0 else 0
 
     @property

@@ -32,6 +32,14 @@ def settled(claim: Claim | None, reason: str, now: datetime, luck: float) -> dic
     return {"failures": failures, "after": after}
 
 
+def refused(last: Decision, reason: str, now: datetime, luck: float) -> dict[str, Any]:
+    """What is added to a queued claim whose run could not begin: why, how often so far, and when that is tried
+    again. It is never given up: what is missing may come without a commit. Whoever takes it over drops all three."""
+    refusals = last.refusals + 1
+    after = (now + backoff.pause(refusals, luck)).isoformat(timespec="seconds")
+    return {"reason": reason, "refusals": refusals, "after": after}
+
+
 def moment(when: datetime) -> str:
     """`2026-01-31 12:00:00 UTC`."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -39,6 +47,8 @@ def moment(when: datetime) -> str:
 
 def kept_back(model: str, source: Commit, last: Decision | None, now: datetime) -> Outcome | None:
     """The answer where an attempt that nobody asked for is not made now; None where it may be."""
+    if last is not None and last.queued:
+        return _queued(model, source, last, now)
     if last is None or last.state != SETTLED:
         return None
     name = run_name(model, source, last.attempt)
@@ -54,3 +64,14 @@ def kept_back(model: str, source: Commit, last: Decision | None, now: datetime) 
         f"an outside system failed the last one: {last.reason}"
     )
     return Outcome(model, name, "", note, failed=True, fresh=False, due=due)
+
+
+def _queued(model: str, source: Commit, last: Decision, now: datetime) -> Outcome | None:
+    due = backoff.due(last.after, now)
+    if due is None:
+        return None
+    note = (
+        f"{source.short} is tried again at {moment(due)}, or at once by: mlops run {source.short} --model {model}; "
+        f"its run could not begin: {last.reason}"
+    )
+    return Outcome(model, last.run, "", note, failed=True, fresh=False, due=due)

@@ -79,19 +79,38 @@ class Runner:
             if order.patient and waiting is not None:
                 return waiting
         attempt = self._attempt(order, last)
+        try:
+            planned = self._planned(order, known, tip)
+        except MlopsError as exc:
+            self._put_off(order, last, str(exc))
+            raise
+        if planned.plan.nothing and not order.again:
+            return self._nothing(order, planned, attempt, last)
+        outcome = self._execute(order, planned, attempt, last)
+        return self._compared(order, known, outcome) if order.anew else outcome
+
+    def _planned(
+        self, order: Order, known: tuple[ReleaseRecord, ...], tip: Commit | None
+    ) -> Planned:
+        """The plan, and where it has anything to do all that it needs. Raises RefusedError."""
         planned = self.planner.plan(order.model, order.source, known)
         if order.trigger:
             planned = retrained(planned, order.trigger)
         if planned.plan.nothing and not order.again:
-            return self._nothing(order, planned, attempt, last)
+            return planned
         if planned.plan.kept:
             self.say(f"{order.model}: {planned.plan.kept}")
         self.planner.require_locks(planned, self.say if order.again else None)
         if order.pin:
             self.planner.require_overlay(planned, self.gitops, tip)
         self.planner.require_data(planned)
-        outcome = self._execute(order, planned, attempt, last)
-        return self._compared(order, known, outcome) if order.anew else outcome
+        return planned
+
+    def _put_off(self, order: Order, last: Decision | None, reason: str) -> None:
+        """Write into what is queued why its run cannot begin, and when that is tried again."""
+        if order.patient and last is not None and last.queued:
+            more = retrying.refused(last, reason, self.now(), random.random())  # noqa: S311
+            self._move(last.claim, claiming.QUEUED, **more)
 
     def _compared(
         self, order: Order, known: tuple[ReleaseRecord, ...], outcome: Outcome

@@ -8,14 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mlops.domain.run import Phase, RunResult, StepState, TaskState
+from mlops.domain.watching import Tip
 from mlops.engine import claiming
 from mlops.engine.outcome import failed_outside, outcome_json
-from mlops.errors import ExecutorError, GitError, RunInterruptedError
+from mlops.engine.retrying import moment
+from mlops.errors import ExecutorError, GitError, RefusedError, RunInterruptedError
 from tests.unit.test_engine_claims import (
     RELEASE,
     SOURCE,
     Claims,
     Executor,
+    Planner,
     held,
     order,
     runner,  # noqa: F401 - a fixture
@@ -56,6 +59,14 @@ def away(runner, clock):  # noqa: F811
 
 def look(made):
     return made.carry_out(order(patient=True))
+
+
+def queue(made) -> str:
+    """A decision of a watcher that nobody began."""
+    at = Tip("refs/heads/main", SOURCE)
+    queued = claiming.queue("spam", SOURCE, at, "main is at 1111111", "ci", START)
+    made.claims.put(queued["run"], queued, None)
+    return queued["run"]
 
 
 def test_the_watcher_waits_a_minute_and_says_until_when(away, clock):
@@ -181,3 +192,56 @@ def test_what_a_cluster_could_not_begin_says_nothing_about_the_commit(
     task = TaskState("train", phase, reason=reason, message=message)
     result = RunResult("r", Phase.FAILED, "Failed", "", START, START, (task,))
     assert failed_outside(result) is outside
+
+
+def test_what_is_queued_and_cannot_begin_waits_its_time_in_its_claim(away, clock):
+    run = queue(away)
+    lacking = replace(away, planner=Planner(missing=True), executor=Executor())
+    pauses = []
+    for number in range(1, 12):  # never given up: what is missing may come without a commit
+        with pytest.raises(RefusedError):
+            look(lacking)
+        kept = claiming.Decision(1, away.claims.read(run))
+        assert (kept.state, kept.refusals, kept.reason) == ("queued", number, "data is missing")
+        assert (kept.tip, kept.failures) == (Tip("refs/heads/main", SOURCE), 0)
+        waiting = look(lacking)  # by any watcher, wherever it is
+        assert (waiting.failed, waiting.fresh, waiting.due) == (True, False, kept.after)
+        assert f"tried again at {moment(kept.after)}" in waiting.note
+        assert f"at once by: mlops run {SOURCE.short} --model spam" in waiting.note
+        assert "data is missing" in waiting.note
+        pauses.append(kept.after - clock.now)
+        clock.now = kept.after
+    assert pauses[0] < timedelta(minutes=2)
+    assert pauses[-1] > timedelta(minutes=40)
+    done = replace(lacking, planner=Planner()).carry_out(order(patient=True))
+    assert done.release == RELEASE
+    over = away.claims.outcome()
+    assert (over["outcome"], over["ref"]) == ("succeeded", "refs/heads/main")
+    assert not {"after", "refusals", "failures"} & set(over)
+
+
+def test_a_person_is_not_kept_back_by_a_refusal_and_puts_nothing_off(away):
+    run = queue(away)
+    before = away.claims.read(run)
+    lacking = replace(away, planner=Planner(missing=True), executor=Executor())
+    with pytest.raises(RefusedError):
+        lacking.carry_out(order())
+    assert away.claims.read(run) == before
+    with pytest.raises(RefusedError):
+        look(lacking)
+    assert replace(lacking, planner=Planner()).carry_out(order()).release == RELEASE
+
+
+def test_what_is_put_off_by_a_clock_that_was_wrong_is_tried_now(away, clock):
+    run = queue(away)
+    claim = away.claims.read(run)
+    wrong = {"after": "2999-01-01T00:00:00+00:00", "refusals": "many", "reason": "x"}
+    away.claims.put(run, claiming.moved(claim, claiming.QUEUED, **wrong), claim)
+    assert replace(away, executor=Executor()).carry_out(order(patient=True)).release == RELEASE
+
+
+def test_a_remote_that_takes_no_claim_now_does_not_hide_why_a_run_is_refused(away):
+    queue(away)
+    away.claims.refuses = GitError("away", retryable=True)
+    with pytest.raises(RefusedError, match="data is missing"):
+        look(replace(away, planner=Planner(missing=True)))

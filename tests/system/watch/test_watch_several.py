@@ -21,20 +21,57 @@ def config(place, *entries: str, head: str = ""):
 
 def test_a_hung_remote_and_one_that_is_gone_do_not_hold_the_others(tmp_path):
     _, shop = watchers.repository(tmp_path, "shop")
+    watchers.repository(tmp_path, "other")
     _, gone = watchers.repository(tmp_path, "gone")
     shutil.rmtree(gone)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, never answers
         hung = f"{{url: 'http://127.0.0.1:{silent.getsockname()[1]}/x/hung.git'}}"
         file = config(
-            tmp_path, hung, f"{{url: {gone}}}", f"{{url: {shop}}}", "{path: shop-work, name: here}"
+            tmp_path, hung, f"{{url: {gone}}}", f"{{url: {shop}}}", "{path: other-work, name: here}"
         )
         with watchers.Watcher("--config", file) as watcher:
             watcher.wait(r"shop: shop-\w+-1 begins")
             watcher.wait(r"shop: shop: environments/dev.* is not on the GitOps branch")
             watcher.wait(r"gone: there is no such remote repository")
-            watcher.wait(r"here: shop-\w+-1 begins")
+            watcher.wait(r"here: other-\w+-1 begins")
             assert watcher.end(signal.SIGTERM) == 128 + signal.SIGTERM
             assert "the watcher has ended" in watcher.said
+
+
+def test_a_run_that_cannot_begin_is_put_off_in_its_claim_also_for_a_watcher_that_comes_later(
+    tmp_path,
+):
+    work, bare = watchers.repository(tmp_path, "shop")
+    argv = ("--repo", str(work), "--interval", "1")
+    with watchers.Watcher(*argv) as first:
+        said = first.wait(r"shop: (\w+) is tried again at (\S+ \S+) UTC")
+        first.end(signal.SIGKILL)
+    ref = watchers.git(bare, "for-each-ref", "--format=%(refname)", "refs/mlops/runs/")
+    claim = json.loads(watchers.git(bare, "cat-file", "blob", ref))
+    assert claim["after"] == f"{said[2]}+00:00".replace(" ", "T")
+    assert "is not on the GitOps branch" in claim["reason"]
+    with watchers.Watcher(*argv) as second:
+        assert second.wait(r"is tried again at (\S+ \S+) UTC")[1] == said[2]
+        assert "begins" not in second.said
+    (told,) = decisions(work)
+    assert (told["state"], told["due"]) == ("queued", claim["after"].replace("+00:00", ".000Z"))
+    assert "is not on the GitOps branch" in told["reason"]
+
+
+def decisions(work) -> list[dict]:
+    command = [
+        sys.executable,
+        "-m",
+        "mlops",
+        "runs",
+        "decisions",
+        "--repo",
+        str(work),
+        "-o",
+        "json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 def test_a_new_repository_is_cloned_bare_and_follows_the_remote(tmp_path):
