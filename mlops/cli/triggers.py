@@ -10,6 +10,7 @@ import typer
 
 from mlops.cli import opening, options, render, wiring_triggers
 from mlops.cli.wiring import Opened
+from mlops.cli.wiring_forge import Forges
 from mlops.engine.outcome import Outcome
 from mlops.engine.retrying import moment
 from mlops.engine.triggers import Asked, Standing
@@ -47,6 +48,8 @@ def _asked(opened: Opened, branches: Sequence[str]) -> bool:
     for each in found:
         said = render.fail if each.failed else render.note
         said(f"{each.model}: {each.note}".removeprefix(": "))
+    for text in Forges().bring_upkeep(opened, branches):
+        render.note(text)
     return any(each.failed for each in found)
 
 

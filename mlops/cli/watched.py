@@ -97,7 +97,7 @@ class WatchedProject:
             if any(not each.failed for each in asked):
                 self._seen = watcher.look()  # the claims that were queued are to be seen
             self._give_way(opened, watcher)
-            self._forges.tell(opened, watcher.decisions())
+            self._forges.tell(opened, watcher.decisions(), branches if self._triggered else None)
             self._pulls.look(opened)
             return self._looked(opened, watcher, triggers.troubles(asked))
         finally:

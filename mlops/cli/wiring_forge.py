@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mlops.adapters.forge.tokens import NoToken, Token
 from mlops.adapters.forge.tokens import find as find_token
-from mlops.cli import render
+from mlops.cli import render, wiring_triggers
 from mlops.cli.wiring import read_file
 from mlops.domain.forge import ForgeConfig, NoPlace, Place, place
 from mlops.engine import doctor, proposing, telling
 from mlops.engine.claiming import Decision
 from mlops.engine.doctor import Finding
-from mlops.engine.proposing import Brought, Proposer
+from mlops.engine.proposing import Brought, Offer, Proposer
 from mlops.engine.telling import Told
 from mlops.errors import ConfigError, ForgeError, GitError, MlopsError
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _TOLD = ".mlops/watch/told.json"
 _PATIENCE = 60.0  # seconds that the end waits for a forge
 Job = Callable[[], object]
+Say = Callable[[str], None]
+Bringing = tuple[Proposer, tuple[Offer, ...]]
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Forges:
 
     told: Told | None = None
     brought: Brought = field(default_factory=Brought)
+    kept: Brought = field(default_factory=Brought)  # likewise, of what upkeep proposes
     _known: dict[Place, tuple[Token, Forge]] = field(default_factory=dict)
     _talks: dict[tuple[Place, Token], Conversations] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -45,14 +48,22 @@ class Forges:
     _thread: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def tell(self, opened: Opened, decisions: Iterable[Decision]) -> None:
+    def tell(
+        self, opened: Opened, decisions: Iterable[Decision], branches: Sequence[str] | None
+    ) -> None:
         """Tell the forge of the source what became of its commits, and bring pull requests in line with what
-        waits; soon. Never fails."""
-        try:
-            self._tell(opened, decisions)
-            self._propose(opened)
-        except GitError as exc:
-            self._note(str(exc))
+        waits, for the first of the tracked `branches` too, where it has triggers; soon. Never fails."""
+        acts: list[Job] = [
+            partial(self._tell, opened, decisions),
+            partial(self._propose, "pulls", partial(self._pins, opened)),
+        ]
+        if branches is not None:
+            acts.append(partial(self._propose, "upkeep", partial(self._upkeep, opened, branches)))
+        for act in acts:
+            try:
+                act()
+            except (ConfigError, GitError) as exc:
+                self._note(str(exc))
 
     def _tell(self, opened: Opened, decisions: Iterable[Decision]) -> None:
         forge = self.of_source(opened)
@@ -65,29 +76,34 @@ class Forges:
             job = partial(_say, said, forge, self.told, partial(_keep, opened, about))
             self._soon("statuses", job if said else None)
 
-    def _propose(self, opened: Opened) -> None:
-        proposer = self._proposer(opened, render.note)
-        if proposer is not None:
-            wanted = proposing.offers(opened.gitops)
-            self._soon("pulls", partial(_bring, proposer, wanted))
+    def _propose(self, kind: str, find: Callable[[Say], Bringing | None]) -> None:
+        found = find(render.note)
+        if found is not None:
+            self._soon(kind, partial(_bring, *found))
 
     def bring(self, opened: Opened) -> tuple[str, ...]:
         """Bring pull requests in line with what waits, now; what there is to tell of it. Never fails."""
-        said: list[str] = []
-        proposer = self._proposer(opened, said.append)
-        if proposer is not None:
-            try:
-                proposer.bring(proposing.offers(opened.gitops))
-            except (ForgeError, GitError) as exc:
-                said.append(f"the pull request is opened later: {exc}")
-        return tuple(said)
+        return _now(partial(self._pins, opened))
 
-    def _proposer(self, opened: Opened, say: Callable[[str], None]) -> Proposer | None:
+    def bring_upkeep(self, opened: Opened, branches: Sequence[str]) -> tuple[str, ...]:
+        """Likewise those of changed data and of new locks, for the first of the tracked `branches`."""
+        return _now(partial(self._upkeep, opened, branches))
+
+    def _pins(self, opened: Opened, say: Say) -> Bringing | None:
         config = opened.project.gitops
         forge = self.of_gitops(opened) if config.proposes else None
         if forge is None:
             return None
-        return Proposer(forge, opened.branch, self.brought, say, config.auto_merge)
+        proposer = Proposer(forge, opened.branch, self.brought, say, config.auto_merge)
+        return proposer, proposing.offers(opened.gitops)
+
+    def _upkeep(self, opened: Opened, branches: Sequence[str], say: Say) -> Bringing | None:
+        """A person merges them: what they bring is trained."""
+        home = wiring_triggers.proposed(opened, branches)
+        forge = self.of_source(opened) if home is not None else None
+        if home is None or forge is None:
+            return None
+        return Proposer(forge, home.branch, self.kept, say), proposing.offers(home, upkeep=True)
 
     # -- the thread
 
@@ -222,7 +238,19 @@ def _keep(opened: Opened, about: str, told: Told) -> None:
         opened.write(_TOLD, told.dump(about))
 
 
-def _bring(proposer: Proposer, wanted: tuple[proposing.Offer, ...]) -> None:
+def _now(find: Callable[[Say], Bringing | None]) -> tuple[str, ...]:
+    said: list[str] = []
+    try:
+        found = find(said.append)
+        if found is not None:
+            proposer, wanted = found
+            proposer.bring(wanted)
+    except (ConfigError, ForgeError, GitError) as exc:
+        said.append(f"the pull request is opened later: {exc}")
+    return tuple(said)
+
+
+def _bring(proposer: Proposer, wanted: tuple[Offer, ...]) -> None:
     try:
         proposer.bring(wanted)
     except ForgeError as exc:

@@ -20,6 +20,7 @@ from mlops.domain.trigger import Data, Updates
 from mlops.domain.watching import Tip
 
 if TYPE_CHECKING:
+    from mlops.adapters.git import GitOpsBranch
     from mlops.engine.lock import Locker
     from mlops.engine.triggers import Asked, Triggers, Trunk
     from mlops.engine.upkeep import Upkeep
@@ -58,10 +59,25 @@ def wants_upkeep(project: Project) -> bool:
     return project.updates is not None or any(data)
 
 
+def proposed(opened: Opened, branches: Sequence[str]) -> GitOpsBranch | None:
+    """The branch that upkeep's commits are proposed for; None where there is nothing for it to look at."""
+    found = trunk(opened, branches)
+    if found is None or not wants_upkeep(found[0]):
+        return None
+    return _home(opened, found[1])
+
+
+def _home(opened: Opened, branch: Trunk) -> GitOpsBranch:
+    from mlops.adapters.git import GitOpsBranch  # noqa: PLC0415
+
+    repository, project = opened.repository, opened.project
+    remote = repository.remote_name()
+    return GitOpsBranch(repository, branch.tip.name, project.gitops.path, remote, project.forge)
+
+
 def _upkeep(opened: Opened, branch: Trunk) -> Upkeep:
     from mlops.adapters import holder  # noqa: PLC0415
     from mlops.adapters.dvc.upstream import DvcUpstream  # noqa: PLC0415
-    from mlops.adapters.git import GitOpsBranch  # noqa: PLC0415
     from mlops.engine.claiming import Holder  # noqa: PLC0415
     from mlops.engine.marking import Marks  # noqa: PLC0415
     from mlops.engine.upkeep import Upkeep  # noqa: PLC0415
@@ -69,15 +85,11 @@ def _upkeep(opened: Opened, branch: Trunk) -> Upkeep:
 
     repository, scratch = opened.repository, opened.state / "upkeep"
     found = settings(repository.read(branch.tip.commit, ".dvc/config"), opened.root)
-    remote = repository.remote_name()
-    home = GitOpsBranch(
-        repository, branch.tip.name, opened.project.gitops.path, remote, opened.project.forge
-    )
     return Upkeep(
         Marks(opened.claims, opened.now),
         DvcUpstream(repository, opened.root, scratch, found.config, found.remotes),
         ExportedLocks(opened, scratch),
-        home,
+        _home(opened, branch),
         Holder(holder.me, holder.dead),
         opened.actor,
     )

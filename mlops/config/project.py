@@ -72,7 +72,7 @@ class GitOpsSection(Section):
     auto_merge: bool = Field(
         default=False,
         alias="auto-merge",
-        description="whether the forge is asked to merge pull requests of ours once it may",
+        description="whether the forge is asked to merge pull requests of pins once it may",
     )
 
     def frozen(self) -> GitOpsConfig:

@@ -36,6 +36,18 @@ class Updates:
 
 
 Trigger = Cron | Data
+LOCK_TOPIC = "lock"  # what upkeep proposes is on the branches mlops/lock and mlops/data/MODEL
+_DATA_TOPIC = "data/"
+
+
+def data_topic(model: str) -> str:
+    """The topic of the branch that new data of a model is proposed on."""
+    return f"{_DATA_TOPIC}{model}"
+
+
+def of_upkeep(topic: str) -> bool:
+    """Whether a branch `mlops/TOPIC` is one that changed data or new locks are proposed on."""
+    return topic == LOCK_TOPIC or topic.startswith(_DATA_TOPIC)
 
 
 def key(owner: str, trigger: Trigger | Updates) -> str:

@@ -39,6 +39,12 @@ class Mark:
             return None
         return found if found.tzinfo else None
 
+    @property
+    def failures(self) -> int:
+        """How often in a row it failed."""
+        found = self.claim.document.get("failures")
+        return found if isinstance(found, int) and found > 0 else 0
+
     def taken(self, holder: Holder, now: datetime) -> bool:
         """Whether somebody who lives, as far as can be told, is at it."""
         if self.state != CLAIMED:

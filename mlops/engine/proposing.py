@@ -16,7 +16,9 @@ from mlops.config.environment import parse_holds
 from mlops.domain.digest import Digest
 from mlops.domain.environment import Hold
 from mlops.domain.forge import PullRequest, shortened
+from mlops.domain.message import ACTOR
 from mlops.domain.source import Commit
+from mlops.domain.trigger import of_upkeep
 from mlops.engine.hold import EVERY
 from mlops.errors import MlopsError
 from mlops.manifests import kustomization
@@ -37,13 +39,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A pull request that there should be; `overtaken` is why there should be none any more."""
+    """A pull request that there should be; `overtaken` is why there should be none any more. `worded`: its title
+    alone does not tell it from another one of the branch."""
 
     branch: str
     commit: Commit
     title: str
     body: str
     overtaken: str = ""
+    worded: bool = False
 
 
 @dataclass(slots=True)
@@ -57,10 +61,12 @@ class Brought:
     asked: dict[tuple[int, str], int] = field(default_factory=dict)  # number, commit → times
 
 
-def offers(gitops: GitOps) -> tuple[Offer, ...]:
-    """What waits on the remote of the GitOps branch. Raises GitError."""
+def offers(gitops: GitOps, *, upkeep: bool = False) -> tuple[Offer, ...]:
+    """What waits on the remote for the branch that `gitops` is: of pins, or of `upkeep`, which may be for another
+    branch of the same repository. Raises GitError."""
     tip = gitops.refresh()
-    found = gitops.proposed()
+    waiting = gitops.proposed()
+    found = [each for each in waiting if of_upkeep(each.branch.removeprefix(PREFIX)) is upkeep]
     return tuple(
         Offer(
             each.branch,
@@ -68,6 +74,7 @@ def offers(gitops: GitOps) -> tuple[Offer, ...]:
             _title(each.message),
             _body(each.message),
             _overtaken(each, found, gitops, tip),
+            worded=upkeep,
         )
         for each in found
     )
@@ -130,7 +137,7 @@ class Proposer:
                 continue
             if past.state == "merged" and past.head == offer.commit.sha:
                 return f"pull request #{past.number} was merged: {past.url}"
-            if past.state == "closed" and past.title == offer.title and _CLOSED not in past.body:
+            if past.state == "closed" and _CLOSED not in past.body and _proposed(past, offer):
                 return f"pull request #{past.number} was closed, and is left so: {past.url}"
         return ""
 
@@ -238,6 +245,17 @@ def _readable(message: str) -> str:
     """Without what UTF-8 cannot carry, and nothing that steers a terminal."""
     kept = (char if char.isprintable() or char == "\n" else " " for char in message)
     return "".join(kept).encode("utf-8", "replace").decode()
+
+
+def _proposed(past: PullRequest, offer: Offer) -> bool:
+    """Whether a pull request was for the same, whoever proposed it."""
+    if past.title != offer.title:
+        return False
+    return not offer.worded or _unsigned(past.body) == _unsigned(offer.body)
+
+
+def _unsigned(body: str) -> list[str]:
+    return [line for line in _same(body).splitlines() if not line.startswith(f"{ACTOR}:")]
 
 
 def _same(text: str) -> str:

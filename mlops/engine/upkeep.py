@@ -7,24 +7,30 @@ in the trigger's mark (`engine.marking`), so that any number of watchers make on
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from mlops.domain.message import ACTOR, MODEL, REASON, compose
+from mlops.domain.forge import shortened
+from mlops.domain.message import ACTOR, MODEL, REASON, compose, one_line
 from mlops.domain.project import Project
-from mlops.domain.trigger import Data, Updates
+from mlops.domain.trigger import LOCK_TOPIC, Data, Updates, data_topic
 from mlops.engine.claiming import Holder
 from mlops.engine.marking import ASKED, CLAIMED, PROJECT, WATCHED, Mark, Marks, name
+from mlops.engine.retrying import moment
 from mlops.engine.triggers import Asked, Trunk
 from mlops.errors import MlopsError
-from mlops.policy import arrival, schedule
+from mlops.policy import arrival, backoff, schedule
 from mlops.policy.arrival import Arrived, Changed, Known
 from mlops.policy.schedule import Due
 from mlops.ports import GitOps, LostRace, Published
 from mlops.ports.upstream import Compared, NewLocks, Upstream
 
 _SHOWN = 20  # changes that a commit message names
+_FINGERPRINT = 12  # of 64 digits, that one names
+_LONGEST_WHY = 500  # characters of a failure that a mark keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Upkeep:
     branch: GitOps
     holder: Holder
     actor: str = ""
+    luck: Callable[[], float] = random.random
 
     def look(self, project: Project, trunk: Trunk) -> tuple[Asked, ...]:
         """Look at every source and at the locks, where they are due, and bring in what is new. What cannot be
@@ -59,19 +66,21 @@ class Upkeep:
     ) -> Asked | None:
         try:
             mark = self.marks.begun(owner, trigger, mark)
+            now = self.marks.now()
+            if mark is None or mark.taken(self.holder, now):
+                return None
+            if due := backoff.due(mark.time("after"), now):
+                return _put_off(owner, trigger, mark.text("why"), due)
             if isinstance(trigger, Data):
                 return self._data(owner, trigger, mark, trunk)
             return self._updates(trigger, mark, trunk)
         except MlopsError as exc:
-            model = "" if owner == PROJECT else owner
-            return Asked(model, str(trigger), f"{trigger}: {exc}", failed=True)
+            return Asked(_model(owner), str(trigger), f"{trigger}: {exc}", failed=True)
 
     # -- data
 
-    def _data(self, model: str, data: Data, mark: Mark | None, trunk: Trunk) -> Asked | None:
+    def _data(self, model: str, data: Data, mark: Mark, trunk: Trunk) -> Asked | None:
         now = self.marks.now()
-        if mark is None or mark.taken(self.holder, now):
-            return None
         compared = self.upstream.compare(trunk.tip.commit, data.source)
         known = Known(
             mark.text("seen"), mark.time("seen_at"), mark.text("handled"), mark.time("handled_at")
@@ -95,22 +104,21 @@ class Upkeep:
         message = compose(
             f"Bring in {compared.path} as its source has it now",
             [(MODEL, model), (REASON, str(data)), (ACTOR, self.actor)],
+            body=f"Fingerprint of the source: {_short(compared.committed)} → {_short(handled)}",
         )
         files = {compared.path: content}
-        where = self._commit(trunk, files, message, "" if data.push else f"data/{model}")
+        where = self._commit(trunk, files, message, "" if data.push else data_topic(model))
         if not where:
             return None
         done = {"handled": handled, "handled_at": self.marks.now().isoformat(), "where": where}
-        self.marks.put(model, data, mark, state=ASKED, **done)
+        self.marks.put(model, data, mark, state=ASKED, failures=None, **done)
         return Asked(model, str(data), f"{data} changed: {compared.path} is brought in by {where}")
 
     # -- locks
 
-    def _updates(self, updates: Updates, mark: Mark | None, trunk: Trunk) -> Asked | None:
+    def _updates(self, updates: Updates, mark: Mark, trunk: Trunk) -> Asked | None:
         now = self.marks.now()
-        since = mark.time("since") if mark is not None else None
-        if mark is None or since is None or mark.taken(self.holder, now):
-            return None
+        since = mark.time("since") or now
         handled = mark.time("moment") if mark.state != CLAIMED else mark.time("before")
         due = schedule.decide(now, since, handled, updates.cron)
         if not isinstance(due, Due):
@@ -134,10 +142,10 @@ class Upkeep:
                 [(REASON, str(updates)), (ACTOR, self.actor)],
                 body=told + more,
             )
-            where = self._commit(trunk, files, message, "lock")
+            where = self._commit(trunk, files, message, LOCK_TOPIC)
             if not where:
                 return None
-        self.marks.put(PROJECT, updates, mark, state=ASKED, where=where)
+        self.marks.put(PROJECT, updates, mark, state=ASKED, failures=None, where=where)
         note = (
             f"{updates}: new locks are proposed on {where}"
             if where
@@ -155,25 +163,31 @@ class Upkeep:
         act: Callable[[Mark], Asked | None],
         **more: Any,
     ) -> Asked | None:
-        """Claim the change, and act; None where somebody else has it. What fails is left for the next look."""
-        begun = self.marks.now().isoformat()
-        held = self.marks.put(
-            owner, trigger, mark, state=CLAIMED, holder=dict(self.holder.me()), begun=begun, **more
-        )
+        """Claim the change, and act; None where somebody else has it. What fails is tried again later and later:
+        nothing tells whether it can heal by itself."""
+        me, begun = dict(self.holder.me()), self.marks.now().isoformat()
+        claimed = {"state": CLAIMED, "holder": me, "begun": begun, "after": None, "why": None}
+        held = self.marks.put(owner, trigger, mark, **claimed, **more)
         if held is None:
             return None
         try:
             asked = act(held)
-        except MlopsError:
-            self._leave(owner, trigger, held)
-            raise
+        except MlopsError as exc:
+            return self._failed(owner, trigger, held, str(exc))
         if asked is None:
             self._leave(owner, trigger, held)
         return asked
 
-    def _leave(self, owner: str, trigger: Data | Updates, held: Mark) -> None:
+    def _failed(self, owner: str, trigger: Data | Updates, held: Mark, why: str) -> Asked:
+        failures = held.failures + 1
+        due = self.marks.now() + backoff.pause(failures, self.luck())
+        kept = {"why": shortened(one_line(why), _LONGEST_WHY), "after": due.isoformat()}
+        self._leave(owner, trigger, held, failures=failures, **kept)
+        return _put_off(owner, trigger, why, due)
+
+    def _leave(self, owner: str, trigger: Data | Updates, held: Mark, **more: Any) -> None:
         """Nobody is at it any more; it stays claimed, so that it is still to be done."""
-        self.marks.put(owner, trigger, held, begun=None)
+        self.marks.put(owner, trigger, held, begun=None, **more)
 
     def _commit(self, trunk: Trunk, files: Mapping[str, bytes], message: str, topic: str) -> str:
         """Push the commit: onto the branch, or with a topic onto one of its own; in words where it is, empty
@@ -186,6 +200,19 @@ class Upkeep:
             return proposed.branch + (f" ({proposed.url})" if proposed.url else "")
         published = self.branch.publish(base, files, message)
         return f"commit {published.commit.short}" if isinstance(published, Published) else ""
+
+
+def _put_off(owner: str, trigger: Data | Updates, why: str, due: datetime) -> Asked:
+    note = f"{trigger}: {why.rstrip('.')}. The next attempt is due {moment(due)}"
+    return Asked(_model(owner), str(trigger), note, failed=True)
+
+
+def _model(owner: str) -> str:
+    return "" if owner == PROJECT else owner
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint[:_FINGERPRINT]
 
 
 def _of(project: Project) -> Iterator[tuple[str, Data | Updates]]:

@@ -10,6 +10,7 @@ import pytest
 from mlops.adapters.forge import connect
 from mlops.adapters.forge.tokens import Token
 from mlops.domain.forge import ForgeConfig, Kind, Place, place
+from mlops.domain.message import compose
 from mlops.domain.project import GitOpsConfig
 from mlops.engine.preflight import Preflight
 from mlops.engine.promote import PromoteOrder, Promoter
@@ -59,13 +60,19 @@ class World:
         order = RollbackOrder("staging", ("spam",), reason="predicts nonsense")
         Roller(self.publisher(rollback), Preflight(deadline=5)).roll_back(order)
 
-    def bring(self) -> None:
+    def keep(self, topic: str, subject: str, body: str, actor: str = "Ada") -> None:
+        """Propose as upkeep does."""
+        message = compose(subject, [("Mlops-Reason", "a trigger"), ("Mlops-Actor", actor)], body)
+        gitops = self.estate.gitops
+        gitops.propose(gitops.tip(), {"data/raw.dvc": body.encode()}, message, topic)
+
+    def bring(self, *, upkeep: bool = False) -> None:
         at = place("/srv/ml", ForgeConfig(self.kind, self.forge.api, "ada/ml"))
         assert isinstance(at, Place)
         forge = connect(at, Token(TOKEN, "a test"))
         forge._wire._sleep = lambda _: None
         proposer = Proposer(forge, "main", self.brought, self.said.append, self.auto_merge)
-        proposer.bring(offers(self.estate.gitops))
+        proposer.bring(offers(self.estate.gitops, upkeep=upkeep))
 
     def shown(self) -> list[tuple[str, str]]:
         return [(each.branch, each.state) for each in self.forge.pulls]
@@ -227,3 +234,42 @@ def test_words_of_a_commit_are_no_markup(world: World):
     fence = pull.body.partition("text\n")[0]
     assert len(fence) > 5
     assert pull.body.count(fence) == 2
+
+
+def test_data_and_locks_have_pull_requests_that_say_what_changed(world: World):
+    world.keep("data/spam", "Bring in data/raw.dvc", "a → b")
+    world.keep("lock", "Upgrade the locks", "uv: 0.1 → 0.2")
+    world.bring(upkeep=True)
+    world.bring(upkeep=True)
+    assert world.shown() == [("mlops/data/spam", "open"), ("mlops/lock", "open")]
+    data, lock = world.forge.pulls
+    assert (data.title, lock.title) == ("Bring in data/raw.dvc", "Upgrade the locks")
+    assert "a → b" in data.body
+    assert "uv: 0.1 → 0.2" in lock.body
+    world.keep("lock", "Upgrade the locks", "uv: 0.1 → 0.3")
+    world.bring(upkeep=True)
+    assert "uv: 0.1 → 0.3" in world.forge.pulls[1].body
+    assert len(world.forge.pulls) == 2
+
+
+def test_promotions_and_upkeep_leave_each_other_alone(world: World):
+    world.keep("lock", "Upgrade the locks", "uv: 0.1 → 0.2")
+    world.promote("B")
+    world.bring()
+    assert world.shown() == [(SPAM, "open")]
+    world.bring(upkeep=True)
+    world.bring()
+    assert world.shown() == [(SPAM, "open"), ("mlops/lock", "open")]
+
+
+def test_upkeep_that_a_person_closed_is_left_closed_until_something_else_is_new(world: World):
+    world.keep("lock", "Upgrade the locks", "uv: 0.1 → 0.2")
+    world.bring(upkeep=True)
+    world.forge.pulls[0].state = "closed"
+    world.estate.gitops.edit({"README.md": b"new"})
+    world.keep("lock", "Upgrade the locks", "uv: 0.1 → 0.2", actor="Bob")  # on a new tip
+    world.bring(upkeep=True)
+    assert world.shown() == [("mlops/lock", "closed")]
+    world.keep("lock", "Upgrade the locks", "uv: 0.1 → 0.3")
+    world.bring(upkeep=True)
+    assert world.shown() == [("mlops/lock", "closed"), ("mlops/lock", "open")]

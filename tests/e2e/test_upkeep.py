@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from mlops.cli import opening, wiring_triggers
+from tests.fakes.forges import FakeGitea, Fault
+from tests.fakes.forges.server import TOKEN
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -184,3 +186,55 @@ def test_new_locks_are_proposed_and_what_stands_is_not(here):
     here.git("push", "-q", "origin", "main")
     (asked,) = look(here, 200 + 24 * 60)
     assert asked.note.endswith("nothing is new")
+
+
+def test_somebody_elses_commit_on_the_branch_of_locks_is_not_tried_at_each_look(here):
+    text = (here.path / "mlops.yaml").read_text()
+    here.write("mlops.yaml", text.replace("models:", 'updates: {cron: "0 3 * * *"}\nmodels:', 1))
+    lock = (here.path / "mlops.lock").read_text()
+    (line,) = [each for each in lock.splitlines() if each.strip().startswith("uv:")]
+    here.write("mlops.lock", lock.replace(line, line.split(":")[0] + ": 0.0.1"))
+    here.commit("Look for updates")
+    here.git("push", "-q", "origin", "HEAD:refs/heads/mlops/lock")
+    look(here, 0)
+    (asked,) = look(here, 200)
+    assert "somebody else committed to mlops/lock" in asked.note, asked
+    assert "The next attempt is due 2026-01-01 03:2" in asked.note
+    here.git("push", "-q", "origin", "--delete", "mlops/lock")
+    assert look(here, 200.5) == (asked,)
+    (asked,) = look(here, 202)
+    assert asked.note.endswith("new locks are proposed on mlops/lock"), asked
+
+
+def test_what_is_proposed_has_a_pull_request_once_the_forge_is_back(here, source):
+    with FakeGitea() as forge:
+        forge.heads = lambda branch: here.git("ls-remote", "origin", f"refs/heads/{branch}")[:40]
+        section = f"forge: {{kind: gitea, url: '{forge.api}', repository: ada/ml}}\n"
+        here.write("mlops.yaml", (here.path / "mlops.yaml").read_text() + section)
+        here.env.update(MLOPS_FORGE_TOKEN=TOKEN, MLOPS_FORGE_HOST=forge.host)
+        watched(here, str(source))
+        look(here, 0)
+        (source / "day-2.csv").write_text("2\n")
+        look(here, 2)
+        look(here, 13)
+        forge.faults += [Fault(503, path="pulls")] * 40
+        done = here.mlops("triggers", "--ask")
+        assert "the pull request is opened later" in done.stderr, done.stderr
+        assert forge.pulls == []
+
+        forge.faults.clear()
+        done = here.mlops("triggers", "--ask")
+        (pull,) = forge.pulls
+        assert (pull.branch, pull.into) == ("mlops/data/spam", "main")
+        assert "pull request #1 is open" in done.stderr
+        assert "Fingerprint of the source: " in pull.body
+        here.mlops("watch", "--once")
+        assert len(forge.pulls) == 1
+
+        pull.state = "closed"
+        here.mlops("triggers", "--ask")
+        (source / "day-3.csv").write_text("3\n")
+        look(here, 700)
+        look(here, 711)
+        here.mlops("watch", "--once")
+        assert [each.state for each in forge.pulls] == ["closed", "open"]

@@ -14,7 +14,7 @@ from mlops.engine.claiming import Holder
 from mlops.engine.marking import Marks
 from mlops.engine.triggers import Trunk
 from mlops.engine.upkeep import Upkeep
-from mlops.errors import DvcError, RegistryError
+from mlops.errors import DvcError, GitError, RegistryError
 from mlops.ports import Claim, LostRace, Proposed, Published
 from mlops.ports.upstream import Compared
 
@@ -50,6 +50,7 @@ class World:
     living: set[int] = field(default_factory=set)
     fails: Exception | None = None
     lost: int = 0
+    resolved: int = 0
     brought: list[str] = field(default_factory=list)
     commits: list[tuple[str, dict, str]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -76,6 +77,7 @@ class World:
         return self.upstream.encode(), self.upstream
 
     def resolve(self, commit, wanted):
+        self.resolved += 1
         if self.fails:
             raise self.fails
         return self.files, tuple(f"{name}: x 1 → 2" for name in self.files)
@@ -163,7 +165,10 @@ def test_what_fails_while_it_is_brought_in_is_left_for_the_next_look(world):
     failing = replace(bring, upstream=_Failing(world))
     (asked,) = failing.look(DATA, TRUNK)
     assert asked.failed
-    assert len(world.look()) == 1
+    assert asked.note.startswith("data data/raw: connection reset. The next attempt is due 2026-")
+    assert world.look() == (asked,), "it is told, and not done"
+    assert world.brought == []
+    assert len(world.look(minutes=2)) == 1
     assert world.brought == ["b"]
 
 
@@ -254,6 +259,47 @@ def test_locks_that_cannot_be_resolved_are_tried_at_the_next_look():
     world.fails = RegistryError("503")
     (asked,) = world.look(LOCKS, minutes=24 * 60)
     assert asked.failed
+    assert world.look(LOCKS) == (asked,)
     world.fails = None
     assert len(world.look(LOCKS, minutes=5)) == 1
     assert world.look(LOCKS, minutes=5) == ()
+
+
+def test_what_does_not_heal_is_tried_later_and_later_and_a_success_forgets_it():
+    world = World(files={"requirements.lock": b"x"})
+    world.look(LOCKS)
+    world.fails = GitError("somebody else committed to mlops/lock")
+    world.look(LOCKS, minutes=24 * 60)
+    for _ in range(12 * 24):
+        assert [each.failed for each in world.look(LOCKS, minutes=5)] == [True]
+    assert 20 <= world.resolved <= 40, "a day of looks, five minutes apart"
+    world.fails = None
+    (asked,) = world.look(LOCKS, minutes=76)
+    assert not asked.failed
+    world.fails = GitError("again")
+    world.look(LOCKS, minutes=24 * 60)
+    tried = world.resolved
+    world.look(LOCKS, minutes=2)
+    assert world.resolved == tried + 1
+
+
+@pytest.mark.parametrize("after", ["never", 7, "2026-01-01", "2999-01-01T00:00:00+00:00"])
+def test_a_mark_whose_next_attempt_is_nonsense_holds_nothing(after):
+    world = World(files={"requirements.lock": b"x"})
+    world.look(LOCKS)
+    ((run, claim),) = world.kept.items()
+    document = {**claim.document, "after": after, "failures": "many"}
+    world.kept[run] = replace(claim, document=document)
+    (asked,) = world.look(LOCKS, minutes=24 * 60)
+    assert not asked.failed
+
+
+def test_each_version_of_data_has_words_of_its_own(world):
+    """By which a pull request for it is told from that for another."""
+    for version in "bc":
+        world.upstream = version
+        world.look(minutes=600)
+        world.look(minutes=10)
+    (_, _, first), (_, _, second) = world.commits
+    assert "Fingerprint of the source: a → b" in first
+    assert "Fingerprint of the source: a → c" in second

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlops.adapters.git.command import check_ref
+from mlops.adapters.git.commits import CommitObject
 from mlops.adapters.git.remote import RefUpdate, Remote
 from mlops.adapters.git.repository import Repository
 from mlops.domain.forge import ForgeConfig, Place, place
@@ -71,7 +72,7 @@ class Proposals:
         if not self._repository.has(commit):
             return None
         found = self._repository.commit(commit)
-        ours = any(key == ACTION for key, _ in found.trailers) and len(found.parents) == 1
+        ours = _ours(found) and len(found.parents) == 1
         if not ours or (tip is not None and self._repository.is_ancestor(commit, tip)):
             return None
         made = self._repository.info(commit).committed
@@ -81,8 +82,7 @@ class Proposals:
         """Whether the branch proposes the same already. Raises GitError where it is not ours alone."""
         self._remote.fetch_branch(branch)
         found = self._repository.commit(Commit(old))
-        ours = any(key in (ACTION, ACTOR) for key, _ in found.trailers)
-        if not ours:
+        if not _ours(found):
             raise GitError(
                 f"somebody else committed to {branch} on {self._remote.name}: it is left as it is",
                 hint=f"Merge it, or delete it: git push {self._remote.name} --delete {branch}",
@@ -96,3 +96,8 @@ class Proposals:
         )
         found = place(text, self._forge)
         return found.new_pull(branch, self._into) if isinstance(found, Place) else ""
+
+
+def _ours(commit: CommitObject) -> bool:
+    """Whether mlops made it."""
+    return any(key in (ACTION, ACTOR) for key, _ in commit.trailers)

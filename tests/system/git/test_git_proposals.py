@@ -126,6 +126,14 @@ def test_what_waits_is_seen_from_any_clone_until_it_is_merged(sandbox):
     assert other.proposed() == ()
 
 
+def test_upkeep_that_is_signed_and_names_no_action_waits_too(sandbox):
+    gitops = sandbox.gitops(sandbox.clone("a"))
+    signed = "Upgrade the locks\n\nMlops-Actor: Ada\n"
+    proposed = propose(gitops, b"one\n", signed)
+    (waiting,) = gitops.proposed()
+    assert (waiting.commit, waiting.message) == (proposed.commit, signed)
+
+
 def test_branches_of_others_below_our_prefix_do_not_wait(sandbox):
     where = sandbox.clone("a")
     sandbox.commit(where, "work of a person", {"src/x.py": "1\n"})
