@@ -1,7 +1,7 @@
 """What tests on the cluster need of the world, brought while there is a way out of the machine.
 
 The cluster and its tests have none: the tool image of this checkout is built, and the packages of the
-demo's project are fetched, before.
+demo's project and the definitions of Argo CD and Flux are fetched, before.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mlops.engine.lock import SERVER
 from scripts import debian_base
+from tests.cluster import reconcilers
 from tests.cluster.build import say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,7 @@ def fill() -> None:
     """Make what is lacking or not of this checkout. Raises CalledProcessError where a program fails."""
     PLACE.mkdir(parents=True, exist_ok=True)
     _packages()
+    reconcilers.definitions()
     shutil.rmtree(WHEEL, ignore_errors=True)
     wheel = distribution(ROOT, WHEEL)
     named = hashlib.sha256(wheel.read_bytes()).hexdigest()

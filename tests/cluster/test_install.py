@@ -71,6 +71,7 @@ def test_the_watcher_may_make_and_follow_runs_here_and_nothing_else(
     wanted = {(verb, pipelineruns, "") for verb in ("create", "get", "list", "watch", "patch")}
     wanted |= {(verb, taskruns, "") for verb in ("get", "list", "watch")}
     wanted |= {("get", "pods/log", "")}
+    wanted |= {(verb, "leases.coordination.k8s.io", "") for verb in ("create", "get", "update")}
     assert rules(installed, "mlops-watch") - anybody == wanted
     assert rules(installed, "mlops-watch", "default") == anybody
 

@@ -336,6 +336,7 @@ def test_a_node_without_a_gpu_is_told_and_one_with_it_is_taken(training: Trainin
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.alone  # for a while nobody else's pods may go to the node
 def test_pods_go_where_mlops_yaml_sends_them_with_the_volume_it_asks_for(
     training: Training,
 ) -> None:
