@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import opening, options, render
+from mlops.cli import opening, options, render, wiring_watch
 from mlops.config.fields import seconds
 from mlops.domain.watching import Tracked
 from mlops.engine.collect import runs
@@ -37,7 +37,7 @@ def gc(
     except ValueError as exc:
         raise UsageError(f"--window {window}: {exc}") from exc
     opened = opening.open_project(repo)
-    tips, collector = opened.collecting()
+    tips, collector = wiring_watch.collecting(opened)
     sight = tips.look(Tracked(opened.project.branches, opened.project.tags))
     old = collector.old(sight, opened.now(), age)
     gone = old if dry_run else tuple(opened.claims.remove(old))
