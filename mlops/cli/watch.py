@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from mlops.cli import listening, opening, options, render, wiring_cluster
+from mlops.cli import listening, opening, options, render, watchtales, wiring_cluster
 from mlops.cli.watched import WatchedProject
 from mlops.config.watchlist import parse_watchlist
 from mlops.domain.lineup import Queued
@@ -48,7 +48,8 @@ def watch(
 ) -> int:
     """Decide every new tip of the tracked branches: at most one run for each model.
 
-    Each run is carried out by a process of its own, which goes on where the watcher ends.
+    Each run is carried out by a process of its own, which goes on where the watcher ends. With --verbose, and as the
+    first process of a container or in a pod, the watcher tells what its runs say, too.
 
     Examples:  mlops watch --once    mlops watch --config watcher.yaml    mlops watch --listen 127.0.0.1:8080
     """
@@ -63,7 +64,8 @@ def watch(
         total, state = 0, root / ".mlops" / "watch"
     else:
         listed, total, state = _listed(config, executor, quiet, once=once)
-    told = _Told(several=len(listed) > 1, once=once)
+    tales = watchtales.Tales(watchtales.wanted(verbose=verbose))
+    told = _Told(several=len(listed) > 1, once=once, tales=tales)
     metrics = listening.counted(asked, told)
     daemon = Daemon(listed, metrics or told, total)
     ending = _end_when_asked(daemon)
@@ -76,6 +78,7 @@ def watch(
     if ending:
         return _ended(ending[0], left)
     if once:
+        tales.finish()
         answer = [outcome_json(each) for each in told.outcomes]
         render.answer(answer, output, partial(_print, told.outcomes))
         return told.code
@@ -139,6 +142,7 @@ class _Told:
 
     several: bool
     once: bool
+    tales: watchtales.Tales
     outcomes: list[Outcome] = field(default_factory=list)
     code: int = 0
     _said: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -164,9 +168,11 @@ class _Told:
         render.note(
             f"{self._about(queued.project)}{queued.run} begins: process {child.pid}, {child.log}"
         )
+        self.tales.began(queued.run, child)
 
     def ended(self, queued: Queued, outcome: Outcome) -> None:
         self._keep((outcome,))
+        self.tales.ended(queued.run, failed=outcome.failed)
         said = render.fail if outcome.failed else render.note
         text = outcome.note or outcome.release
         said(f"{self._about(queued.project)}{outcome.model}: {text}{_next(outcome)}")

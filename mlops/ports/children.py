@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,12 @@ class Child(Protocol):
 
     def wait(self) -> int:
         """Its exit code, once it has ended; negative: the signal that ended it."""
+
+    def lines(self) -> Iterator[str]:
+        """What it says on stderr, as it says it, until it has ended; the end of a very long line is left out."""
+
+    def last(self, count: int) -> Sequence[str]:
+        """The last lines of what it said on stderr so far."""
 
     def answer(self) -> str:
         """What it wrote on stdout; to be asked once, after it ended."""
