@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlops.adapters.git.pulls import PullRefs
-from mlops.cli import opening, options, render, wiring_triggers
+from mlops.cli import opening, options, render, wiring_triggers, wiring_watch
 from mlops.cli.wiring import Opened
 from mlops.config.fields import seconds
 from mlops.domain.watching import Tracked
@@ -46,7 +46,7 @@ def gc(
     opened = opening.open_project(repo)
     if not dry_run:
         opened.claims.settle()
-    tips, collector = opened.collecting()
+    tips, collector = wiring_watch.collecting(opened)
     refs, now = PullRefs(opened.repository), opened.now()
     made, proposed = refs.approved(), refs.proposed()
     sight = tips.look(Tracked(opened.project.branches, opened.project.tags))
