@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.cli import image_inspect, image_out, image_refs, opening, options, render
+from mlops.cli import image_inspect, image_out, image_refs, opening, options, render, wiring_images
 from mlops.cli.image_refs import Ref
 from mlops.domain.release import ReleaseRecord
 
@@ -41,7 +41,7 @@ def run(
     """
     opened = opening.open_project(repo)
     record = image_refs.record(opened, ref)
-    return opened.serve(record.release, port or 0)
+    return wiring_images.serve(opened, record.release, port or 0)
 
 
 @app.command()

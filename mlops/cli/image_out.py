@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops.cli import image_refs, opening, options, render
+from mlops.cli import image_refs, opening, options, render, wiring_images
 from mlops.cli.image_refs import Ref
 from mlops.errors import OutsideError, UsageError
 
@@ -57,7 +57,7 @@ def export(
         raise UsageError(f"{file} is there already", hint="Name another file, or add --force")
     if file != _STDOUT and target.exists() and not target.is_file():
         raise UsageError(f"{file} is no file to be replaced", hint="Name a file")
-    opened.bring(release)
+    wiring_images.bring(opened, release)
     source = opened.local_images
     if file == _STDOUT:
         imagearchive.write(sys.stdout.buffer, imagearchive.parts(source, release.digest, called))
@@ -137,7 +137,7 @@ def copy(
     release = image_refs.record(opened, ref).release
     source: Source = opened.images_of(release.model)
     if not source.has_manifest(release.digest):
-        opened.bring(release)
+        wiring_images.bring(opened, release)
         source = opened.local_images
     say = render.note
     if to.startswith(_LAYOUT):

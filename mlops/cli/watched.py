@@ -14,7 +14,7 @@ from mlops.adapters import pods
 from mlops.adapters.children import FiledChild, Nursery
 from mlops.adapters.git import mirror
 from mlops.adapters.leading import FileLeader
-from mlops.cli import opening, runs_place, triggers, wiring_cluster
+from mlops.cli import opening, runs_place, triggers, wiring_cluster, wiring_watch
 from mlops.cli.upkeeping import Upkeeping
 from mlops.cli.wiring import Opened
 from mlops.cli.wiring_forge import Forges
@@ -123,7 +123,7 @@ class WatchedProject:
         if self.watched.url:
             mirror.settle(self.watched.url, self.place)
         opened = replace(opening.open_project(self.place), chosen=self.executor)
-        watcher = opened.watcher()
+        watcher = wiring_watch.watcher(opened)
         if self.watched.branches:
             watcher.tracked = replace(watcher.tracked, branches=self.watched.branches)
         return opened, watcher, self._leads(opened)
@@ -140,7 +140,7 @@ class WatchedProject:
     def _heed(self, opened: Opened, watcher: Watcher) -> None:
         """Go by the mlops.yaml that is there now."""
         opened.project = opening.open_project(self.place).project
-        fresh = opened.watcher()
+        fresh = wiring_watch.watcher(opened)
         branches = self.watched.branches or fresh.tracked.branches
         fresh.tracked = replace(fresh.tracked, branches=branches)
         watcher.heed(fresh)

@@ -6,36 +6,30 @@ Heavy libraries load here, inside the factories, when a command first needs them
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops import __version__
 from mlops.adapters import holder, workfiles
 from mlops.adapters.git import GitOpsBranch, Repository, RunClaims
-from mlops.adapters.git.sight import RemoteTips
 from mlops.adapters.git.standin import StandInClaims
-from mlops.adapters.git.steps import FirstParents
 from mlops.adapters.git.tips import fetch_release_tags
 from mlops.cli import wiring_cluster
 from mlops.cli.waiting import ToldBranch
-from mlops.domain.digest import ImageRef, ReleaseId
+from mlops.domain.digest import ImageRef
 from mlops.domain.imagename import ImageMap
 from mlops.domain.lock import TOOL, ProjectLock
 from mlops.domain.project import Project
 from mlops.domain.release import ReleaseRecord
 from mlops.domain.source import Commit
 from mlops.errors import (
-    ConfigError,
-    OutsideError,
     RefusedError,
-    RegistryError,
     UsageError,
 )
 
@@ -44,16 +38,13 @@ if TYPE_CHECKING:
     from mlops.adapters.executors.local import LocalExecutor
     from mlops.adapters.layout import OciLayout
     from mlops.adapters.registry.store import RegistryStore
-    from mlops.engine.collect import Collector
     from mlops.engine.planning import Planner
     from mlops.engine.run import Runner
-    from mlops.engine.watch import Watcher
     from mlops.ports import ImageCopies, ImageReader, ImageStore, RunObserver
 
 PROJECT_FILE = "mlops.yaml"
 _NO_MAP = ImageMap()
 _MOST_AT_ONCE = 10_000
-_STOPPED = (130, 143)  # 128 + SIGINT, SIGTERM: what ends a server that is asked to end
 
 
 def now() -> datetime:
@@ -168,16 +159,17 @@ class Opened:
     def reader(self, model: str, registry: str = "") -> ImageReader:
         """Where the images of a model can be asked for: the project's store, or an environment's
         registry."""
-        return self._in_registry(registry, model) if registry else self.images_of(model)
+        return self.in_registry(registry, model) if registry else self.images_of(model)
 
     def copies(self) -> ImageCopies:
         """What brings images into the registries of environments."""
         from mlops.adapters.registry.copies import Copies  # noqa: PLC0415
         from mlops.cli import render  # noqa: PLC0415
 
-        return Copies(self.images_of, self._in_registry, render.note)
+        return Copies(self.images_of, self.in_registry, render.note)
 
-    def _in_registry(self, registry: str, model: str) -> RegistryStore:
+    def in_registry(self, registry: str, model: str) -> RegistryStore:
+        """The images of a model in any registry; ours alone is told our credentials."""
         from mlops.adapters.layout import OciLayout  # noqa: PLC0415
         from mlops.adapters.registry.store import RegistryStore  # noqa: PLC0415
         from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
@@ -310,59 +302,6 @@ class Opened:
 
         return records(self.gitops, self.gitops.tip(), model)
 
-    def serve(self, release: ReleaseId, port: int) -> int:
-        """Run the default command of a release's image until it ends; its exit code."""
-        from mlops.adapters.executors.local.serve import LocalImages  # noqa: PLC0415
-        from mlops.adapters.rootfs import machine_cache  # noqa: PLC0415
-        from mlops.cli import render  # noqa: PLC0415
-
-        images = LocalImages(
-            self.state / "runs", self.local_images, self.project.runtime, machine_cache()
-        )
-        for text in images.notes():
-            render.note(text)
-        chosen = port or self.project.model(release.model).serve.port
-        _free(chosen)
-        self.bring(release)
-        render.note(f"starting {release.short} on port {chosen}; stop it with Ctrl-C")
-        image = ImageRef(release.model, release.digest)
-        code = images.serve(image, {"MLOPS_RELEASE": str(release)}, chosen)
-        if code in _STOPPED:
-            return 0
-        if code:
-            raise OutsideError(f"the server of {release.short} ended with exit code {code}")
-        return 0
-
-    def bring(self, release: ReleaseId) -> None:
-        """Bring a release's image to this machine, from the project's registry or else that of an
-        environment. Raises RegistryError where it is not to be had."""
-        if self.local_images.has_manifest(release.digest):
-            return None
-        from mlops.adapters.pulling import pull  # noqa: PLC0415
-
-        own = "" if self.project.layout is not None else self.project.registry
-        fault: RegistryError | None = None
-        for registry in filter(None, (own, *self._environment_registries())):
-            home = self._in_registry(registry, release.model).repository(release.model)
-            try:
-                return pull(home, release.digest, self.local_images)
-            except RegistryError as exc:
-                fault = fault or exc
-        raise fault or RegistryError(
-            f"{release} is not in {self.local_images.location}, the registry of this clone",
-            hint="Serve it in the clone where it was built, or build it here: mlops run COMMIT --again",
-        )
-
-    def _environment_registries(self) -> tuple[str, ...]:
-        from mlops.engine.state import Environments  # noqa: PLC0415
-
-        environments = Environments.load(self.gitops, self.gitops.tip(), self.project, self.now())
-        found: dict[str, None] = {}
-        for name in environments.names:
-            with contextlib.suppress(ConfigError):
-                found[environments.policy(name).registry] = None
-        return tuple(found)
-
     def write(self, path: str, content: bytes) -> None:
         """Write a file of the work tree, whole. Raises UsageError, OutsideError."""
         workfiles.write(self.root, path, content)
@@ -371,39 +310,6 @@ class Opened:
         """The models of mlops.yaml at a source, or the one named. Raises UsageError on a wrong name."""
         project = self.planner.project(source)
         return (project.model(model).name,) if model else project.names
-
-    def collecting(self) -> tuple[RemoteTips, Collector]:
-        """What `mlops gc` looks at, and by what it chooses."""
-        from mlops.engine.collect import Collector  # noqa: PLC0415
-
-        tips = RemoteTips(self.repository, self.repository.remote_name(), self.claims)
-        transparent = "" if self.project.gitops.url else self.project.gitops.path
-        return tips, Collector(self.repository, FirstParents(self.repository), transparent)
-
-    def watcher(self) -> Watcher:
-        """What looks at this project's remote; to be kept from look to look."""
-        from mlops.domain.watching import Tracked  # noqa: PLC0415
-        from mlops.engine.claiming import Holder  # noqa: PLC0415
-        from mlops.engine.judging import Judge  # noqa: PLC0415
-        from mlops.engine.planning import project_at  # noqa: PLC0415
-        from mlops.engine.watch import Watcher  # noqa: PLC0415
-
-        return Watcher(
-            tips=RemoteTips(self.repository, self.repository.remote_name(), self.claims),
-            claims=self.claims,
-            reader=self.repository,
-            judge=Judge(
-                self.repository,
-                FirstParents(self.repository),
-                partial(project_at, self.repository),
-                self.project.watch,
-                "" if self.project.gitops.url else self.project.gitops.path,
-            ),
-            tracked=Tracked(self.project.branches, self.project.tags),
-            holder=Holder(holder.me, holder.dead),
-            now=self.now,
-            actor=self.actor,
-        )
 
     def inside(self, paths: list[str]) -> list[str]:
         """Paths as typed, seen from the root. Raises UsageError for one outside the project."""
@@ -433,20 +339,6 @@ def at_once(given: int = 0) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _MOST_AT_ONCE:
         raise UsageError(f"MLOPS_JOBS must be a number from 1 to {_MOST_AT_ONCE}, not {text!r}")
     return int(text)
-
-
-def _free(port: int) -> None:
-    """Raises UsageError where somebody listens on the port already."""
-    import socket  # noqa: PLC0415
-
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError as exc:
-            raise UsageError(
-                f"port {port} cannot be used: {exc.strerror}", hint="Choose one with --port"
-            ) from exc
 
 
 def read_file(root: Path, name: str) -> bytes | None:

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from mlops.config.build import BuildSection
 from mlops.config.fields import (
-    BaseImage,
-    Branch,
     BranchGlob,
     Command,
     Contract,
@@ -16,204 +15,28 @@ from mlops.config.fields import (
     FilePath,
     GitUrl,
     Glob,
-    Label,
     Name,
-    Platform,
-    Quantity,
     Registry,
-    Single,
     Some,
     TagGlob,
     TaskImage,
     Text,
-    Timeout,
-    TreePath,
-    Variable,
-    seconds,
 )
 from mlops.config.forge import ForgeSection
 from mlops.config.gate import GateSection
+from mlops.config.gitops import GitOpsSection
 from mlops.config.pulls import PullRequestsSection
+from mlops.config.train import TrainSection, WorkspaceSection
 from mlops.config.triggers import TriggerSection, UpdatesSection, apart
 from mlops.config.validation import Section, schema_of, validate
 from mlops.config.watch import WatchSection
 from mlops.documents import load
-from mlops.domain.cluster import SIZE, USER, ClusterConfig
-from mlops.domain.project import (
-    BuildConfig,
-    GitOpsConfig,
-    ModelConfig,
-    Project,
-    ServeConfig,
-    TrainConfig,
-    WorkspaceConfig,
-)
-from mlops.domain.run import Resources
+from mlops.domain.cluster import USER, ClusterConfig
+from mlops.domain.project import ModelConfig, Project, ServeConfig
 
 # Names of image repositories and of directories below environments/ that are ours already.
 _TAKEN_MODELS = ("mlops", "base", "base-host", "wheels")
 _TAKEN_ENVIRONMENTS = ("base", "releases")
-
-_Way = Literal["push", "pull-request"]
-
-
-class GitOpsSection(Section):
-    """Where pins and release records live."""
-
-    url: GitUrl = Field(default="", description="the GitOps repository; default: this one")
-    branch: Branch = Field(default="", description="its branch; default: the branch of the source")
-    path: FilePath = Field(
-        default="environments", description="the directory that holds the environments"
-    )
-    mode: _Way = Field(default="push", description="how commits of ours reach that branch")
-    rollback: _Way | None = Field(
-        default=None, description="how rollbacks reach it; default: as `mode`"
-    )
-    auto_merge: bool = Field(
-        default=False,
-        alias="auto-merge",
-        description="whether the forge is asked to merge pull requests of pins once it may",
-    )
-
-    def frozen(self) -> GitOpsConfig:
-        rollback = self.rollback or self.mode
-        return GitOpsConfig(self.url, self.branch, self.path, self.mode, rollback, self.auto_merge)
-
-
-class BuildSection(Section):
-    """How the images of the model are made."""
-
-    strategy: Literal["layers"] = Field(default="layers", description="how images are assembled")
-    base: BaseImage = Field(
-        default="host",
-        description="the base image, pinned in mlops.lock; `host` packs this machine's interpreter",
-    )
-    requirements: FilePath = Field(
-        default="",
-        description="what `mlops lock` resolves: requirements.txt, pyproject.toml, uv.lock, pylock.toml"
-        " or Pipfile.lock; default: the one that is there",
-    )
-    code: Annotated[tuple[TreePath, ...], Distinct] = Field(
-        default=(), description="files and directories of application code that go into the image"
-    )
-    platforms: Annotated[tuple[Platform, ...], Some, Single] = Field(
-        default=("linux/amd64",),
-        description="the platform that images are built for, linux/amd64 or linux/arm64; one, for now",
-        json_schema_extra={"minItems": 1, "maxItems": 1},
-    )
-    allow_sdist: Annotated[tuple[Text, ...], Distinct] = Field(
-        default=(),
-        description="packages that are built from source, in the base, and not taken as wheels",
-    )
-    bytecode: bool = Field(
-        default=True,
-        description="whether packages stand in the image compiled: it is larger, and starts sooner",
-    )
-    compression: Literal["gzip", "zstd"] = Field(
-        default="gzip",
-        description="how layers are packed; zstd is smaller and sooner unpacked, and needs docker 23, "
-        "containerd 1.5 or podman 4; umoci reads gzip alone",
-    )
-    labels: dict[Label, Text] = Field(
-        default={}, description="labels of the release image, beside those of mlops"
-    )
-
-    def frozen(self) -> BuildConfig:
-        return BuildConfig(
-            self.strategy,
-            self.base,
-            self.requirements,
-            self.code,
-            self.platforms,
-            self.allow_sdist,
-            self.bytecode,
-            self.compression,
-            tuple(sorted(self.labels.items())),
-        )
-
-
-class ResourcesSection(Section):
-    """What training may use; without effect on the local executor."""
-
-    cpu: Quantity = Field(default="", description='processors, as a Kubernetes quantity: "2", 500m')
-    memory: Quantity = Field(default="", description="memory, as a Kubernetes quantity: 4Gi")
-    gpu: int = Field(default=0, ge=0, description="how many GPUs")
-
-
-class TolerationSection(Section):
-    """A taint of nodes that pods of a run bear, as Kubernetes has it."""
-
-    key: Text | None = Field(default=None, description="the taint's key; default: every taint")
-    operator: Literal["Exists", "Equal"] = Field(default="Equal", description="how it is compared")
-    value: str = Field(default="", description="the taint's value, for Equal")
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field(
-        default="", description="the taint's effect; default: every one"
-    )
-
-    def frozen(self) -> tuple[tuple[str, str], ...]:
-        given = {"operator": self.operator, "effect": self.effect, "value": self.value}
-        key = (("key", self.key),) if self.key is not None else ()
-        return key + tuple((name, text) for name, text in given.items() if text)
-
-
-class WorkspaceSection(Section):
-    """The volume that the tasks of a run share on a cluster."""
-
-    size: Quantity = Field(default=SIZE, description="its size, as a Kubernetes quantity: 20Gi")
-    storage_class: Name | None = Field(
-        default=None,
-        alias="storageClass",
-        description="its StorageClass; default: the cluster's own",
-    )
-
-    def frozen(self) -> WorkspaceConfig:
-        return WorkspaceConfig(self.size or SIZE, self.storage_class or "")
-
-
-class TrainSection(Section):
-    """How the model is trained."""
-
-    stages: Annotated[tuple[Text, ...], Distinct] = Field(
-        default=(), description="the DVC stages to reproduce; default: the whole pipeline"
-    )
-    command: Command = Field(
-        default=(), description="the training command of a project without DVC"
-    )
-    resources: ResourcesSection = Field(
-        default=ResourcesSection(), description="what training may use"
-    )
-    timeout: Timeout = Field(default="1h", description="how long training may take")
-    network: bool = Field(default=False, description="whether training may use the network")
-    env: dict[Variable, str] = Field(
-        default={}, description="environment variables of the training commands, kept in the record"
-    )
-
-    node_selector: dict[Label, str] = Field(
-        default={}, description="labels of the nodes that a run's pods may be on, on a cluster"
-    )
-    tolerations: tuple[TolerationSection, ...] = Field(
-        default=(), description="taints of nodes that a run's pods bear, on a cluster"
-    )
-
-    @field_validator("command")
-    @classmethod
-    def _one_way(cls, command: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if info.data.get("stages"):
-            raise ValueError("expected stages (with DVC) or command (without), not both")
-        return command
-
-    def frozen(self) -> TrainConfig:
-        limits = self.resources
-        return TrainConfig(
-            self.stages,
-            self.command,
-            Resources(limits.cpu, limits.memory, limits.gpu),
-            seconds(self.timeout),
-            self.network,
-            tuple(self.env.items()),
-            tuple(sorted(self.node_selector.items())),
-            tuple(each.frozen() for each in self.tolerations),
-        )
 
 
 class ServeSection(Section):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mlops.domain.pulls import PULLS
 from mlops.domain.source import Commit
 from mlops.domain.watching import Tip
 from mlops.engine import claiming
@@ -24,17 +25,44 @@ class Collector:
     history: History
     transparent: str
 
-    def old(self, sight: Sight, now: datetime, window: timedelta) -> tuple[Claim, ...]:
+    def old(
+        self,
+        sight: Sight,
+        now: datetime,
+        window: timedelta,
+        proposed: Collection[str] = frozenset(),
+    ) -> tuple[Claim, ...]:
         """The claims of decisions that have ended, whose commits and themselves are older than `window`, by name.
-        Raises GitError."""
+        `proposed` are the heads of pull requests: of those that stand nothing goes. Raises GitError."""
         decisions = claiming.decisions(sight.claims)
         kept = self._kept(sight.tips, Known(decisions))
+        kept |= {what for what, each in decisions.items() if _of_pull(each, proposed)}
         gone = {
             subject
             for subject, decision in decisions.items()
             if subject not in kept and not decision.open and self._age(decision, now) > window
         }
         return tuple(claim for claim in sight.claims if claiming.subject_of(claim) in gone)
+
+    def approved(
+        self,
+        made: Mapping[Commit, Commit],
+        left: Iterable[Claim],
+        proposed: Collection[str],
+        now: datetime,
+        window: timedelta,
+    ) -> dict[Commit, Commit]:
+        """Of what was run of the heads of pull requests (head → commit) that which is older than `window`, of no
+        pull request that stands, and of no claim that is `left`."""
+        used = {decision.source for decision in claiming.decisions(left).values()}
+        return {
+            head: commit
+            for head, commit in made.items()
+            if head.sha not in proposed
+            and commit not in used
+            and self.reader.has(commit)
+            and now - self.reader.info(commit).committed > window
+        }
 
     def _age(self, decision: Decision, now: datetime) -> timedelta:
         """Since the younger of the two: the commit, where it is here, and the decision."""
@@ -73,6 +101,11 @@ class Collector:
         except MlopsError:
             return ()  # nothing can be decided of it either
         return self.history.line(tip.commit)
+
+
+def _of_pull(decision: Decision, proposed: Collection[str]) -> bool:
+    tip = decision.tip
+    return tip is not None and tip.ref.startswith(PULLS) and tip.commit.sha in proposed
 
 
 def _is(decision: Decision, kind: str) -> bool:

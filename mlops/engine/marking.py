@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,6 +45,12 @@ class Mark:
         """How often in a row it failed."""
         found = self.claim.document.get("failures")
         return found if isinstance(found, int) and found > 0 else 0
+
+    @property
+    def moved(self) -> datetime | None:
+        """When it was moved last, as far as it says."""
+        times = map(self.time, ("since", "moment", "begun", "handled_at"))
+        return max(filter(None, times), default=None)
 
     def taken(self, holder: Holder, now: datetime) -> bool:
         """Whether somebody who lives, as far as can be told, is at it."""
@@ -89,3 +96,14 @@ class Marks:
 def name(owner: str, trigger: Trigger | Updates) -> str:
     """The name of its claim."""
     return f"{PREFIX}{key(owner, trigger)}"
+
+
+def old(
+    claims: Iterable[Claim], live: Collection[str], now: datetime, window: timedelta
+) -> tuple[Claim, ...]:
+    """The marks of triggers that are not among the `live` (names), and that nobody moved for `window`."""
+    marks = (each for each in claims if each.ref.rpartition("/")[2].startswith(PREFIX))
+    gone = (each for each in marks if each.ref.rpartition("/")[2] not in live)
+    return tuple(
+        each for each in gone if (moved := Mark(each).moved) is not None and now - moved > window
+    )

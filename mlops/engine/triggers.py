@@ -169,6 +169,11 @@ class Triggers:
         return Standing(model, str(trigger), last, decided.next, run, state)
 
 
+def marked(project: Project) -> frozenset[str]:
+    """The names of the marks of a project's triggers."""
+    return frozenset(name(owner, trigger) for owner, trigger in _of(project))
+
+
 def _of(project: Project) -> Iterator[tuple[str, Trigger | Updates]]:
     for model in project.models:
         for trigger in model.triggers:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +12,11 @@ from mlops.domain.digest import ImageRef
 from mlops.domain.pipeline import Stage
 from mlops.domain.run import RunResult, TaskState
 from mlops.domain.source import Commit, DataObject
-from mlops.domain.watching import Tip, Tracked
+from mlops.ports.gitops import GitOps as GitOps
+from mlops.ports.gitops import LostRace as LostRace
+from mlops.ports.gitops import Proposal as Proposal
+from mlops.ports.gitops import Proposed as Proposed
+from mlops.ports.gitops import Published as Published
 from mlops.ports.images import BaseImages as BaseImages
 from mlops.ports.images import Bind as Bind
 from mlops.ports.images import ImageCopies as ImageCopies
@@ -28,300 +30,20 @@ from mlops.ports.packages import Resolution as Resolution
 from mlops.ports.packages import Resolved as Resolved
 from mlops.ports.packages import Resolver as Resolver
 from mlops.ports.packages import Target as Target
+from mlops.ports.source import CommitInfo as CommitInfo
+from mlops.ports.source import FileEntry as FileEntry
+from mlops.ports.source import History as History
+from mlops.ports.source import LineChange as LineChange
+from mlops.ports.source import PushedCommit as PushedCommit
+from mlops.ports.source import Ranges as Ranges
+from mlops.ports.source import SourceReader as SourceReader
+from mlops.ports.source import Step as Step
+from mlops.ports.watching import Claim as Claim
+from mlops.ports.watching import Claims as Claims
+from mlops.ports.watching import Sight as Sight
+from mlops.ports.watching import Tips as Tips
 
 Clock = Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """A file in a commit: its mode (`100644`, `100755`, `120000`, `160000`) and blob id."""
-
-    path: str
-    mode: str
-    blob: str
-
-
-@dataclass(frozen=True, slots=True)
-class CommitInfo:
-    """A commit on the line: its first-parent order is the caller's; times are aware, in UTC."""
-
-    commit: Commit
-    author: str
-    committed: datetime
-    subject: str
-    trailers: tuple[tuple[str, str], ...]
-
-    def trailer(self, key: str) -> str:
-        return next((value for name, value in self.trailers if name == key), "")
-
-    def all(self, key: str) -> tuple[str, ...]:
-        return tuple(value for name, value in self.trailers if name == key)
-
-
-@dataclass(frozen=True, slots=True)
-class LineChange:
-    """A commit of the line that changed files under a prefix: path → (old blob, new blob).
-
-    Blob ids are None where the file is absent on that side. At the line's root, or where a shallow
-    clone ends, every old blob is None and `cut` tells the latter.
-    """
-
-    info: CommitInfo
-    files: Mapping[str, tuple[str | None, str | None]]
-    cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PushedCommit:
-    """A commit of a range, the one before it on the way, and the files it leaves changed: mode and
-    blob are empty where a file is gone."""
-
-    commit: Commit
-    parent: Commit
-    files: tuple[FileEntry, ...]
-
-
-class Ranges(Protocol):
-    """The commits that a push brings."""
-
-    def steps(self, base: Commit, head: Commit, prefix: str) -> Iterator[PushedCommit]:
-        """The commits of base..head that change files below `prefix`, oldest first. Raises GitError
-        where `base` is not an ancestor of `head`."""
-        ...
-
-    def passes_by(self, base: Commit, head: Commit, prefix: str) -> bool:
-        """Whether the line of pushed tips from `head` leaves out changes that `base` has."""
-        ...
-
-
-class SourceReader(Protocol):
-    """Reads the project's repository at commits, from the object store, never the work tree."""
-
-    def resolve(self, rev: str) -> Commit: ...
-    def read(self, commit: Commit, path: str) -> bytes | None:
-        """A regular file's bytes; None where absent, a symlink or a submodule."""
-        ...
-
-    def blob(self, blob: str) -> bytes: ...
-    def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]: ...
-    def source_of(self, commit: Commit, transparent: str) -> Commit:
-        """The nearest first-parent ancestor (or itself) that changes anything outside the
-        directory `transparent`; `commit` itself where `transparent` is empty."""
-        ...
-
-    def is_ancestor(self, ancestor: Commit, descendant: Commit) -> bool: ...
-    def ancestors(self, commit: Commit) -> Iterator[Commit]:
-        """`commit` and all its ancestors, children before parents."""
-        ...
-
-    def between(
-        self, old: Commit, new: Commit
-    ) -> tuple[tuple[CommitInfo, ...], tuple[CommitInfo, ...]]:
-        """The commits that `old` alone is made of, and those that `new` alone is, children before
-        parents. Raises GitError where a shallow clone cannot tell."""
-        ...
-
-    def info(self, commit: Commit) -> CommitInfo: ...
-    def has(self, commit: Commit) -> bool: ...
-    def uncommitted(self) -> int:
-        """How many files of the work tree differ from HEAD, untracked ones included."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The change is on the GitOps branch (or was there before, `commit` then names the tip)."""
-
-    commit: Commit
-
-
-@dataclass(frozen=True, slots=True)
-class Proposed:
-    """The change waits on `branch` for a pull request; `url` is where a person opens one, empty
-    where that is not known; where one is open, its number and its page."""
-
-    branch: str
-    commit: Commit
-    url: str = ""
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A branch of ours on the remote that waits to be merged: `base` is what its commit was made on, `message`
-    the whole one."""
-
-    branch: str
-    commit: Commit
-    base: Commit
-    made: datetime
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class LostRace:
-    """Somebody moved the branch first: decide again on the new tip."""
-
-    tip: Commit | None
-
-
-class GitOps(Protocol):
-    """The GitOps branch: where pins, holds, quarantine and records live, below `path`."""
-
-    path: str
-
-    def refresh(self) -> Commit | None:
-        """Fetch, and give the branch's tip; None where the branch does not exist yet."""
-        ...
-
-    def tip(self) -> Commit | None:
-        """The tip as last fetched."""
-        ...
-
-    def publish(
-        self,
-        base: Commit | None,
-        changes: Mapping[str, bytes | None],
-        message: str,
-        refs: Mapping[str, Commit] = ...,
-    ) -> Published | LostRace:
-        """One commit on `base` with these files written (None: removed), pushed, with `refs` created
-        in the same atomic push. Files that stand already make no commit. Raises GitError where the
-        remote refuses for another reason than a lost race."""
-        ...
-
-    def propose(
-        self,
-        base: Commit,
-        changes: Mapping[str, bytes | None],
-        message: str,
-        topic: str,
-        refs: Mapping[str, Commit] = ...,
-    ) -> Proposed | LostRace:
-        """The commit that `publish` would make, on the branch `mlops/<topic>` for a pull request. The
-        same proposal again changes nothing; an older one of the topic is replaced."""
-        ...
-
-    def proposed(self) -> tuple[Proposal, ...]:
-        """What waits on the remote for a pull request, by branch: made by us alone, and not in the branch yet."""
-        ...
-
-    def turn(self) -> AbstractContextManager[None]:
-        """Wait, not for long, until other processes that share this clone have had their turn."""
-        ...
-
-    def diff(self, base: Commit | None, changes: Mapping[str, bytes | None]) -> str:
-        """The unified diff that `publish` would commit."""
-        ...
-
-    def line(self, tip: Commit, *prefixes: str) -> Iterator[LineChange]:
-        """Commits on the line of pushed tips that changed files below any of `prefixes` (none: any
-        files), newest first."""
-        ...
-
-    def overwritten(self, tip: Commit) -> CommitInfo | None:
-        """The newest former tip, as far as this clone has seen any, whose changes below `path` a
-        force push took out of the history of `tip`; None where none is known."""
-        ...
-
-    def read(self, commit: Commit, path: str) -> bytes | None: ...
-    def blob(self, blob: str) -> bytes: ...
-    def blobs(self, blobs: Sequence[str]) -> tuple[bytes, ...]:
-        """As `blob`, for several at once."""
-        ...
-
-    def files(self, commit: Commit, prefix: str = "") -> tuple[FileEntry, ...]: ...
-    def directories(self, commit: Commit, path: str) -> tuple[str, ...]:
-        """The names of the directories right below `path`, in git's order; none where it is none."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The blob behind `refs/mlops/runs/<run>`: a small JSON document and its object id."""
-
-    ref: str
-    object_id: str
-    document: Mapping[str, Any]
-
-
-class Claims(Protocol):
-    """Create-only refs on the remote, moved by compare-and-swap."""
-
-    def read(self, run: str) -> Claim | None:
-        """Freshly read from the remote (the local ref where there is none)."""
-        ...
-
-    def list(self, prefix: str = "") -> tuple[Claim, ...]: ...
-    def put(self, run: str, document: Mapping[str, Any], previous: Claim | None) -> Claim | None:
-        """Create (previous None) or move the claim; None where somebody else was first."""
-        ...
-
-    def put_each(
-        self, documents: Mapping[str, Mapping[str, Any]], previous: Mapping[str, Claim] = ...
-    ) -> Mapping[str, Claim | None]:
-        """Create or move claims (run → document; `previous` has those that are there), as many as they are in
-        few exchanges, each for itself: run → the claim, None where somebody else was first."""
-        ...
-
-    def remove(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Remove claims that nobody moved meanwhile, each for itself; those that are gone."""
-        ...
-
-    def settle(self) -> None:
-        """Bring to the remote what it refused to take before, if it takes it now."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What one look saw: the tracked tips, by ref, all of them here now, and every claim, by name.
-
-    `fresh` is False where the remote answered what it answered before.
-    """
-
-    tips: tuple[Tip, ...]
-    claims: tuple[Claim, ...]
-    fresh: bool
-
-
-class Tips(Protocol):
-    """Looks at a repository's remote, or at the repository itself where it has none."""
-
-    def look(self, tracked: Tracked) -> Sight:
-        """Ask once; where the answer differs from the last one, bring what is new here. Raises GitError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A commit, its message, and the paths that it changed against its first parent: at a root all of them,
-    where a shallow clone ends none."""
-
-    commit: Commit
-    message: str
-    paths: tuple[str, ...]
-
-
-class History(Protocol):
-    """First-parent history, and what tips hold."""
-
-    def line(self, tip: Commit) -> Iterator[Commit]:
-        """`tip` and its first-parent ancestors, newest first; lazily. A shallow clone's end is the end."""
-        ...
-
-    def changed(self, commits: Sequence[Commit]) -> tuple[Step, ...]:
-        """What several commits changed, each against its first parent, read at once."""
-        ...
-
-    def between(self, old: Commit, new: Commit) -> tuple[str, ...]:
-        """The paths that differ between two commits."""
-        ...
-
-    def unreached(self, commits: Iterable[Commit], tips: Collection[Commit]) -> frozenset[Commit]:
-        """Those that are in the history of none of `tips`, or not here. A shallow clone cannot tell, and names
-        only the latter."""
-        ...
 
 
 class DataStore(Protocol):

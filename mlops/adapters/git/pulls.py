@@ -3,15 +3,17 @@ they come from (`refs/pull/N/head` on GitHub, Gitea and Forgejo, `refs/merge-req
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 
-from mlops.adapters.git.remote import RefUpdate
+from mlops.adapters.git.remote import RefUpdate, Remote
 from mlops.adapters.git.repository import Repository
 from mlops.domain.pulls import APPROVED, DEFINITION, MARK, mark
 from mlops.domain.source import Commit
 from mlops.errors import GitError, GitUsageError
 
 _PLACES = ("refs/pull/{}/head", "refs/merge-requests/{}/head")
+_ID = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _KEPT = "refs/mlops/pulls/{}"  # in this clone alone: what is fetched is not collected as garbage
 
 
@@ -92,6 +94,44 @@ class PullRefs:
         when = self._repository.info(head).committed
         message = f"Run {head.short} with the definition of {tip.short}\n"
         return self._repository.write_commit(head, files, message, when=when)
+
+    def proposed(self) -> frozenset[str]:
+        """The heads of the pull requests that the remote has, open or not. Raises GitError."""
+        remote = self._remote()
+        listed = (
+            [remote.refs(f"{place.partition('{}')[0]}*") for place in _PLACES] if remote else []
+        )
+        return frozenset(sha for refs in listed for sha in refs.values())
+
+    def approved(self) -> dict[Commit, Commit]:
+        """Head → what is run of it, each of them here now. Raises GitError."""
+        remote = self._remote()
+        refs = remote.refs(f"{APPROVED}*") if remote is not None else {}
+        if remote is not None and refs:
+            remote.fetch([f"+{ref}:{ref}" for ref in refs], doing="fetching what is run of others")
+        found = {ref.removeprefix(APPROVED): Commit.parse(sha) for ref, sha in refs.items()}
+        return {Commit.parse(head): made for head, made in found.items() if _ID.match(head)}
+
+    def drop(self, approved: Mapping[Commit, Commit]) -> tuple[Commit, ...]:
+        """Remove what was run of heads, there and here; the heads of which it is gone. Raises GitError."""
+        remote = self._remote()
+        if remote is None or not approved:
+            return ()
+        updates = [RefUpdate(f"{APPROVED}{h.sha}", "", made.sha) for h, made in approved.items()]
+        doing = f"removing {len(updates)} commits of pull requests on {remote.name}"
+        answer = remote.push(updates, doing=doing, together=False)
+        there = remote.refs(f"{APPROVED}*")
+        gone = tuple(head for head in approved if f"{APPROVED}{head.sha}" not in there)
+        if answer.error is not None and not gone:
+            raise answer.error
+        for head in gone:
+            ref = f"{APPROVED}{head.sha}"
+            self._repository.git.run("update-ref", "-d", ref, doing=f"removing {ref}")
+        return gone
+
+    def _remote(self) -> Remote | None:
+        name = self._repository.remote_name()
+        return self._repository.remote(name) if name is not None else None
 
     def forget(self, numbers: Collection[int]) -> None:
         listing = ("for-each-ref", "--format=%(refname)", _KEPT.format(""))

@@ -96,8 +96,17 @@ class StandInClaims:
         return self._here.list()
 
     def remove(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """Remove claims of the remote; see `RunClaims.remove`."""
-        return self._remote.remove(claims)
+        """See `RunClaims.remove`. What stands here over a claim of the remote stays: that would count again."""
+        kept = {claim.object_id: claim for claim in self._here.list()}
+        mine = [claim for claim in claims if claim.object_id in kept]
+        alone = [c for c in mine if not kept[c.object_id].document.get(_OVER)]
+        gone = self._here.remove([kept[claim.object_id] for claim in alone])
+        over = {claim.object_id for claim in gone}
+        others = [claim for claim in claims if claim.object_id not in kept]
+        return [
+            *(claim for claim in alone if claim.object_id in over),
+            *(self._remote.remove(others) if others else ()),
+        ]
 
     # -- what a look needs (adapters/git/sight.py)
 

@@ -46,19 +46,25 @@ def test_a_delivery_makes_a_sleeping_watcher_look(tmp_path):
 
 
 def test_of_several_repositories_the_one_that_is_named_is_looked_at(tmp_path):
-    works = {name: watchers.repository(tmp_path, name) for name in ("shop", "prices")}
+    # nothing runs of the first tips: the end of a run would be another reason to look
+    works = {
+        name: watchers.repository(tmp_path, name, "Begin [skip ci]") for name in ("shop", "prices")
+    }
     entries = "".join(f"  - {{url: {bare}, interval: 1h}}\n" for _, bare in works.values())
     (tmp_path / "watcher.yaml").write_text(
         f"apiVersion: mlops/v1\nkind: Watcher\nrepositories:\n{entries}"
     )
     listen = ("--config", str(tmp_path / "watcher.yaml"), "--listen", "127.0.0.1:0")
     with watchers.Watcher(*listen, **ENV) as watcher:
+        url = f"{address(watcher)}/metrics"
+        once = 'mlops_watch_looks_total{{outcome="looked",project="{}"}} 1.0'
         for name in works:
-            watcher.wait(rf"{name}-\w+-1 begins")
+            wait_for(url, re.escape(once.format(name)))
         tips = {name: watchers.commit(work, "Second") for name, (work, _) in works.items()}
         path = str(works["prices"][1]).strip("/").removesuffix(".git")
         assert send(address(watcher), path=path).status_code == 202
         watcher.wait(f"prices-{tips['prices'][:12]}-1 begins")
+        assert once.format("shop") in httpx.get(url, timeout=watchers.WAIT).text
         assert f"shop-{tips['shop'][:12]}" not in watcher.said
 
 

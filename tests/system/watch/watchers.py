@@ -32,7 +32,7 @@ def git(where: Path, *argv: str) -> str:
     return done.stdout.strip()
 
 
-def repository(place: Path, name: str) -> tuple[Path, Path]:
+def repository(place: Path, name: str, message: str = "Begin") -> tuple[Path, Path]:
     """A bare repository with one commit of a project that has no locks: its runs begin, and fail at once.
 
     The work tree that it was pushed from, and the bare repository.
@@ -42,7 +42,7 @@ def repository(place: Path, name: str) -> tuple[Path, Path]:
     git(place, "clone", "-q", str(bare), str(work))
     git(work, "checkout", "-q", "-B", "main")
     (work / "mlops.yaml").write_text(PROJECT.format(name=name))
-    commit(work, "Begin")
+    commit(work, message)
     return work, bare
 
 
