@@ -64,7 +64,10 @@ class Executor:
         return RunResult(name, phase, str(phase), "", None, None, results={"note": ""})
 
 
+@dataclass
 class Planner:
+    reader: Any
+
     def plan(self, model: str, source: Any, known: Any, since: Any = None) -> Any:
         plan = Plan(model, source, None, Impact(), (PlanStep("package", "code"),), "code", "")
         return SimpleNamespace(plan=plan, baseline=None, model=model, source=source)
@@ -111,7 +114,7 @@ def carry_out(
     machine.pids += 1
     pid = machine.pids
     runner = Runner(
-        planner=Planner(),
+        planner=Planner(watched.watcher.reader),
         gitops=SimpleNamespace(path="environments", refresh=lambda: None, tip=lambda: None),
         claims=Claims(watched.claims, dies),
         executor=Executor(machine, pid, during, dies, fails),
