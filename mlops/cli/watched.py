@@ -235,7 +235,8 @@ def _standing(seen: Sequence[Seen], left: Collection[str]) -> Iterator[Outcome]:
         for choice in each.choices:
             if choice.run not in left:
                 failed = choice.state in (claiming.FAILED, claiming.GIVEN_UP)
-                note = f"{choice.source.short} {choice.state}: {choice.why}"
+                said = "" if choice.why.startswith("nothing to do") else f" {choice.state}"
+                note = f"{choice.source.short}{said}: {choice.why}"
                 yield Outcome(choice.model, choice.run, choice.release, note, failed, fresh=False)
 
 

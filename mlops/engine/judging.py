@@ -12,11 +12,13 @@ from mlops.domain.watching import Tip, WatchConfig
 from mlops.engine import claiming
 from mlops.engine.claiming import Decision
 from mlops.errors import MlopsError
-from mlops.policy.concern import concerned, unconcerned
+from mlops.policy.concern import concerned
+from mlops.policy.plan import nothing
 from mlops.ports import History, SourceReader, Step
 
 _FAR = 100_000  # commits, behind which nothing is looked for
 _DIGITS = 12  # of a source in a run's name
+_EMPTY = "nothing to do: it changes no file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Judge:
         self, model: ModelConfig, base: Commit, source: Commit, pipelines: Sequence[str]
     ) -> str:
         paths = self._outside(Step(source, "", self.history.between(base, source)))
-        return "" if concerned(model, paths, pipelines) else unconcerned(paths, base.short)
+        return "" if concerned(model, paths, pipelines) else nothing(base, paths)
 
     def _mark(self, source: Commit, step: Step | None = None) -> str:
         (found,) = (step,) if step is not None else self.history.changed([source])
@@ -244,7 +246,7 @@ class Judge:
             if model.name in mine:
                 skip = mark
                 if not skip and not concerned(model, outside, pipelines):
-                    skip = unconcerned(outside)
+                    skip = nothing(None, outside) if outside else _EMPTY
                 yield Judged(model.name, step.commit, skip)
 
 

@@ -15,7 +15,6 @@ from mlops.domain.patterns import matches
 from mlops.domain.project import ModelConfig
 from mlops.policy.hashes import overlaps
 from mlops.policy.impact import SETTINGS
-from mlops.policy.plan import collapsed
 
 _BETWEEN = re.compile(r"[\s'\",:\[\]{}&*#]+")
 _ABOVE = re.compile(r"(?:\.{1,2}/)+")
@@ -28,15 +27,6 @@ def concerned(model: ModelConfig, paths: Iterable[str], pipelines: Iterable[str]
     """Whether any of the changed `paths` can concern the model; `pipelines` are the texts of all dvc.yaml."""
     named = [_words(text) for text in pipelines]
     return any(_concerns(model, path) or _named(path, named) for path in paths)
-
-
-def unconcerned(paths: Iterable[str], since: str = "") -> str:
-    """Why nothing is run of a commit that does not concern a model: `only docs/ changed since 1a2b3c4`."""
-    tops = collapsed(paths)
-    what = (
-        f"only {', '.join(tops[:3])}{' and more' if len(tops) > 3 else ''}" if tops else "nothing"
-    )
-    return f"{what} changed{f' since {since}' if since else ''}"
 
 
 def _concerns(model: ModelConfig, path: str) -> bool:

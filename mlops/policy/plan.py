@@ -29,7 +29,7 @@ def decide(
     packaged and pinned.
     """
     if not impact.changes and not impact.stale:
-        return Plan(model, source, since, impact, (), _nothing(since, impact.unrelated))
+        return Plan(model, source, since, impact, (), nothing(since, impact.unrelated))
     causes = _causes(impact)
     steps = [*_build(impact), *_train(impact)]
     trained = any(step.name == "train" for step in steps)
@@ -121,7 +121,8 @@ def shortened(texts: Iterable[str]) -> str:
     return f"{line}; and {rest} more" if rest > 0 else line
 
 
-def _nothing(since: Commit | None, unrelated: Iterable[str]) -> str:
+def nothing(since: Commit | None, unrelated: Iterable[str]) -> str:
+    """Why there is nothing to do since a commit, where the paths in `unrelated` changed: one line."""
     tops = collapsed(unrelated)
     if tops:
         return f"nothing to do: only {_listed(tops)} changed"
