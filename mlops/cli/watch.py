@@ -143,8 +143,8 @@ class _Told:
     several: bool
     once: bool
     tales: watchtales.Tales
-    outcomes: list[Outcome] = field(default_factory=list)
     code: int = 0
+    _kept: dict[tuple[str, str, str], Outcome] = field(default_factory=dict)
     _said: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def looked(self, name: str, found: Looked | MlopsError, seconds: float) -> None:
@@ -158,7 +158,7 @@ class _Told:
         else:
             for each in found.outcomes:
                 said[f"{each.model}: {each.note}".removeprefix(": ")] = each.failed
-            self._keep(found.outcomes)
+            self._keep(name, found.outcomes)
         for text, failed in said.items():
             if text not in self._said.get(name, ()):
                 (render.fail if failed else render.note)(self._about(name) + text)
@@ -171,7 +171,7 @@ class _Told:
         self.tales.began(queued.run, child)
 
     def ended(self, queued: Queued, outcome: Outcome) -> None:
-        self._keep((outcome,))
+        self._keep(queued.project, (outcome,))
         self.tales.ended(queued.run, failed=outcome.failed)
         said = render.fail if outcome.failed else render.note
         text = outcome.note or outcome.release
@@ -180,11 +180,23 @@ class _Told:
     def stands(self, waiting: int, working: int) -> None:
         pass
 
-    def _keep(self, outcomes: Sequence[Outcome]) -> None:
-        if self.once:
-            self.outcomes.extend(outcomes)
-            fresh = any(each.failed and each.fresh for each in outcomes)
-            self.code = max(self.code, int(fresh))
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """The newest of each run, in the order in which they were first told."""
+        return list(self._kept.values())
+
+    def _keep(self, name: str, outcomes: Sequence[Outcome]) -> None:
+        if not self.once:
+            return
+        for each in outcomes:
+            about = (name, each.model, each.run or each.note)
+            before = self._kept.get(about)
+            if (
+                before is None or each.fresh or not before.fresh
+            ):  # later looks find what ran standing
+                self._kept[about] = each
+        fresh = any(each.failed and each.fresh for each in outcomes)
+        self.code = max(self.code, int(fresh))
 
     def _about(self, name: str) -> str:
         return f"{name}: " if self.several else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 from mlops.adapters.children import FiledChild, Nursery
 from mlops.cli import watchtales
 from mlops.cli.watch import _Told
+from mlops.domain.lineup import Queued
+from mlops.domain.source import Commit
 from mlops.engine.daemon import Looked
 from mlops.engine.outcome import Outcome
 from tests.system.watch import watchers
@@ -104,3 +108,14 @@ def test_what_stands_well_is_no_error(capsys, failed, begins):
     told = _Told(several=False, once=False, tales=watchtales.Tales(follow=False))
     told.looked("shop", Looked(outcomes=(Outcome("spam", "r", "", "x", failed=failed),)), 1.0)
     assert capsys.readouterr().err.startswith(begins)
+
+
+def test_once_answers_each_run_once_with_what_it_came_to():
+    told = _Told(several=False, once=True, tales=watchtales.Tales(follow=False))
+    other = Outcome("ham", "ham-1", "", "stands", fresh=False)
+    ran = Outcome("spam", "spam-1", "spam@sha256:1", "")
+    told.looked("shop", Looked(outcomes=(other,)), 1.0)
+    queued = Queued("shop", "spam-1", "spam", Commit("1" * 40), "", datetime.fromtimestamp(1, UTC))
+    told.ended(queued, ran)
+    told.looked("shop", Looked(outcomes=(other, replace(ran, fresh=False))), 1.0)
+    assert told.outcomes == [other, ran]
