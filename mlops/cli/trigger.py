@@ -12,6 +12,7 @@ from mlops.cli.wiring import Opened
 from mlops.domain.source import Commit
 from mlops.domain.watching import Tip
 from mlops.engine.asking import Asked, Asking
+from mlops.errors import MlopsError, RefusedError
 
 
 def trigger(
@@ -51,18 +52,36 @@ def trigger(
 
 def _place(opened: Opened, rev: str) -> tuple[Commit, Tip]:
     """The source of a revision, and the ref that it counts for: the branch of that name, else the first that is
-    tracked."""
+    tracked. Raises RefusedError where that branch of the remote has no such commit: no watcher would run it."""
     repository = opened.repository
-    remote = repository.remote_name()
-    tracking = repository.remote(remote).tracking(rev) if remote and rev != "HEAD" else ""
-    if tracking and repository.remote(str(remote)).fetch_branch(rev):
-        commit, branch = repository.resolve(tracking), rev
-    else:
-        commit = repository.resolve(rev)
-        branch = repository.branch() or opened.branch
+    fetched = _fetched(opened, rev) if rev != "HEAD" else None
+    branch = rev if fetched else repository.branch() or opened.branch
+    branch = branch.removeprefix("refs/heads/")
+    commit = fetched or repository.resolve(rev)
     shared = not opened.project.gitops.url
     source = repository.source_of(commit, opened.project.gitops.path if shared else "")
-    return source, Tip(f"refs/heads/{branch.removeprefix('refs/heads/')}", commit)
+    remote = repository.remote_name()
+    if remote and not fetched:
+        there = _fetched(opened, branch)
+        if there is None or not repository.is_ancestor(source, there):
+            raise RefusedError(
+                f"{source.short} is not on {branch} of {remote}",
+                hint="Push it: git push; or name the branch that has it: mlops trigger BRANCH",
+            )
+    return source, Tip(f"refs/heads/{branch}", commit)
+
+
+def _fetched(opened: Opened, branch: str) -> Commit | None:
+    """Where a branch of the remote stands, freshly fetched; None where it has none of that name."""
+    remote = opened.repository.remote_name()
+    if not remote:
+        return None
+    there = opened.repository.remote(remote)
+    try:
+        tracking = there.tracking(branch)
+    except MlopsError:
+        return None  # `HEAD~1` is a revision, and no branch's name
+    return opened.repository.resolve(tracking) if there.fetch_branch(branch) else None
 
 
 def _watched(opened: Opened) -> bool:

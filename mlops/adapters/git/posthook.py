@@ -34,7 +34,7 @@ def plan(start: Path, content: bytes) -> Installation:
     if git.known is None or not git.known.bare:
         raise UsageError(
             f"{start} is no bare repository: nobody pushes to it",
-            hint="Name the one that people push to: mlops init --hook /srv/git/shop.git",
+            hint="Name the one that people push to: mlops init --hook --repo /srv/git/shop.git",
         )
     configured = git.attempt(
         "config", "core.hooksPath", doing="looking for hooks", env={}

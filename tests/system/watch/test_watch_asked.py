@@ -55,6 +55,21 @@ def test_a_commit_is_asked_for_once_and_again_once_that_is_over(tmp_path):
         watcher.wait(f"{after['run']} begins")
 
 
+def test_what_no_branch_of_the_remote_has_is_refused_and_queued_once_it_is_pushed(tmp_path):
+    work, bare = watchers.repository(tmp_path, "shop")
+    (work / "src.py").write_text("1\n")
+    watchers.git(work, "add", ".")
+    watchers.git(work, "commit", "-qm", "Not pushed")
+    tip = watchers.git(work, "rev-parse", "HEAD")
+    trigger(work, code=1)
+    trigger(work, tip, code=1)
+    assert claims(bare) == {}
+    assert trigger(work, "HEAD~1", "--dry-run")[0]["fresh"]  # a revision, and no branch's name
+    watchers.git(work, "push", "-q")
+    assert trigger(work)[0]["source"] == tip
+    assert list(claims(bare)) == [f"shop-{tip[:12]}-1"]
+
+
 def test_a_wrong_model_or_revision_queues_nothing(tmp_path):
     work, bare = watchers.repository(tmp_path, "shop")
     trigger(work, "--model", "ham", code=2)
