@@ -11,10 +11,10 @@ from functools import partial
 from mlops.adapters.cluster import connect
 from mlops.adapters.cluster.examining import examine
 from mlops.adapters.registry import settings
-from mlops.adapters.registry.names import hostname, loopback
 from mlops.cli import wiring_cluster
 from mlops.cli.wiring import Opened
 from mlops.domain import giturl
+from mlops.domain.hosts import hostname, loopback
 from mlops.engine import clusterdoctor, doctor
 from mlops.engine.clusterlogins import OWN, Logins, Place, Setting
 from mlops.engine.doctor import Finding

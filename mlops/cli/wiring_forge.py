@@ -182,7 +182,7 @@ class Forges:
         """What speaks to a forge; the same as long as the token is."""
         known = self._known.get(at)
         if known is None or known[0] != token:
-            from mlops.adapters.forge import connect  # noqa: PLC0415 - a heavy library
+            from mlops.adapters.forge.connecting import connect  # noqa: PLC0415 - a heavy library
 
             self._known[at] = known = (token, connect(at, token))
         return known[1]

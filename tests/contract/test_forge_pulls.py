@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from mlops.adapters.forge import connect
+from mlops.adapters.forge.connecting import connect
 from mlops.adapters.forge.tokens import Token
 from mlops.domain.forge import ForgeConfig, Kind, Place, place
 from mlops.domain.message import compose

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlops.adapters.forge import connect
+from mlops.adapters.forge.connecting import connect
 from mlops.adapters.forge.tokens import Token
 from mlops.adapters.forge.wire import Memory
 from mlops.domain.forge import ForgeConfig, Kind, Place, State, Status, place

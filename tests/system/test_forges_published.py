@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlops.adapters.forge import connect
+from mlops.adapters.forge.connecting import connect
 from mlops.adapters.forge.tokens import Token
 from mlops.domain.forge import ForgeConfig, Kind, State, Status, place
 from mlops.domain.source import Commit

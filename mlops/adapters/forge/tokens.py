@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlops.adapters.registry.names import hostname, loopback
 from mlops.domain.forge import Kind, Place
+from mlops.domain.hosts import hostname, loopback
 from mlops.errors import ConfigError
 
 TOKEN, FILE, HOST, PLAIN = (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from mlops.domain.hosts import hostname, loopback
 from mlops.domain.imagename import HOST, PATH, TAG
 from mlops.errors import UsageError
 
@@ -43,19 +42,6 @@ def tag(text: str) -> str:
     if not TAG.match(text):
         raise UsageError(f"{text!a} is no tag")
     return text
-
-
-def loopback(host: str) -> bool:
-    """Whether a host (without a port) is this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def hostname(host: str) -> str:
-    """`host[:port]` without the port and without brackets."""
-    return urlsplit(f"//{host}").hostname or ""
 
 
 def same_site(realm: str, registry: str) -> bool:

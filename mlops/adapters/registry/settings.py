@@ -19,7 +19,7 @@ from typing import Any
 
 from mlops.adapters import pods
 from mlops.adapters.barehttpx import httpx
-from mlops.adapters.registry.names import hostname, loopback
+from mlops.domain.hosts import hostname, loopback
 from mlops.errors import RegistryError
 
 PLAIN = "MLOPS_REGISTRY_HTTP"  # hosts with their ports, parted by commas

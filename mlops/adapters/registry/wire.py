@@ -20,8 +20,8 @@ from mlops import __version__
 from mlops.adapters import retryafter
 from mlops.adapters.barehttpx import httpx
 from mlops.adapters.registry import settings
-from mlops.adapters.registry.names import hostname, loopback
 from mlops.adapters.registry.tokens import Scope, Tokens
+from mlops.domain.hosts import hostname, loopback
 from mlops.errors import RegistryError, UnreachableError
 
 LARGEST = 4 << 20  # bytes of a manifest: what registries commonly take at most

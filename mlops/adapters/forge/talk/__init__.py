@@ -17,7 +17,7 @@ from mlops.ports.pulls import Conversations
 
 
 def converse(place: Place, token: Token, memory: Memory | None = None) -> Conversations:
-    """As `mlops.adapters.forge.connect`, for conversations."""
+    """As `mlops.adapters.forge.connecting.connect`, for conversations."""
     match place.kind:
         case Kind.GITHUB:
             return GitHubTalk(place, Wire(place.api, as_github, token, memory))
